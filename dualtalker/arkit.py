@@ -1,0 +1,81 @@
+"""The 52 ARKit blendshape names, their order and their left/right pairs. Nothing else lives here."""
+
+from __future__ import annotations
+
+# Apple's order: the listing of ARFaceAnchor.BlendShapeLocation in Apple's documentation
+# (left eye, right eye, mouth and jaw, brows, cheeks, nose, tongue).
+ARKIT_NAMES: tuple[str, ...] = (
+    "eyeBlinkLeft",
+    "eyeLookDownLeft",
+    "eyeLookInLeft",
+    "eyeLookOutLeft",
+    "eyeLookUpLeft",
+    "eyeSquintLeft",
+    "eyeWideLeft",
+    "eyeBlinkRight",
+    "eyeLookDownRight",
+    "eyeLookInRight",
+    "eyeLookOutRight",
+    "eyeLookUpRight",
+    "eyeSquintRight",
+    "eyeWideRight",
+    "jawForward",
+    "jawLeft",
+    "jawRight",
+    "jawOpen",
+    "mouthClose",
+    "mouthFunnel",
+    "mouthPucker",
+    "mouthLeft",
+    "mouthRight",
+    "mouthSmileLeft",
+    "mouthSmileRight",
+    "mouthFrownLeft",
+    "mouthFrownRight",
+    "mouthDimpleLeft",
+    "mouthDimpleRight",
+    "mouthStretchLeft",
+    "mouthStretchRight",
+    "mouthRollLower",
+    "mouthRollUpper",
+    "mouthShrugLower",
+    "mouthShrugUpper",
+    "mouthPressLeft",
+    "mouthPressRight",
+    "mouthLowerDownLeft",
+    "mouthLowerDownRight",
+    "mouthUpperUpLeft",
+    "mouthUpperUpRight",
+    "browDownLeft",
+    "browDownRight",
+    "browInnerUp",
+    "browOuterUpLeft",
+    "browOuterUpRight",
+    "cheekPuff",
+    "cheekSquintLeft",
+    "cheekSquintRight",
+    "noseSneerLeft",
+    "noseSneerRight",
+    "tongueOut",
+)
+
+ARKIT_INDEX: dict[str, int] = {name: index for index, name in enumerate(ARKIT_NAMES)}
+
+# Channels that speech moves; idle life (blinks, gaze, brows) never touches these.
+MOUTH_NAMES: tuple[str, ...] = tuple(
+    name for name in ARKIT_NAMES if name.startswith(("jaw", "mouth")) or name in ("tongueOut",)
+)
+MOUTH_INDICES: tuple[int, ...] = tuple(ARKIT_INDEX[name] for name in MOUTH_NAMES)
+
+
+def mirror_name(name: str) -> str:
+    """Return the name of the same shape on the other side of the face (itself where central)."""
+    if name.endswith("Left"):
+        return name[: -len("Left")] + "Right"
+    if name.endswith("Right"):
+        return name[: -len("Right")] + "Left"
+    return name
+
+
+# weights[..., MIRROR_INDICES] is the same expression with left and right exchanged.
+MIRROR_INDICES: tuple[int, ...] = tuple(ARKIT_INDEX[mirror_name(name)] for name in ARKIT_NAMES)
