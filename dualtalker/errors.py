@@ -1,0 +1,27 @@
+"""Exceptions that the package raises for what a user can mend; programming errors stay built-in."""
+
+from __future__ import annotations
+
+
+class DualtalkerError(Exception):
+    """Base of all errors a user can mend; the command prints it without a traceback."""
+
+
+class AudioError(DualtalkerError):
+    """Audio that cannot be used: unreadable file, unknown format, non-finite samples, bad shape."""
+
+
+class BundleError(DualtalkerError):
+    """A model bundle that is missing, damaged, or does not match its own sidecar."""
+
+
+class BackendError(DualtalkerError):
+    """An inference engine that was asked for and cannot run here."""
+
+
+class RigError(DualtalkerError):
+    """A face rig that cannot be loaded or does not fit together."""
+
+
+class SpeechError(DualtalkerError):
+    """Speech that could not be synthesized."""
