@@ -239,7 +239,7 @@ def _check_names(sidecar: Sidecar, path: Path) -> None:
     found = sidecar.output_names
     if len(found) != len(ARKIT_NAMES):
         raise _mismatch(path, "output_names", f"{len(found)} names", f"{len(ARKIT_NAMES)} names")
-    for i, (name, expected) in enumerate(zip(found, ARKIT_NAMES)):
+    for i, (name, expected) in enumerate(zip(found, ARKIT_NAMES, strict=True)):
         if name != expected:
             raise _mismatch(path, f"output_names[{i}]", name, f"{expected!r} (Apple's order)")
 
@@ -254,8 +254,11 @@ def _parse_state(item: object, i: int, path: Path) -> StateTensor:
     if item["dtype"] != "float32":
         raise _mismatch(path, f"{label}.dtype", item["dtype"], "'float32'")
     shape = item.get("shape")
-    is_list = isinstance(shape, list) and 1 <= len(shape) <= 8
-    if not is_list or not all(type(n) is int and 1 <= n <= MAX_STATE_ELEMENTS for n in shape):
+    if (
+        not isinstance(shape, list)
+        or not 1 <= len(shape) <= 8
+        or not all(type(n) is int and 1 <= n <= MAX_STATE_ELEMENTS for n in shape)
+    ):
         raise _mismatch(
             path, f"{label}.shape", shape, f"1 to 8 integers, each 1 to {MAX_STATE_ELEMENTS}"
         )
@@ -269,10 +272,11 @@ def _check_graph(onnx_path: Path, sidecar_path: Path, sidecar: Sidecar) -> None:
     session = open_session(onnx_path)
     inputs = {item.name: item for item in session.get_inputs()}
     outputs = {item.name: item for item in session.get_outputs()}
-    wanted_in = {sidecar.audio_input: ("audio_input", (1, sidecar.hop_samples))}
-    channels = len(sidecar.output_names)
-    motion_shape = (1, sidecar.frames_per_step, channels)
-    wanted_out = {sidecar.motion_output: ("motion_output", motion_shape)}
+    wanted_in: dict[str, tuple[str, tuple[int, ...]]] = {}
+    wanted_out: dict[str, tuple[str, tuple[int, ...]]] = {}
+    wanted_in[sidecar.audio_input] = ("audio_input", (1, sidecar.hop_samples))
+    motion_shape = (1, sidecar.frames_per_step, len(sidecar.output_names))
+    wanted_out[sidecar.motion_output] = ("motion_output", motion_shape)
     for i, state in enumerate(sidecar.states):
         for names, name, side in (
             (wanted_in, state.input, "input"),
@@ -297,7 +301,7 @@ def _check_tensor(path: Path, label: str, found: Any, shape: tuple[int, ...]) ->
     # A symbolic dimension (a string or None) fits any size; the first step settles it.
     fixed = [n if isinstance(n, int) and n > 0 else None for n in found.shape]
     fits = len(fixed) == len(shape) and all(
-        n is None or n == wanted for n, wanted in zip(fixed, shape)
+        n is None or n == wanted for n, wanted in zip(fixed, shape, strict=True)
     )
     if not fits:
         raise _mismatch(

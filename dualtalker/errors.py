@@ -1,4 +1,4 @@
-"""Exceptions that the package raises for what a user can mend; programming errors stay built-in."""
+"""Exceptions for what a user can mend; programming errors stay Python's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class DualtalkerError(Exception):
 
 
 class AudioError(DualtalkerError):
-    """Audio that cannot be used: unreadable file, unknown format, non-finite samples, bad shape."""
+    """Audio that cannot be used: unreadable file, unknown format, NaN, wrong shape."""
 
 
 class BundleError(DualtalkerError):

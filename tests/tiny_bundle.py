@@ -1,4 +1,4 @@
-"""A tiny stateful bundle made on the spot, so that tests need no trained model. Not a face model."""
+"""A tiny stateful bundle made on the spot, so that tests need no trained model."""
 
 from __future__ import annotations
 

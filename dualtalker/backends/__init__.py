@@ -1,4 +1,4 @@
-"""The small interface every inference engine fulfils, and the choice among them. No engine here."""
+"""The small interface of inference engines, and the choice among them. No engine lives here."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class OnnxRuntimeBackend:
         if self._session is None:
             raise BackendError("this backend was closed; open the bundle again")
         feed = {self._sidecar.audio_input: audio}
-        feed.update(zip((item.input for item in self._sidecar.states), state))
+        feed.update(zip((item.input for item in self._sidecar.states), state, strict=True))
         motion, *new_state = self._session.run(self._outputs, feed)
         return motion, new_state
 
@@ -61,7 +61,7 @@ class OnnxRuntimeBackend:
         expected = (1, self._sidecar.frames_per_step, len(self._sidecar.output_names))
         if motion.shape != expected:
             raise BundleError(f"{path}: motion is {motion.shape}, the sidecar promises {expected}")
-        for item, before, after in zip(self._sidecar.states, state, new_state):
+        for item, before, after in zip(self._sidecar.states, state, new_state, strict=True):
             if before.shape != after.shape:
                 raise BundleError(
                     f"{path}: state {item.output!r} changes from {before.shape} to {after.shape} "
@@ -90,8 +90,8 @@ def open_session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
         )
     except _session_errors() as error:
         raise BundleError(
-            f"{path}: onnxruntime {_version()} cannot load this graph: {error}. Write it anew with: "
-            "python -m engines.export_onnx CHECKPOINT -o NAME.onnx"
+            f"{path}: onnxruntime {_version()} cannot load this graph: {error}. Write it anew "
+            "with: python -m engines.export_onnx CHECKPOINT -o NAME.onnx"
         ) from error
 
 
