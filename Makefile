@@ -1,0 +1,100 @@
+# What a developer types. `make help` lists it. Needs Python 3.10 or newer and nothing else.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Of `make demo`: a sentence or a recording of your own, frames per second, where it goes.
+TEXT ?=
+WAV ?=
+FPS ?= 30
+OUT ?= demo_out
+
+PY := $(VENV)/bin/python
+PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
+SETTINGS := setup.py setup.cfg package.xml pyproject.toml
+SOURCES := $(shell find dualtalker ros2_ws/src/dualtalker_ros launch config resource \
+	-type f -not -name '*.pyc')
+
+# A ROS installation sourced in this shell would shadow the one in the virtual environment, and
+# the library path of another virtual environment's ROS wheels would be taken for this one's.
+unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE RMW_IMPLEMENTATION
+export AMENT_PREFIX_PATH := $(abspath $(VENV))
+export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
+
+.PHONY: help demo test lint format clean distclean refresh
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    speak a sentence through the talker node on ROS 2; results in $(OUT)/"
+	@echo "             options: TEXT=\"a sentence\"  WAV=recording.wav  FPS=60  OUT=folder"
+	@echo "make test    lint, type-check and run all tests"
+	@echo "make lint    ruff and mypy only"
+	@echo "make format  let ruff put the code in order"
+	@echo "make clean   remove what was built (distclean: and $(VENV))"
+	@echo "PYTHON=python3.12 (before the first run) chooses the interpreter of $(VENV)"
+
+demo: $(VENV)/demo.stamp
+	@$(MAKE) --no-print-directory refresh
+	@$(PY) -c 'import rclpy' 2>/dev/null || { \
+	  echo "There are no ROS 2 wheels for $$(uname -sm) with $$($(PY) -V): they exist for"; \
+	  echo "Linux x86_64 and Python 3.10 to 3.13. Install ROS 2 from your distribution and"; \
+	  echo "build this repository with colcon (see README.md), or animate without ROS:"; \
+	  echo "  $(VENV)/bin/dualtalker animate recording.wav -o $(OUT) --video"; \
+	  echo "  $(VENV)/bin/dualtalker speak \"Hello, I am a robot.\" -o $(OUT)"; \
+	  exit 1; }
+	@$(PY) -m dualtalker_ros.demo $(if $(WAV),--wav "$(WAV)") $(if $(TEXT),--text "$(TEXT)") \
+	  --fps $(FPS) --output "$(OUT)"
+
+test: lint
+	$(PY) -m pytest
+
+lint: $(VENV)/test.stamp
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(VENV)/test.stamp
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+clean:
+	rm -rf build install log dist *.egg-info demo_out out .pytest_cache .mypy_cache .ruff_cache \
+	  .hypothesis ros2_ws/build ros2_ws/install ros2_ws/log
+
+distclean: clean
+	rm -rf $(VENV)
+
+# The installed package lags behind the checkout until this runs; the tests use the checkout.
+refresh: $(VENV)/package.stamp
+
+$(VENV)/package.stamp: $(SOURCES)
+	@rm -rf build/lib build/bdist.*
+	@$(PIP_INSTALL) --no-deps --force-reinstall .
+	@touch $@
+
+# Plain installs, not editable ones, which leave out share/ and the ament marker: ROS would not
+# find the package. build/lib is removed so that deleted modules are not installed again.
+$(VENV)/demo.stamp: $(SETTINGS) | $(VENV)/venv.stamp
+	@echo "Installing dualtalker and ROS 2 Jazzy into $(VENV) (half a minute, 600 MB) ..."
+	@rm -rf build/lib build/bdist.*
+	@$(PIP_INSTALL) ".[ros,speech]"
+	@touch $@ $(VENV)/package.stamp
+
+$(VENV)/test.stamp: $(SETTINGS) | $(VENV)/venv.stamp
+	@echo "Installing dualtalker, ROS 2 Jazzy, torch and the tools into $(VENV)" \
+	  "(1 to 3 minutes, 2 GB) ..."
+	@rm -rf build/lib build/bdist.*
+	@$(PIP_INSTALL) ".[train,ros,speech,dev]"
+	@touch $@ $(VENV)/demo.stamp $(VENV)/package.stamp
+
+$(VENV)/venv.stamp:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "No '$(PYTHON)' here. Install Python 3.10 or newer, or name yours: make PYTHON=..."; \
+	  exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "$$($(PYTHON) -V) is too old: Python 3.10 or newer is needed: make PYTHON=python3.12"; \
+	  exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$$($(PYTHON) -V) cannot make virtual environments."; \
+	  echo "On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@

@@ -1,0 +1,151 @@
+"""How the one package `dualtalker` is built, by pip and by colcon; tool settings are elsewhere.
+
+    pip install .                 the library and the `dualtalker` command
+    pip install ".[ros,speech]"   and the ROS 2 nodes with ROS 2 Jazzy itself, and a voice
+    colcon build                  the same package in a ROS workspace
+
+`training/` and `engines/` run from the checkout and are never installed.
+"""
+
+from __future__ import annotations
+
+import re
+from glob import glob
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "dualtalker"
+VERSION = re.search(
+    r'^__version__ = "(.+)"$', Path("dualtalker/__init__.py").read_text("utf-8"), re.MULTILINE
+)[1]
+
+# Lower bounds, all with wheels for Python 3.10 to 3.13. No upper ones: an application that
+# embeds dualtalker must be free to choose.
+BASE = [
+    "numpy>=1.24",
+    "onnxruntime>=1.17",  # 1.23.2 is the last for Python 3.10
+    "soxr>=0.5",  # 0.5 brought the variable-rate mode, whose delay is constant
+    "soundfile>=0.12",  # 0.12 bundles a libsndfile that reads ogg and flac
+    "tyro>=0.9",
+    "tqdm>=4.60",
+    "trimesh>=4.0",
+    "matplotlib>=3.7",
+    "av>=12.0",  # 12 is the first with wheels that carry an H.264 encoder on every platform
+    "pillow>=9.4",
+]
+
+TRAIN = [
+    # Pinned: the exporter's graphs change from one torch to the next, and the parity numbers in
+    # docs/ were measured with this one. On Linux the build of the CPU index is enough and saves
+    # gigabytes of CUDA libraries: install torch from there first, then this extra.
+    "torch==2.13.0",
+    "transformers>=4.57",
+    "safetensors>=0.4",
+    "tensorboard>=2.15",
+    "onnx>=1.16",
+    "onnxscript>=0.5",
+    "scipy>=1.10",
+]
+
+# ROS 2 Jazzy from PyPI, for Linux on x86_64; other machines install ROS with apt and need none
+# of these. Every name is pinned: distributions share the names, so that a single unpinned one
+# is replaced by Kilted's, and the mixture crashes on import.
+_JAZZY = {
+    "2.0.3": "action-msgs builtin-interfaces lifecycle-msgs rcl-interfaces rosgraph-msgs "
+    "service-msgs type-description-interfaces",
+    "0.17.3": "ament-cmake-cppcheck ament-cmake-cpplint ament-cmake-flake8 ament-cmake-pep257 "
+    "ament-cmake-uncrustify",
+    "1.8.1": "ament-index-cpp ament-index-python",
+    "5.3.6": "diagnostic-msgs geometry-msgs sensor-msgs std-msgs",
+    "2.2.5": "fastcdr",
+    "2.14.5": "fastrtps",
+    "3.6.2": "fastrtps-cmake-module rosidl-typesupport-fastrtps-c rosidl-typesupport-fastrtps-cpp",
+    "1.3.1": "foonathan-memory-vendor",
+    "1.6.3": "libyaml-vendor",
+    "9.2.8": "rcl rcl-action rcl-lifecycle rcl-yaml-param-parser",
+    "3.1.1": "rcl-logging-interface rcl-logging-spdlog",
+    "7.1.6": "rclpy[fastrtps]",
+    "2.11.2": "rcpputils",
+    "6.7.4": "rcutils",
+    "7.3.2": "rmw rmw-implementation-cmake",
+    "3.1.0": "rmw-dds-common",
+    "8.4.3": "rmw-fastrtps-cpp rmw-fastrtps-shared-cpp",
+    "2.15.6": "rmw-implementation",
+    "4.6.6": "rosidl-adapter rosidl-cli rosidl-cmake rosidl-generator-c rosidl-generator-cpp "
+    "rosidl-generator-type-description rosidl-parser rosidl-pycommon rosidl-runtime-c "
+    "rosidl-runtime-cpp rosidl-typesupport-interface rosidl-typesupport-introspection-c "
+    "rosidl-typesupport-introspection-cpp",
+    "0.2.0": "rosidl-core-runtime",
+    "1.6.0": "rosidl-default-runtime",
+    "0.1.2": "rosidl-dynamic-typesupport wheels-bootstrapper",
+    "0.1.0": "rosidl-dynamic-typesupport-fastrtps",
+    "0.22.2": "rosidl-generator-py",
+    "3.2.2": "rosidl-typesupport-c rosidl-typesupport-cpp",
+    "0.4.2": "rpyutils",
+    "1.6.1": "spdlog-vendor",
+    "8.2.4": "tracetools",
+    "2.5.0": "unique-identifier-msgs",
+}
+ON_JAZZY_WHEELS = (
+    'sys_platform == "linux" and platform_machine == "x86_64" and python_version < "3.14"'
+)
+ROS = [
+    f"ros-{name}=={version} ; {ON_JAZZY_WHEELS}"
+    for version, names in _JAZZY.items()
+    for name in names.split()
+] + [
+    "rosbags>=0.11",  # reads and writes rosbag2 without ROS; 0.11 writes MCAP
+]
+
+SPEECH = ["espeakng-loader>=0.2.4"]  # GPL-3, run as a separate program; never imported here
+
+TEST = ["pytest>=8.0", "pytest-timeout>=2.3", "hypothesis>=6.100"]
+
+DEV = [
+    *TEST,
+    "ruff>=0.17,<0.18",  # the formatter's taste changes with the minor version
+    "mypy>=1.15",
+    # The pair that is known to build the package; ros-ament-package is Jazzy's.
+    "colcon-common-extensions==0.3.0",
+    f"ros-ament-package==0.16.4 ; {ON_JAZZY_WHEELS}",
+]
+
+setup(
+    name=NAME,
+    version=VERSION,
+    description="Speech in, a moving robot face out: ARKit-52 blendshapes in time with the audio",
+    long_description=Path("README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    maintainer="dualtalker maintainers",
+    maintainer_email="maintainers@users.noreply.dualtalker.example",
+    python_requires=">=3.10",
+    packages=[*find_packages(include=["dualtalker", "dualtalker.*"]), "dualtalker_ros"],
+    # One package.xml at the root builds library and nodes: colcon looks no further down.
+    package_dir={"dualtalker_ros": "ros2_ws/src/dualtalker_ros"},
+    package_data={"dualtalker": ["models/*"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        (f"share/{NAME}/launch", sorted(glob("launch/*.launch.py"))),
+        (f"share/{NAME}/config", sorted(glob("config/*.yaml"))),
+    ],
+    install_requires=BASE,
+    extras_require={
+        "train": TRAIN,
+        "ros": ROS,
+        "speech": SPEECH,
+        "dev": DEV,
+        "test": TEST,  # `colcon test` runs no pytest at all without an extra of this name
+    },
+    entry_points={
+        "console_scripts": [
+            "dualtalker = dualtalker.command:main",
+            "talker_node = dualtalker_ros.talker_node:main",
+            "wav_publisher_node = dualtalker_ros.wav_publisher_node:main",
+            "recorder_node = dualtalker_ros.recorder_node:main",
+        ],
+    },
+    zip_safe=False,
+)
