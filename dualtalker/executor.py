@@ -1,0 +1,132 @@
+"""Runs the model hop by hop and reads its motion at the output's frame times. Holds no audio."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from dualtalker.backends import Backend
+from dualtalker.bundle import Sidecar
+from dualtalker.clock import FrameClock
+from dualtalker.errors import BackendError
+from dualtalker.faults import Faults
+from dualtalker.finishing import FaceFinisher, Smoother
+
+
+class FrameExecutor:
+    """Hops in, finished frames (index, weights [channels], idle) out; indices only ever grow.
+
+    Output frames lie between two model frames and are interpolated linearly: any smoother curve
+    would have to wait for one more model frame. The wait is no longer than one hop, which
+    `Talker.latency_s` already counts.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        sidecar: Sidecar,
+        clock: FrameClock,
+        finisher: FaceFinisher,
+        smoother: Smoother,
+        faults: Faults,
+    ) -> None:
+        self._backend = backend
+        self._sidecar = sidecar
+        self._clock = clock
+        self._finisher = finisher
+        self._smoother = smoother
+        self._faults = faults
+        self._spacing_s = Fraction(
+            sidecar.hop_samples, sidecar.frames_per_step * sidecar.sample_rate_hz
+        )
+        self._lookahead_s = Fraction(sidecar.lookahead_samples, sidecar.sample_rate_hz)
+        self.next_index = 0  # of the next frame to emit
+        self.begin(Fraction(0))
+
+    @property
+    def next_time_s(self) -> Fraction:
+        """Stream time of the next frame to emit."""
+        return self._clock.time_of(self.next_index)
+
+    def begin(self, origin_s: Fraction) -> None:
+        """Start the model anew: the next hop's first sample lies at stream time `origin_s`."""
+        self._origin_s = origin_s
+        self._cursor = self._clock.count_before(origin_s)  # output frame to make next
+        self._count = 0  # model frames since the origin
+        self._state = self._backend.new_state()
+        self._smoother.reset()
+        self._last: tuple[Fraction, np.ndarray] | None = None
+        if self.next_index:
+            self._finisher.cut()
+
+    def run(
+        self, hop: np.ndarray, end_s: Fraction | None = None
+    ) -> list[tuple[int, np.ndarray, bool]]:
+        """Run one hop [1, hop]; return the frames it makes computable, before `end_s` if given."""
+        frames: list[tuple[int, np.ndarray, bool]] = []
+        for weights in self._step(hop):
+            self._count += 1
+            time_s = self._origin_s + self._count * self._spacing_s - self._lookahead_s
+            self._emit_through(time_s, self._smoother(weights), end_s, frames)
+        return frames
+
+    def needs_more(self, end_s: Fraction) -> bool:
+        """Whether frames before `end_s` still wait for the model."""
+        return self._clock.time_of(self._cursor) < end_s
+
+    def rest_through(self, time_s: Fraction, last: bool) -> list[tuple[int, np.ndarray, bool]]:
+        """Return idle frames for the times from the next frame to `time_s`, itself if `last`."""
+        clock = self._clock
+        end = clock.count_through(time_s) if last else clock.count_before(time_s)
+        frames = []
+        while self.next_index < end:
+            finished = self._finisher.rest(float(self.next_time_s))
+            frames.append((self.next_index, finished, True))
+            self.next_index += 1
+        return frames
+
+    def skip_to(self, time_s: Fraction) -> int:
+        """Emit nothing before `time_s`; return how many frame indices are passed over."""
+        index = max(self._clock.count_before(time_s), self.next_index)
+        skipped, self.next_index = index - self.next_index, index
+        return skipped
+
+    def _step(self, hop: np.ndarray) -> np.ndarray:
+        """Return motion [frames_per_step, channels] of one hop, whatever the model does."""
+        motion, self._state = self._backend.step(hop, self._state)
+        expected = (1, self._sidecar.frames_per_step, len(self._sidecar.output_names))
+        if motion.shape != expected:
+            raise BackendError(f"motion has shape {motion.shape}; expected {expected}")
+        if np.isfinite(motion).all():
+            return motion[0]
+        # A poisoned state would stay so for ever: start it anew and hold the face for this step.
+        self._faults.count("bad_steps", 1, "the model gave NaN or infinity; its state was reset")
+        self._state = self._backend.new_state()
+        held = np.zeros(motion.shape[2], np.float32) if self._last is None else self._last[1]
+        return np.repeat(held[np.newaxis], motion.shape[1], axis=0)
+
+    def _emit_through(
+        self,
+        time_s: Fraction,
+        weights: np.ndarray,
+        end_s: Fraction | None,
+        frames: list[tuple[int, np.ndarray, bool]],
+    ) -> None:
+        """Emit the output frames up to a model frame at `time_s`, interpolating from the last."""
+        while (wanted_s := self._clock.time_of(self._cursor)) <= time_s:
+            if end_s is not None and wanted_s >= end_s:
+                break
+            if self._cursor < self.next_index:
+                self._faults.count("late_frames", 1, "audio came after its frames were due")
+            else:
+                between = weights
+                if self._last is not None:
+                    last_s, last = self._last
+                    share = np.float32((wanted_s - last_s) / (time_s - last_s))
+                    between = last + share * (weights - last)
+                finished = self._finisher.speak(float(wanted_s), between)
+                frames.append((self._cursor, finished, False))
+                self.next_index = self._cursor + 1
+            self._cursor += 1
+        self._last = (time_s, weights)

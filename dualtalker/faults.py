@@ -1,0 +1,40 @@
+"""Counts what went wrong in a stream and says each kind once in the log. Mends nothing."""
+
+from __future__ import annotations
+
+import logging
+
+log = logging.getLogger("dualtalker")
+
+KINDS = {
+    "gaps": "holes in the audio, filled with silence or jumped over",
+    "gap_samples": "input samples of silence put in for missing audio",
+    "overlaps": "chunks that began before the one before them ended",
+    "overlap_samples": "input samples dropped because their time had been heard already",
+    "late_chunks": "chunks dropped whole because their time had been heard already",
+    "late_frames": "frames not emitted because idle frames had taken their place",
+    "reanchors": "jumps of the time stamps too large to bridge, either way",
+    "skipped_frames": "frame indices passed over in a jump of time",
+    "rate_changes": "changes of the sample rate in mid-stream",
+    "channel_changes": "changes of the channel count in mid-stream",
+    "clipped": "samples beyond full scale, clipped",
+    "empty_chunks": "chunks without samples, ignored",
+    "nan_chunks": "chunks refused for NaN or infinite samples",
+    "bad_chunks": "chunks refused for dtype, shape or rate",
+    "bad_steps": "model steps that gave NaN or infinity",
+}
+
+
+class Faults:
+    """Counters by kind; the first of each kind is logged as a warning."""
+
+    def __init__(self) -> None:
+        """All counters start at zero and are never reset."""
+        self.counters: dict[str, int] = dict.fromkeys(KINDS, 0)
+
+    def count(self, kind: str, amount: int, message: str) -> None:
+        """Add `amount` to a counter; log `message` the first time."""
+        first = self.counters[kind] == 0
+        self.counters[kind] += amount
+        if first and amount:
+            log.warning("%s: %s (further ones are only counted)", kind, message)

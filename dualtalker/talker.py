@@ -1,0 +1,419 @@
+"""Talker: speech goes in as it comes, face frames come out on time. Files are read elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from dualtalker.accumulator import AudioAccumulator
+from dualtalker.audio import NonFiniteError, check_samples, mix_to_mono, read_audio
+from dualtalker.backends import open_backend
+from dualtalker.bundle import Bundle, load_bundle
+from dualtalker.clock import MAX_DRIFT, FrameClock, StampClock
+from dualtalker.errors import AudioError
+from dualtalker.executor import FrameExecutor
+from dualtalker.faults import Faults
+from dualtalker.finishing import FaceFinisher, IdleLife, Smoother
+
+# Stamps that go back further than this are a source that started anew, not late audio.
+MAX_OVERLAP_S = Fraction(1)
+# A hole longer than this gets no idle frames: stream time stands still and the stamps jump.
+MAX_IDLE_FILL_S = Fraction(10)
+# Audio is taken in pieces of this length, so that a push of minutes needs no more memory.
+_PIECE_S = 0.5
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One face to show."""
+
+    index: int  # grows by one from frame to frame (but for `skipped_frames`)
+    time_s: float  # stream time that it depicts: index / fps
+    stamp_ns: int | None  # stamp of the audio it depicts; None where no stamp was pushed
+    weights: np.ndarray  # [52] float32 in [0, 1], ARKit order
+    idle: bool  # made without the model, because there was no audio
+
+
+class Talker:
+    """Streaming speech to face. Not thread-safe: call it from one thread, or lock around it.
+
+    The frames do not depend on how the audio is cut into pushes. Memory is constant: audio is run
+    through the model once more than a second of it waits, and frames wait until they are fetched.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Bundle | None = None,
+        *,
+        fps: float = 30.0,
+        engine: str = "auto",
+        idle_motion: bool = True,
+        smoothing_s: float = 0.0,
+        seed: int = 0,
+        max_gap_s: float = 1.0,
+        gap_tolerance_s: float = 0.03,
+    ) -> None:
+        """Open the model.
+
+        Args:
+            model: bundle or its path; None is the model shipped with the package.
+            fps: output frames per second, 1 to 120.
+            engine: "auto" or the name of a backend.
+            idle_motion: add blinks, glances and small brow motion; never the mouth.
+            smoothing_s: time constant of a low-pass over the model's motion; 0 is off. Motion
+                lags by about as much.
+            seed: seed of the idle motion.
+            max_gap_s: missing audio up to this long is heard as silence; beyond, the model starts
+                anew.
+            gap_tolerance_s: stamps that differ by less from the sample clock are jitter.
+
+        Raises:
+            BundleError, BackendError: the model cannot be loaded.
+            DualtalkerError: fps is out of range.
+        """
+        self.bundle = model if isinstance(model, Bundle) else load_bundle(model)
+        sidecar = self.bundle.sidecar
+        self._clock = FrameClock(fps)
+        self._faults = Faults()
+        self._max_gap_s = Fraction(max_gap_s)
+        self._tolerance_s = Fraction(gap_tolerance_s)
+        self._idle_motion, self._seed, self._smoothing_s = idle_motion, seed, smoothing_s
+        self._backend = open_backend(self.bundle, engine)
+        self._audio = AudioAccumulator(sidecar.sample_rate_hz, sidecar.hop_samples)
+        self.reset()
+
+    @property
+    def fps(self) -> float:
+        """Output frames per second."""
+        return float(self._clock.fps)
+
+    @property
+    def backend_name(self) -> str:
+        """The engine in use, with its version."""
+        return self._backend.name
+
+    @property
+    def lookahead_s(self) -> float:
+        """Seconds of audio after its instant that a frame depends on."""
+        return self.bundle.sidecar.lookahead_s
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds of audio that must follow an instant, at worst, before its frame is computable.
+
+        The sum of lookahead, one hop (audio is taken by hops; interpolation waits within it) and
+        the resampler's delay at the present input rate. Compute time and transport come on top.
+        """
+        return self.lookahead_s + self.bundle.sidecar.hop_s + self._audio.delay_s
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What went wrong so far, by kind (see `faults.KINDS`)."""
+        return MappingProxyType(self._faults.counters)
+
+    @property
+    def audio_end_s(self) -> float:
+        """Stream time of the end of all audio pushed."""
+        return float(self._end_s)
+
+    def push(self, samples: np.ndarray, sample_rate_hz: int, stamp_ns: int | None = None) -> None:
+        """Take a chunk of any length: [n] or [n, channels], float in [-1, 1] or integer PCM.
+
+        The first stamp ties stamps to stream time. Later ones show holes (filled with silence, or
+        with idle frames beyond `max_gap_s`), overlaps (dropped) and jumps (followed); what was
+        found is counted. Without stamps the chunks are taken as seamless, unless `advance_to` has
+        gone on for more than `max_gap_s` past the audio: then they begin where it stands.
+
+        Raises:
+            AudioError: the chunk is refused and counted; nothing else changes.
+        """
+        chunk, rate_hz = self._check(samples, sample_rate_hz, stamp_ns)
+        if len(chunk) == 0:
+            self._faults.count("empty_chunks", 1, "a chunk without samples was ignored")
+            return
+        self._note_format(chunk, rate_hz)
+        skip = self._place(len(chunk), rate_hz, stamp_ns)
+        piece = int(rate_hz * _PIECE_S)
+        for start in range(skip, len(chunk), piece):
+            mono, clipped = mix_to_mono(chunk[start : start + piece])
+            if clipped:
+                self._faults.count("clipped", clipped, "samples beyond full scale were clipped")
+            self._hear(mono, rate_hz)
+
+    def frames(self) -> list[Frame]:
+        """Return all frames that are now computable and were not returned before, in order."""
+        self._run_ready()
+        ready, self._waiting = self._waiting, []
+        return ready
+
+    def advance_to(self, time_s: float) -> list[Frame]:
+        """Audio is missing: return frames through stream time `time_s`, idle where need be.
+
+        The mouth closes within 200 ms of the last spoken frame and idle life goes on. The model is
+        not run on silence: audio that still comes is heard in full, though the frames shown in its
+        place are not shown again (`late_frames`). A call that leaps by more than 10 s passes over
+        the frame indices in between (`skipped_frames`).
+        """
+        self._run_ready()
+        target_s = Fraction(time_s)
+        self._skip_to(target_s - MAX_IDLE_FILL_S, "advance_to leapt ahead")
+        before = self._executor.next_index
+        self._emit(self._executor.rest_through(target_s, last=True))
+        if self._executor.next_index > before:
+            self._idle_until_s = self._executor.next_time_s
+        return self.frames()
+
+    def flush(self) -> list[Frame]:
+        """End the speech: return the frames that waited for audio to come, up to its end.
+
+        The model hears silence in place of that audio, and starts anew with the next push.
+        """
+        self._finish_segment()
+        return self.frames()
+
+    def reset(self) -> None:
+        """Forget all audio, frames and stamps, as if just made; counters go on counting."""
+        sidecar = self.bundle.sidecar
+        life = IdleLife(self._seed) if self._idle_motion else None
+        self._executor = FrameExecutor(
+            self._backend,
+            sidecar,
+            self._clock,
+            FaceFinisher(len(sidecar.output_names), life),
+            Smoother(self._smoothing_s, 1.0 / sidecar.model_rate_hz),
+            self._faults,
+        )
+        self._audio.restart()
+        self._stamps = StampClock()
+        self._stamped_s: Fraction | None = None  # stream time of the last stamp
+        self._origin_s = Fraction(0)  # where this segment's audio begins
+        self._idle_until_s = Fraction(0)  # how far `advance_to` went
+        self._heard = False  # whether any audio was pushed
+        self._format: tuple[int, int] | None = None  # rate and channels of the last chunk
+        self._waiting: list[Frame] = []
+
+    def close(self) -> None:
+        """Free the model."""
+        self._backend.close()
+
+    def stamp_of(self, time_s: float) -> int | None:
+        """Return the stamp in ns of the audio at a stream time; None before any stamp came."""
+        return self._stamps.stamp_of(Fraction(time_s))
+
+    def time_of(self, stamp_ns: int) -> float | None:
+        """Return the stream time in seconds of a stamp; None before any stamp came."""
+        time_s = self._stamps.time_of(stamp_ns)
+        return None if time_s is None else float(time_s)
+
+    @property
+    def _end_s(self) -> Fraction:
+        return self._origin_s + self._audio.duration_s
+
+    def _check(
+        self, samples: np.ndarray, sample_rate_hz: int, stamp_ns: int | None
+    ) -> tuple[np.ndarray, int]:
+        from dualtalker.resampling import check_rate
+
+        if stamp_ns is not None and not isinstance(stamp_ns, (int, np.integer)):
+            raise TypeError(f"stamp_ns is {type(stamp_ns).__name__}; expected int nanoseconds")
+        try:
+            return check_samples(samples), check_rate(sample_rate_hz)
+        except NonFiniteError as error:
+            self._faults.count("nan_chunks", 1, str(error))
+            raise
+        except AudioError as error:
+            self._faults.count("bad_chunks", 1, str(error))
+            raise
+
+    def _note_format(self, chunk: np.ndarray, rate_hz: int) -> None:
+        channels = 1 if chunk.ndim == 1 else chunk.shape[1]
+        old_rate_hz, old_channels = self._format or (rate_hz, channels)
+        if rate_hz != old_rate_hz:
+            self._faults.count("rate_changes", 1, f"{old_rate_hz} Hz became {rate_hz} Hz")
+        if channels != old_channels:
+            self._faults.count("channel_changes", 1, f"{old_channels} became {channels} channels")
+        self._format = (rate_hz, channels)
+
+    def _place(self, count: int, rate_hz: int, stamp_ns: int | None) -> int:
+        """Bring the sample clock to where a chunk begins; return how many samples to drop."""
+        behind_s = self._idle_until_s - self._end_s
+        if behind_s > (self._max_gap_s if self._heard else 0) and (
+            stamp_ns is None or not self._stamps.anchored
+        ):
+            self._faults.count("gaps", int(self._heard), f"no audio for {float(behind_s):.2f} s")
+            self._jump(self._idle_until_s)
+        self._heard = True
+        if stamp_ns is None:
+            return 0
+        stamp_ns = int(stamp_ns)
+        if not self._stamps.anchored:
+            self._stamps.anchor(self._end_s, stamp_ns)
+            self._stamped_s = self._end_s
+            return 0
+        skip = self._follow(count, rate_hz, stamp_ns)
+        self._stamped_s = self._end_s
+        return skip
+
+    def _follow(self, count: int, rate_hz: int, stamp_ns: int) -> int:
+        """Compare a stamp with the sample clock and heal what differs."""
+        error_s = self._stamps.error_s(self._end_s, stamp_ns)
+        since_s = self._end_s - (self._stamped_s or Fraction(0))
+        if abs(error_s) <= self._tolerance_s + MAX_DRIFT * max(since_s, Fraction(0)):
+            self._stamps.track(error_s, float(since_s))
+            return 0
+        if error_s < -MAX_OVERLAP_S:
+            self._reanchor(self._end_s, stamp_ns, error_s)
+            return 0
+        if error_s < 0:
+            skip = min(round(-error_s * rate_hz), count)
+            self._faults.count("overlaps", 1, f"audio overlaps by {float(-error_s):.3f} s")
+            self._faults.count("overlap_samples", skip, f"{skip} samples heard twice dropped")
+            if skip == count:
+                self._faults.count("late_chunks", 1, "a chunk came after its time; dropped")
+            return skip
+        if error_s <= self._max_gap_s:
+            missing = round(error_s * rate_hz)
+            self._faults.count("gaps", 1, f"{float(error_s):.3f} s of audio are missing")
+            self._faults.count("gap_samples", missing, f"{missing} samples of silence put in")
+            self._hear(np.zeros(missing, np.float32), rate_hz)
+            return 0
+        target_s = self._end_s + error_s
+        if target_s - max(self._end_s, self._executor.next_time_s) > MAX_IDLE_FILL_S:
+            self._reanchor(max(self._end_s, self._idle_until_s), stamp_ns, error_s)
+            return 0
+        self._faults.count("gaps", 1, f"{float(error_s):.3f} s of audio are missing")
+        self._jump(target_s)
+        return 0
+
+    def _reanchor(self, time_s: Fraction, stamp_ns: int, error_s: Fraction) -> None:
+        self._faults.count("reanchors", 1, f"time stamps jumped by {float(error_s):.3f} s")
+        self._jump(time_s)
+        self._stamps.anchor(time_s, stamp_ns)
+
+    def _jump(self, time_s: Fraction) -> None:
+        """End the segment; the next audio begins at `time_s`, idle frames fill the time between."""
+        self._finish_segment()
+        self._emit(self._executor.rest_through(time_s, last=False))
+        self._origin_s = time_s
+        self._executor.begin(time_s)
+
+    def _finish_segment(self) -> None:
+        """Run out all audio as if silence followed, and start the model anew at its end."""
+        self._audio.finish()
+        end_s = self._end_s
+        while self._executor.needs_more(end_s):
+            hop = self._audio.pop(pad=True)
+            assert hop is not None  # `pad` always gives one
+            self._emit(self._executor.run(hop, end_s))
+        self._audio.restart()
+        self._origin_s = end_s
+        self._executor.begin(end_s)
+
+    def _hear(self, mono: np.ndarray, rate_hz: int) -> None:
+        self._audio.push(mono, rate_hz)
+        if self._audio.ready_samples > self._audio.rate_hz:
+            self._run_ready()
+
+    def _run_ready(self) -> None:
+        while (hop := self._audio.pop()) is not None:
+            self._emit(self._executor.run(hop))
+
+    def _skip_to(self, time_s: Fraction, message: str) -> None:
+        skipped = self._executor.skip_to(time_s)
+        if skipped:
+            self._faults.count("skipped_frames", skipped, message)
+
+    def _emit(self, frames: list[tuple[int, np.ndarray, bool]]) -> None:
+        for index, weights, idle in frames:
+            time_s = self._clock.time_of(index)
+            stamp_ns = self._stamps.stamp_of(time_s)
+            self._waiting.append(Frame(index, float(time_s), stamp_ns, weights, idle))
+
+
+@dataclass(frozen=True)
+class Animation:
+    """The face of a whole recording."""
+
+    times_s: np.ndarray  # [frames] float64, frame k at k / fps
+    weights: np.ndarray  # [frames, 52] float32 in [0, 1]
+    fps: float
+    duration_s: float  # of the audio
+    compute_s: float  # wall-clock time of resampling, model and finishing
+    bundle: Bundle
+    backend: str
+    latency_s: float
+    counters: dict[str, int]
+
+    @property
+    def real_time_factor(self) -> float:
+        """Compute time per second of audio."""
+        return self.compute_s / self.duration_s if self.duration_s else 0.0
+
+
+def animate(
+    audio: str | Path | np.ndarray,
+    sample_rate_hz: int | None = None,
+    *,
+    model: str | Path | Bundle | None = None,
+    fps: float = 30.0,
+    engine: str = "auto",
+    idle_motion: bool = True,
+    smoothing_s: float = 0.0,
+    seed: int = 0,
+    progress: Callable[[float], object] | None = None,
+) -> Animation:
+    """Turn a file, or samples [n] or [n, channels] with their rate, into face frames.
+
+    `progress` is called with the seconds of audio done since its last call.
+
+    Raises:
+        AudioError: the audio is unreadable, empty or not finite, or an array has no rate.
+        BundleError, BackendError: the model cannot be loaded.
+    """
+    if isinstance(audio, (str, Path)):
+        samples, rate_hz = read_audio(audio)
+    elif sample_rate_hz is None:
+        raise AudioError("samples without a rate; give sample_rate_hz, for example 16000")
+    else:
+        samples, rate_hz = check_samples(audio), sample_rate_hz
+    if len(samples) == 0:
+        raise AudioError("no samples to animate; expected at least one")
+    talker = Talker(
+        model,
+        fps=fps,
+        engine=engine,
+        idle_motion=idle_motion,
+        smoothing_s=smoothing_s,
+        seed=seed,
+    )
+    frames: list[Frame] = []
+    latency_s = talker.latency_s
+    started = time.perf_counter()
+    for start in range(0, len(samples), rate_hz):
+        second = samples[start : start + rate_hz]
+        talker.push(second, rate_hz)
+        frames += talker.frames()
+        latency_s = talker.latency_s
+        if progress is not None:
+            progress(len(second) / rate_hz)
+    frames += talker.flush()
+    compute_s = time.perf_counter() - started
+    backend = talker.backend_name
+    talker.close()
+    return Animation(
+        times_s=np.array([frame.time_s for frame in frames]),
+        weights=np.stack([frame.weights for frame in frames]),
+        fps=talker.fps,
+        duration_s=len(samples) / rate_hz,
+        compute_s=compute_s,
+        bundle=talker.bundle,
+        backend=backend,
+        latency_s=latency_s,
+        counters=dict(talker.counters),
+    )
