@@ -1,0 +1,180 @@
+"""The accuracy figures, each with its convention; the trainer and the reports use these alone.
+
+Curves are `[frames]`, weights `[frames, 52]`, vertices `[frames, vertices, 3]` in metres; two
+inputs that are compared must have the same number of frames, or a ValueError says which differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dualtalker.arkit import ARKIT_INDEX
+
+BILABIAL = "PP"
+OPEN_VOWELS = ("AA", "AE", "AO")
+
+
+def _same_length(left: np.ndarray, right: np.ndarray) -> None:
+    if len(left) != len(right):
+        raise ValueError(
+            f"found {len(left)} and {len(right)} frames, expected equal numbers: "
+            "resample one to the other's rate and cut both to the shorter"
+        )
+
+
+def correlate(left: np.ndarray, right: np.ndarray, where: np.ndarray | None = None) -> float:
+    """Pearson correlation of two curves over the frames `where` (all by default); 0 if one is flat."""
+    _same_length(left, right)
+    if where is not None:
+        left, right = left[where], right[where]
+    left, right = left - left.mean(), right - right.mean()
+    scale = float(np.sqrt((left**2).sum() * (right**2).sum()))
+    return float((left * right).sum() / scale) if scale > 1e-12 else 0.0
+
+
+def measure_loudness(samples: np.ndarray, rate_hz: int, times_s: np.ndarray) -> np.ndarray:
+    """Root mean square in a 50 ms window centered on each time: the baseline every model must beat."""
+    power = np.concatenate([[0.0], np.cumsum(np.asarray(samples, np.float64) ** 2)])
+    half = 0.025 * rate_hz
+    start = np.clip(np.round(times_s * rate_hz - half).astype(int), 0, len(samples))
+    end = np.clip(np.round(times_s * rate_hz + half).astype(int), 0, len(samples))
+    return np.sqrt((power[end] - power[start]) / np.maximum(end - start, 1))
+
+
+def find_speech(loudness: np.ndarray, below_peak_db: float = 35.0) -> np.ndarray:
+    """Frames `[frames]` bool within `below_peak_db` of the 99th percentile of the loudness.
+
+    A single quiet frame between speech frames (a stop's closure) counts as speech: gaps up to
+    six frames are filled.
+    """
+    level_db = 20.0 * np.log10(np.maximum(loudness, 1e-9))
+    speech = level_db > np.percentile(level_db, 99.0) - below_peak_db
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], speech, [True]]).astype(int)))
+    for start, end in zip(edges[0::2], edges[1::2]):
+        if end - start <= 6:
+            speech[start:end] = True
+    return speech
+
+
+def jaw_opening(weights: np.ndarray) -> np.ndarray:
+    """The curve compared as jaw opening: `jawOpen` `[frames]`."""
+    return weights[:, ARKIT_INDEX["jawOpen"]]
+
+
+def lip_rounding(weights: np.ndarray) -> np.ndarray:
+    """The curve compared as lip rounding: `mouthFunnel` + `mouthPucker` `[frames]`."""
+    return weights[:, ARKIT_INDEX["mouthFunnel"]] + weights[:, ARKIT_INDEX["mouthPucker"]]
+
+
+def find_closed(gap: np.ndarray, rest: float, span: float | None = None) -> np.ndarray:
+    """Frames `[frames]` bool in which the lips meet.
+
+    `gap` is measured on a mesh with all blendshapes together. Closed means within 5 % of the
+    gap's range above its rest value; the range is its 98th percentile less `rest` unless given.
+    """
+    if span is None:
+        span = float(np.percentile(gap, 98.0)) - rest
+    return gap <= rest + 0.05 * max(span, 1e-9)
+
+
+def measure_closure_recall(
+    closed: np.ndarray,
+    times_s: np.ndarray,
+    phones: Sequence[tuple[str, float, float]],
+    tolerance_s: float = 0.04,
+) -> tuple[int, int]:
+    """Count /p b m/ in whose interval, widened by `tolerance_s`, the lips meet.
+
+    `phones` are (class, start, end) in seconds. Returns (met, all).
+    """
+    met = total = 0
+    for label, start_s, end_s in phones:
+        if label != BILABIAL:
+            continue
+        inside = (times_s >= start_s - tolerance_s) & (times_s <= end_s + tolerance_s)
+        if inside.any():
+            total += 1
+            met += bool(closed[inside].any())
+    return met, total
+
+
+def measure_false_closures(
+    closed: np.ndarray, times_s: np.ndarray, phones: Sequence[tuple[str, float, float]]
+) -> tuple[int, int]:
+    """Count open vowels (AA, AE, AO) whose center frame is closed. Returns (closed, all)."""
+    wrong = total = 0
+    for label, start_s, end_s in phones:
+        if label in OPEN_VOWELS and len(times_s):
+            center = int(np.argmin(np.abs(times_s - (start_s + end_s) / 2)))
+            total += 1
+            wrong += bool(closed[center])
+    return wrong, total
+
+
+def estimate_offset_ms(
+    predicted: np.ndarray, reference: np.ndarray, rate_hz: float, reach_ms: float = 300.0
+) -> float:
+    """Delay of `predicted` against `reference` (positive: late), by cross-correlation, in ms.
+
+    The peak is refined by a parabola through its neighbors, so the result is finer than a frame.
+    """
+    _same_length(predicted, reference)
+    reach = int(reach_ms * rate_hz / 1000.0)
+    if len(predicted) <= 2 * reach + 2:
+        raise ValueError(f"found {len(predicted)} frames, expected over {2 * reach + 2}")
+    scores = []
+    for lag in range(-reach, reach + 1):
+        late = predicted[max(lag, 0) : len(predicted) + min(lag, 0)]
+        early = reference[max(-lag, 0) : len(reference) + min(-lag, 0)]
+        scores.append(correlate(late, early))
+    best = int(np.argmax(scores))
+    shift = 0.0
+    if 0 < best < len(scores) - 1:
+        left, middle, right = scores[best - 1 : best + 2]
+        bend = left - 2 * middle + right
+        shift = 0.5 * (left - right) / bend if abs(bend) > 1e-12 else 0.0
+    return (best - reach + shift) * 1000.0 / rate_hz
+
+
+def measure_jitter(curve: np.ndarray, rate_hz: float) -> float:
+    """Root mean square of the third time derivative, per second cubed."""
+    return float(np.sqrt(np.mean(np.diff(curve, n=3) ** 2))) * rate_hz**3
+
+
+def measure_lip_error(predicted: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """Lip vertex error (LVE) of lip vertices `[frames, lips, 3]`, metres.
+
+    `lve_squared_mm2`: mean over frames of the maximum *squared* distance (the convention of
+    CodeTalker's and FaceFormer's code); `lve_mm`: mean over frames of the maximum distance.
+    """
+    _same_length(predicted, reference)
+    squared = ((predicted - reference) ** 2).sum(-1).max(-1) * 1e6
+    return {
+        "lve_squared_mm2": float(squared.mean()),
+        "lve_mm": float(np.sqrt(squared).mean()),
+    }
+
+
+def measure_dynamics_deviation(
+    predicted: np.ndarray, reference: np.ndarray, neutral: np.ndarray
+) -> dict[str, float]:
+    """Upper-face dynamics deviation (FDD) of `[frames, vertices, 3]` against `neutral`, metres.
+
+    Per vertex the standard deviation over time of its squared displacement from neutral
+    (CodeTalker, Xing et al. 2023, eq. 8); `fdd_signed` averages the signed differences as that
+    code does, `fdd_absolute` the absolute ones.
+    """
+    _same_length(predicted, reference)
+    moved = ((predicted - neutral) ** 2).sum(-1).std(0)
+    truth = ((reference - neutral) ** 2).sum(-1).std(0)
+    return {
+        "fdd_signed": float((truth - moved).mean()),
+        "fdd_absolute": float(np.abs(truth - moved).mean()),
+    }
+
+
+def measure_speed(curve: np.ndarray, rate_hz: float, percentile: float = 90.0) -> float:
+    """The given percentile of the curve's absolute speed, per second."""
+    return float(np.percentile(np.abs(np.diff(curve)), percentile)) * rate_hz if len(curve) > 1 else 0.0

@@ -1,0 +1,1 @@
+"""The converter: checkpoint -> ONNX bundle (-> TensorRT), with checks. Runs from the checkout."""

@@ -1,0 +1,175 @@
+"""Checkpoint -> stateful ONNX bundle: `python -m engines.export_onnx runs/default/step_….safetensors -o NAME.onnx`.
+
+The graph takes one hop of audio and the state, and holds the log-mel front end, so that robot and
+trainer cannot disagree on features. It is checked against torch over 1,000 steps before the
+bundle is written.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tyro
+
+from dualtalker.errors import DualtalkerError
+
+if TYPE_CHECKING:
+    from training.network import StreamingTalker
+
+OPSET = 18
+
+
+class ExportError(DualtalkerError):
+    """The exported graph is not the trained network."""
+
+
+@dataclass
+class ExportConfig:
+    """Export one checkpoint."""
+
+    checkpoint: tyro.conf.Positional[Path]
+    """Checkpoint of `python -m training.train` (.safetensors)."""
+    out: Path
+    """Where to write the graph; the sidecar goes beside it as .json."""
+    style: dict[str, float] = field(default_factory=dict)
+    """Mixture of trained styles, e.g. `--style rules 0.5 captured:NAME 0.5`; equal if not given."""
+    steps: int = 1000
+    """Steps over which the graph is compared with torch."""
+    tolerance: float = 1e-4
+    """Largest difference of a blendshape weight that is accepted."""
+    metrics: Path | None = None
+    """JSON of `python -m training.evaluate` to put into the sidecar."""
+
+
+def name_states(shapes: list[tuple[int, ...]]) -> list[dict[str, Any]]:
+    """Return the sidecar's description of the state tensors."""
+    return [
+        {
+            "input": f"state_{index}",
+            "output": f"next_state_{index}",
+            "shape": list(shape),
+            "dtype": "float32",
+        }
+        for index, shape in enumerate(shapes)
+    ]
+
+
+def export_graph(talker: StreamingTalker, path: Path) -> list[dict[str, Any]]:
+    """Write the graph of one step to `path` and return the description of its states."""
+    import torch
+
+    shapes = talker.state_shapes()
+    states = name_states(shapes)
+    hop = talker.encoder.config.hop_samples
+    arguments = (torch.zeros(1, hop), *[torch.zeros(shape) for shape in shapes])
+    program = torch.onnx.export(
+        talker.eval(),
+        arguments,
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["audio", *[s["input"] for s in states]],
+        output_names=["motion", *[s["output"] for s in states]],
+        verbose=False,
+    )
+    assert program is not None
+    program.save(str(path), external_data=False)
+    return states
+
+
+def make_test_signal(samples: int, seed: int = 0) -> np.ndarray:
+    """Return speech-like sound `[samples]`: voiced bursts of changing pitch, hiss and silences."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(samples) / 16000.0
+    pitch_hz = 120.0 + 60.0 * np.sin(2 * np.pi * 0.7 * time)
+    phase = 2 * np.pi * np.cumsum(pitch_hz) / 16000.0
+    voice = sum(np.sin(h * phase) / h for h in range(1, 20))
+    envelope = np.maximum(0.0, np.sin(2 * np.pi * 2.3 * time)) * (np.sin(2 * np.pi * 0.3 * time) > -0.5)
+    return (0.2 * envelope * voice + 0.01 * rng.standard_normal(samples)).astype(np.float32)
+
+
+def compare_with_torch(talker: StreamingTalker, bundle_path: Path, steps: int) -> float:
+    """Run the bundle step by step and torch over the whole; return the largest difference."""
+    import torch
+
+    from dualtalker.backends.onnxruntime import OnnxRuntimeBackend
+    from dualtalker.bundle import load_bundle
+
+    config = talker.encoder.config
+    audio = make_test_signal(steps * config.hop_samples)
+    with torch.no_grad():
+        whole = talker.run(torch.from_numpy(audio).unsqueeze(0)).numpy()
+    backend = OnnxRuntimeBackend(load_bundle(bundle_path))
+    state = backend.new_state()
+    frames = []
+    for hop in audio.reshape(steps, 1, config.hop_samples):
+        motion, state = backend.step(hop, state)
+        frames.append(motion[0])
+    backend.close()
+    streamed = np.concatenate(frames)[config.shift_frames :]
+    return float(np.abs(streamed - whole[: len(streamed)]).max())
+
+
+def export(config: ExportConfig) -> float:
+    """Export, check and write the bundle; returns the largest difference from torch.
+
+    Raises:
+        ExportError: the difference is above the tolerance; the files are removed.
+    """
+    import json
+
+    from dualtalker.bundle import write_sidecar
+    from training.checkpoints import load_network
+    from training.network import StreamingTalker
+
+    network, checkpoint = load_network(config.checkpoint)
+    mixture = config.style or {style: 1.0 for style in network.animation.styles}
+    talker = StreamingTalker(network, mixture).eval()
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    states = export_graph(talker, config.out)
+    meta = checkpoint.meta
+    metrics = json.loads(config.metrics.read_text("utf-8")) if config.metrics else {}
+    sidecar = write_sidecar(
+        config.out,
+        states,
+        sample_rate_hz=network.config.sample_rate_hz,
+        hop_samples=network.config.hop_samples,
+        lookahead_samples=network.config.lookahead_samples,
+        model_rate_hz=network.config.model_rate_hz,
+        training={
+            "style": mixture,
+            **{k: meta[k] for k in ("data", "hours", "paired_hours", "commit", "torch", "step")},
+            "config": meta["config"],
+        },
+        metrics=metrics,
+    )
+    difference = compare_with_torch(talker, config.out, config.steps)
+    if not difference <= config.tolerance:
+        config.out.unlink()
+        sidecar.unlink()
+        raise ExportError(
+            f"the exported graph differs from torch by {difference:.2e} over {config.steps} steps, "
+            f"expected at most {config.tolerance:.0e}; nothing was written"
+        )
+    return difference
+
+
+def main() -> None:
+    """Parse the command line and export."""
+    config = tyro.cli(ExportConfig, description=__doc__)
+    try:
+        difference = export(config)
+    except (DualtalkerError, ValueError) as error:
+        sys.exit(f"engines.export_onnx: {error}")
+    size = config.out.stat().st_size / 1e6
+    print(
+        f"{config.out}: {size:.2f} MB, largest difference from torch over {config.steps} steps "
+        f"{difference:.1e}\nuse it: dualtalker animate speech.wav -o out --model {config.out}"
+    )
+
+
+if __name__ == "__main__":
+    main()

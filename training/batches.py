@@ -1,0 +1,226 @@
+"""Batches for training: segments drawn from clips by (seed, step), augmented and aligned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dualtalker.arkit import ARKIT_NAMES
+from training.augmentation import augment, make_background
+from training.clips import Clip
+from training.configs import DataConfig, NetworkConfig
+
+CLOSED_CLASS = "PP"
+SILENCE_CLASS = "sil"
+CHANNELS = len(ARKIT_NAMES)
+
+
+@dataclass
+class Batch:
+    """One batch of segments, time-aligned: motion frame k depicts k / model_rate_hz."""
+
+    audio: Tensor
+    """What the network hears, `[batch, (frames + shift) * hop]`."""
+    clean: Tensor
+    """The same before augmentation: acoustic units are read from it."""
+    motion: Tensor
+    """Target weights `[batch, frames, 52]` (zeros where unpaired)."""
+    mask: Tensor
+    """1 where a target is supervised, `[batch, frames, 52]`."""
+    closed: Tensor
+    """1 in a bilabial closure, `[batch, frames, 1]`."""
+    closed_mask: Tensor
+    """1 where closures are labelled, `[batch, frames, 1]`."""
+    phones: Tensor
+    """Phone classes in order, from 1, padded with 0, `[batch, longest]`."""
+    phone_counts: Tensor
+    """How many phones, `[batch]`."""
+    has_phones: Tensor
+    """1 where the words are known, `[batch]`."""
+    speech: Tensor
+    """1 where the segment is speech (0: noise or silence alone), `[batch]`."""
+    paired: Tensor
+    """1 where there is motion to learn from, `[batch]`."""
+    style: Tensor
+    """Style index, `[batch]`."""
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch with every tensor on `device`."""
+        return Batch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+
+def style_of(clip: Clip, styles: list[str], rng: np.random.Generator) -> int:
+    """Index of the clip's style; unpaired clips, which have none, are heard in any."""
+    return styles.index(clip.style) if clip.motion is not None else int(rng.integers(len(styles)))
+
+
+class BatchMaker:
+    """Draws batches; batch `step` is a pure function of (seed, step), so a resumed run repeats."""
+
+    def __init__(
+        self,
+        clips: list[Clip],
+        phones: list[str],
+        styles: list[str],
+        active: np.ndarray,
+        network: NetworkConfig,
+        config: DataConfig,
+        seed: int,
+        augmented: bool = True,
+    ) -> None:
+        self.network, self.config, self.seed, self.augmented = network, config, seed, augmented
+        self.phones = {label: index + 1 for index, label in enumerate(phones)}
+        self.styles = styles
+        self.active = active
+        self.frames = int(round(config.segment_s * network.model_rate_hz))
+        captured = [c for c in clips if c.motion is not None and c.style.startswith("captured")]
+        rules = [c for c in clips if c.motion is not None and not c.style.startswith("captured")]
+        recorded = [c for c in rules if c.source.startswith("recorded")]
+        made = [c for c in rules if not c.source.startswith("recorded")]
+        unpaired = [c for c in clips if c.motion is None]
+        shares = {
+            "captured": (config.captured_share, captured),
+            "recorded": (config.recorded_share, recorded),
+            "unpaired": (config.unpaired_share, unpaired),
+        }
+        rest = 1.0 - sum(share for share, pool in shares.values() if pool)
+        shares["made"] = (rest, made)
+        self.pools = {
+            name: (share, pool, np.cumsum([c.duration_s for c in pool]))
+            for name, (share, pool) in shares.items()
+            if pool and share > 0
+        }
+        if not self.pools:
+            raise ValueError("no clips to train on; make some with `python -m training.corpus`")
+
+    def make(self, step: int) -> Batch:
+        """Return the batch of this step."""
+        rng = np.random.default_rng([self.seed, step])
+        rows = [self._make_row(rng) for _ in range(self.config.batch)]
+        longest = max(1, max(len(row["phones"]) for row in rows))
+        for row in rows:
+            row["phone_counts"] = np.int64(len(row["phones"]))
+            row["phones"] = np.pad(row["phones"], (0, longest - len(row["phones"])))
+        return Batch(
+            **{f.name: torch.from_numpy(np.stack([r[f.name] for r in rows])) for f in fields(Batch)}
+        )
+
+    def _make_row(self, rng: np.random.Generator) -> dict:
+        hop = self.network.hop_samples
+        samples = (self.frames + self.network.shift_frames) * hop
+        if rng.random() < self.config.noise_share:
+            return self._background_row(samples, rng)
+        names = list(self.pools)
+        weights = np.array([self.pools[name][0] for name in names])
+        _, pool, ends = self.pools[names[int(rng.choice(len(names), p=weights / weights.sum()))]]
+        clip = pool[int(np.searchsorted(ends, rng.random() * ends[-1]))]
+        rate = float(rng.uniform(0.88, 1.14)) if self.augmented and rng.random() < 0.6 else 1.0
+        return cut_row(self, clip, rate, samples, rng)
+
+    def _background_row(self, samples: int, rng: np.random.Generator) -> dict:
+        audio = make_background(samples, rng)
+        shape = (self.frames, 1)
+        return {
+            "audio": audio,
+            "clean": audio,
+            "motion": np.zeros((self.frames, CHANNELS), np.float32),
+            "mask": np.tile(self.active.astype(np.float32), shape),
+            "closed": np.zeros(shape, np.float32),
+            "closed_mask": np.ones(shape, np.float32),
+            "phones": np.zeros(0, np.int64),
+            "has_phones": np.float32(0),
+            "speech": np.float32(0),
+            "paired": np.float32(1),
+            "style": np.int64(rng.integers(len(self.styles))),
+        }
+
+
+def cut_row(
+    maker: BatchMaker, clip: Clip, rate: float, samples: int, rng: np.random.Generator
+) -> dict:
+    """Cut one random segment out of `clip`, played `rate` times as fast, as arrays of a batch row.
+
+    Pitch moves with the rate, which also varies the speaker.
+    """
+    model_rate_hz, sample_rate_hz = maker.network.model_rate_hz, maker.network.sample_rate_hz
+    span = int(samples * rate) + 2
+    frame_samples = maker.network.hop_samples
+    last = max(0, (len(clip.audio) - maker.frames * frame_samples * rate) // frame_samples)
+    first_frame = int(rng.integers(0, int(last) + 1))
+    start = first_frame * frame_samples
+    piece = clip.audio[start : start + span]
+    piece = np.pad(piece, (0, span - len(piece)))
+    if rate != 1.0:
+        positions = np.arange(samples) * rate
+        whole = positions.astype(np.int64)
+        part = (positions - whole).astype(np.float32)
+        piece = piece[whole] * (1 - part) + piece[whole + 1] * part
+    clean = np.ascontiguousarray(piece[:samples], dtype=np.float32)
+    start_s = start / sample_rate_hz
+    times_s = start_s + np.arange(maker.frames) * rate / model_rate_hz
+    motion, mask = cut_motion(clip, times_s, model_rate_hz)
+    if first_frame > 0:
+        # A cut in mid-speech: the network has heard nothing of what the first frames depend on.
+        mask[: int(0.2 * model_rate_hz)] = 0.0
+    closed, known = label_closures(clip, times_s)
+    return {
+        "audio": augment(clean, rng) if maker.augmented else clean,
+        "clean": clean,
+        "motion": motion,
+        "mask": mask,
+        "closed": closed,
+        "closed_mask": np.full((maker.frames, 1), known, np.float32),
+        "phones": list_phones(clip, times_s, maker.phones),
+        "has_phones": np.float32(clip.phones is not None),
+        "speech": np.float32(1),
+        "paired": np.float32(clip.motion is not None),
+        "style": np.int64(style_of(clip, maker.styles, rng)),
+    }
+
+
+def cut_motion(
+    clip: Clip, times_s: np.ndarray, rate_hz: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sample the clip's motion at `times_s` `[frames]`; returns motion and mask `[frames, 52]`."""
+    if clip.motion is None:
+        empty = np.zeros((len(times_s), CHANNELS), np.float32)
+        return empty, empty.copy()
+    position = times_s * rate_hz
+    inside = position <= len(clip.motion) - 1
+    whole = np.minimum(position.astype(np.int64), len(clip.motion) - 1)
+    after = np.minimum(whole + 1, len(clip.motion) - 1)
+    part = np.clip(position - whole, 0.0, 1.0)[:, None].astype(np.float32)
+    motion = clip.motion[whole] * (1 - part) + clip.motion[after] * part
+    # Past the end of a clip there is silence, in which the face is at rest.
+    motion = motion * inside[:, None]
+    mask = np.broadcast_to(clip.motion_mask.astype(np.float32), motion.shape).copy()
+    return motion.astype(np.float32), mask
+
+
+def label_closures(clip: Clip, times_s: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return 1 in bilabial closures `[frames, 1]`, and 1.0 where the clip's phones are known."""
+    closed = np.zeros((len(times_s), 1), np.float32)
+    if clip.phones is None:
+        return closed, 0.0
+    for phone in clip.phones:
+        if phone.label == CLOSED_CLASS:
+            # At least three frames, so that a closure survives interpolation to any frame rate.
+            middle, half = (phone.start_s + phone.end_s) / 2, (phone.end_s - phone.start_s) / 2
+            half = max(half, 0.03)
+            closed[(times_s >= middle - half) & (times_s <= middle + half)] = 1.0
+    return closed, 1.0
+
+
+def list_phones(clip: Clip, times_s: np.ndarray, numbers: dict[str, int]) -> np.ndarray:
+    """Return the phone classes whose middle lies in the segment, in order, without silence."""
+    if clip.phones is None:
+        return np.zeros(0, np.int64)
+    inside = [
+        numbers[p.label]
+        for p in clip.phones
+        if p.label != SILENCE_CLASS and times_s[0] <= (p.start_s + p.end_s) / 2 <= times_s[-1]
+    ]
+    return np.array(inside, np.int64)

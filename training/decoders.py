@@ -1,0 +1,126 @@
+"""Decoders of the two tasks: audio latents -> facial motion, and motion latents -> what was said."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
+from training.configs import NetworkConfig
+from training.encoders import CausalBlock
+
+JAW_OPEN = ARKIT_INDEX["jawOpen"]
+MOUTH_CLOSE = ARKIT_INDEX["mouthClose"]
+# Shapes that part the lips: a closed mouth has none of them.
+PARTING = tuple(
+    ARKIT_INDEX[name]
+    for name in (
+        "mouthFunnel",
+        "mouthLowerDownLeft",
+        "mouthLowerDownRight",
+        "mouthUpperUpLeft",
+        "mouthUpperUpRight",
+        "mouthShrugUpper",
+        "tongueOut",
+    )
+)
+
+
+def close_lips(weights: Tensor, gate: Tensor) -> Tensor:
+    """Blend weights `[..., 52]` toward shut lips by `gate` `[..., 1]` in 0..1.
+
+    Ours. ARKit's `mouthClose` is a corrective: equal to `jawOpen` it shuts the lips over an open
+    jaw. A regression toward the mean never quite reaches that, and a mouth that nearly shuts
+    on /p b m/ looks wrong, so the closure is a decision of its own: at 1 the parting shapes are
+    gone, the jaw is nearly up and `mouthClose` equals `jawOpen`.
+    """
+    parting = torch.zeros(len(ARKIT_NAMES), device=weights.device)
+    parting[list(PARTING)] = 1.0
+    jaw = torch.zeros(len(ARKIT_NAMES), device=weights.device)
+    jaw[JAW_OPEN] = 1.0
+    close = torch.zeros(len(ARKIT_NAMES), device=weights.device)
+    close[MOUTH_CLOSE] = 1.0
+    shaped = weights * (1.0 - gate * (parting + 0.7 * jaw + close))
+    return shaped + gate * close * shaped[..., JAW_OPEN : JAW_OPEN + 1]
+
+
+class AnimationDecoder(nn.Module):
+    """Primary task: audio latents and a style -> blendshape weights, parallel over time, causal."""
+
+    def __init__(self, config: NetworkConfig, active: list[bool], styles: list[str]) -> None:
+        super().__init__()
+        self.config = config
+        self.styles = list(styles)
+        self.blocks = nn.ModuleList(
+            CausalBlock(config.channels, config.kernel, d, config.expansion, config.dropout)
+            for d in config.decoder_dilations
+        )
+        self.style = nn.Embedding(len(styles), 16)
+        self.film = nn.ModuleList(nn.Linear(16, 2 * config.channels) for _ in self.blocks)
+        for layer in self.film:
+            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        self.norm = nn.LayerNorm(config.channels)
+        self.head = nn.Linear(config.channels, len(ARKIT_NAMES))
+        nn.init.constant_(self.head.bias, -3.0)
+        self.gate = nn.Linear(config.channels, 1)
+        nn.init.constant_(self.gate.bias, -2.0)
+        self.register_buffer("active", torch.tensor(active, dtype=torch.float32))
+        # Learned scale of the Gaussian motion likelihood, per channel (duality term).
+        self.log_scale = nn.Parameter(torch.full((len(ARKIT_NAMES),), -2.5))
+
+    def state_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of the state tensors of `forward`: one history per block."""
+        return [(1, block.history, self.config.channels) for block in self.blocks]  # type: ignore[misc,list-item]
+
+    def mix_styles(self, mixture: dict[str, float]) -> Tensor:
+        """Return the style vector `[1, 16]` of a weighted mixture of trained styles.
+
+        Raises:
+            ValueError: a style was never trained.
+        """
+        unknown = sorted(set(mixture) - set(self.styles))
+        if unknown:
+            raise ValueError(f"unknown styles {unknown}; this model has {self.styles}")
+        total = sum(mixture.values())
+        parts = [self.style.weight[self.styles.index(s)] * (w / total) for s, w in mixture.items()]
+        return torch.stack(parts).sum(dim=0, keepdim=True)
+
+    def forward(
+        self, latents: Tensor, style: Tensor, state: list[Tensor] | None = None
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Decode latents `[batch, time, channels]` in style `[batch, 16]`.
+
+        Returns weights before the closure and before clamping `[batch, time, 52]`, the closure's
+        logit `[batch, time, 1]`, and the new state.
+        """
+        x = latents
+        kept_states = []
+        for index, (block, film) in enumerate(zip(self.blocks, self.film)):
+            history = None if state is None else state[index]
+            x, kept = block(x, history, film(style).unsqueeze(1))
+            kept_states.append(kept)
+        x = self.norm(x)
+        # A sigmoid slightly wider than [0, 1], clamped later, reaches exact rest and exact full.
+        weights = (1.04 * torch.sigmoid(self.head(x)) - 0.02) * self.active
+        return weights, self.gate(x), kept_states
+
+
+class LipReadingDecoder(nn.Module):
+    """Dual task: motion latents -> phone classes (CTC) and acoustic units (frame by frame)."""
+
+    def __init__(self, config: NetworkConfig, phones: int) -> None:
+        super().__init__()
+        width = config.motion_channels
+        self.hidden = nn.Sequential(nn.Linear(width, width), nn.GELU())
+        self.phones = nn.Linear(width, phones + 1)
+        self.units = nn.Linear(width, config.units)
+
+    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Map latents `[batch, frames, motion_channels]` to log-probabilities.
+
+        Returns phones `[batch, frames, phones + 1]` (index 0 is CTC's blank) and units
+        `[batch, frames, units]`.
+        """
+        hidden = self.hidden(latents)
+        return self.phones(hidden).log_softmax(-1), self.units(hidden).log_softmax(-1)
