@@ -33,8 +33,8 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
             samples = file.read(dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise AudioError(
-            f"{path}: not readable as audio ({error}); expected wav, flac or ogg. Convert it with: "
-            f"ffmpeg -i {path.name} converted.wav"
+            f"{path}: not readable as audio ({error}); expected wav, flac or ogg. Convert it "
+            f"with: ffmpeg -i {path.name} converted.wav"
         ) from error
     if len(samples) < promised:
         raise _truncated(path, f"{len(samples)} samples", f"{promised}")
@@ -77,8 +77,8 @@ def decode_pcm(
     size = _FORMAT_BYTES[kind] * channels
     if len(raw) % size:
         raise AudioError(
-            f"{len(raw)} bytes of {sample_format} with {channels} channels; expected a multiple of "
-            f"{size}. Check sample_format and channels, and that the data is not compressed"
+            f"{len(raw)} bytes of {sample_format} with {channels} channels; expected a multiple "
+            f"of {size}. Check sample_format and channels, and that the data is not compressed"
         )
     samples = _decode(raw, kind, order).reshape(-1, channels)
     check_samples(samples)
@@ -219,6 +219,6 @@ def _check_riff_size(path: Path) -> None:
 
 def _truncated(path: Path, found: str, expected: str) -> AudioError:
     return AudioError(
-        f"{path}: truncated: holds {found}, its header promises {expected}. Copy it again, or keep "
-        f"what is there with: ffmpeg -i {path.name} mended.wav"
+        f"{path}: truncated: holds {found}, its header promises {expected}. Copy it again, or "
+        f"keep what is there with: ffmpeg -i {path.name} mended.wav"
     )

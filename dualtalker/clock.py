@@ -1,4 +1,4 @@
-"""The clocks of a stream: exact frame times, and sample time against time stamps. No audio here."""
+"""The clocks of a stream: exact frame times, and stream time against time stamps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FrameClock:
     """Output frame k depicts stream time k / fps: rational arithmetic, so nothing ever drifts."""
 
     def __init__(self, fps: float) -> None:
-        """Raises DualtalkerError unless fps is between 1 and 120; 29.97 and 30000/1001 are fine."""
+        """Raises DualtalkerError unless fps is between 1 and 120; 30000/1001 is kept exactly."""
         if not isinstance(fps, (int, float, Fraction)) or not MIN_FPS <= fps <= MAX_FPS:
             raise DualtalkerError(f"fps {fps!r}; expected {MIN_FPS:g} to {MAX_FPS:g} frames/s")
         self.fps = Fraction(fps).limit_denominator(1_000_000)

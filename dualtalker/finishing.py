@@ -1,4 +1,4 @@
-"""What happens to weights after the model: limits, smoothing, closing, idle life. No timing here."""
+"""What happens to weights after the model: limits, smoothing, closing, idle life."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def _blink_times(seed: int, slot: int) -> tuple[float, ...]:
 
 @lru_cache(maxsize=64)
 def _glance(seed: int, slot: int) -> tuple[float, float, float]:
-    """Return when a slot's saccade starts and where it leads (right, up); half of them lead home."""
+    """Return when a slot's saccade starts and where it leads (right, up); half lead home."""
     rng = _slot_rng(seed, 2, slot)
     start_s = (slot + rng.uniform(0.1, 0.9)) * GAZE_SLOT_S
     right, up = rng.uniform(-GAZE_REACH, GAZE_REACH), rng.uniform(-GAZE_REACH, GAZE_REACH) / 2

@@ -1,4 +1,4 @@
-"""Sample-rate conversion of an endless stream, cut into chunks of any size. Knows no time stamps."""
+"""Sample-rate conversion of an endless stream, cut into chunks of any size. No time stamps."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class StreamingResampler:
         return _measure_delay_s(self.in_rate_hz, self.out_rate_hz)
 
     def push(self, samples: np.ndarray) -> np.ndarray:
-        """Take samples [n] float32 at the input rate; return those now ready at the output rate."""
+        """Take samples [n] float32 at the input rate; return those ready at the output rate."""
         self._in_count += len(samples)
         if self._stream is None:
             self._out_count += len(samples)

@@ -1,9 +1,8 @@
-"""Talker: speech goes in as it comes, face frames come out on time. Files are read elsewhere."""
+"""Talker: speech goes in as it comes, face frames come out on time. Whole files: `animation`."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 
 from dualtalker.accumulator import AudioAccumulator
-from dualtalker.audio import NonFiniteError, check_samples, mix_to_mono, read_audio
+from dualtalker.audio import NonFiniteError, check_samples, mix_to_mono
 from dualtalker.backends import open_backend
 from dualtalker.bundle import Bundle, load_bundle
 from dualtalker.clock import MAX_DRIFT, FrameClock, StampClock
@@ -20,6 +19,7 @@ from dualtalker.errors import AudioError
 from dualtalker.executor import FrameExecutor
 from dualtalker.faults import Faults
 from dualtalker.finishing import FaceFinisher, IdleLife, Smoother
+from dualtalker.resampling import check_rate
 
 # Stamps that go back further than this are a source that started anew, not late audio.
 MAX_OVERLAP_S = Fraction(1)
@@ -86,6 +86,7 @@ class Talker:
         self._idle_motion, self._seed, self._smoothing_s = idle_motion, seed, smoothing_s
         self._backend = open_backend(self.bundle, engine)
         self._audio = AudioAccumulator(sidecar.sample_rate_hz, sidecar.hop_samples)
+        self._waiting: list[Frame] = []
         self.reset()
 
     @property
@@ -196,7 +197,7 @@ class Talker:
         self._idle_until_s = Fraction(0)  # how far `advance_to` went
         self._heard = False  # whether any audio was pushed
         self._format: tuple[int, int] | None = None  # rate and channels of the last chunk
-        self._waiting: list[Frame] = []
+        self._waiting = []
 
     def close(self) -> None:
         """Free the model."""
@@ -218,8 +219,6 @@ class Talker:
     def _check(
         self, samples: np.ndarray, sample_rate_hz: int, stamp_ns: int | None
     ) -> tuple[np.ndarray, int]:
-        from dualtalker.resampling import check_rate
-
         if stamp_ns is not None and not isinstance(stamp_ns, (int, np.integer)):
             raise TypeError(f"stamp_ns is {type(stamp_ns).__name__}; expected int nanoseconds")
         try:
@@ -297,7 +296,7 @@ class Talker:
         self._stamps.anchor(time_s, stamp_ns)
 
     def _jump(self, time_s: Fraction) -> None:
-        """End the segment; the next audio begins at `time_s`, idle frames fill the time between."""
+        """End the segment; the next audio begins at `time_s`, idle frames fill the hole."""
         self._finish_segment()
         self._emit(self._executor.rest_through(time_s, last=False))
         self._origin_s = time_s
@@ -334,86 +333,3 @@ class Talker:
             time_s = self._clock.time_of(index)
             stamp_ns = self._stamps.stamp_of(time_s)
             self._waiting.append(Frame(index, float(time_s), stamp_ns, weights, idle))
-
-
-@dataclass(frozen=True)
-class Animation:
-    """The face of a whole recording."""
-
-    times_s: np.ndarray  # [frames] float64, frame k at k / fps
-    weights: np.ndarray  # [frames, 52] float32 in [0, 1]
-    fps: float
-    duration_s: float  # of the audio
-    compute_s: float  # wall-clock time of resampling, model and finishing
-    bundle: Bundle
-    backend: str
-    latency_s: float
-    counters: dict[str, int]
-
-    @property
-    def real_time_factor(self) -> float:
-        """Compute time per second of audio."""
-        return self.compute_s / self.duration_s if self.duration_s else 0.0
-
-
-def animate(
-    audio: str | Path | np.ndarray,
-    sample_rate_hz: int | None = None,
-    *,
-    model: str | Path | Bundle | None = None,
-    fps: float = 30.0,
-    engine: str = "auto",
-    idle_motion: bool = True,
-    smoothing_s: float = 0.0,
-    seed: int = 0,
-    progress: Callable[[float], object] | None = None,
-) -> Animation:
-    """Turn a file, or samples [n] or [n, channels] with their rate, into face frames.
-
-    `progress` is called with the seconds of audio done since its last call.
-
-    Raises:
-        AudioError: the audio is unreadable, empty or not finite, or an array has no rate.
-        BundleError, BackendError: the model cannot be loaded.
-    """
-    if isinstance(audio, (str, Path)):
-        samples, rate_hz = read_audio(audio)
-    elif sample_rate_hz is None:
-        raise AudioError("samples without a rate; give sample_rate_hz, for example 16000")
-    else:
-        samples, rate_hz = check_samples(audio), sample_rate_hz
-    if len(samples) == 0:
-        raise AudioError("no samples to animate; expected at least one")
-    talker = Talker(
-        model,
-        fps=fps,
-        engine=engine,
-        idle_motion=idle_motion,
-        smoothing_s=smoothing_s,
-        seed=seed,
-    )
-    frames: list[Frame] = []
-    latency_s = talker.latency_s
-    started = time.perf_counter()
-    for start in range(0, len(samples), rate_hz):
-        second = samples[start : start + rate_hz]
-        talker.push(second, rate_hz)
-        frames += talker.frames()
-        latency_s = talker.latency_s
-        if progress is not None:
-            progress(len(second) / rate_hz)
-    frames += talker.flush()
-    compute_s = time.perf_counter() - started
-    backend = talker.backend_name
-    talker.close()
-    return Animation(
-        times_s=np.array([frame.time_s for frame in frames]),
-        weights=np.stack([frame.weights for frame in frames]),
-        fps=talker.fps,
-        duration_s=len(samples) / rate_hz,
-        compute_s=compute_s,
-        bundle=talker.bundle,
-        backend=backend,
-        latency_s=latency_s,
-        counters=dict(talker.counters),
-    )

@@ -1,0 +1,98 @@
+"""Whole recordings to faces in one call, through the streaming Talker. Writes no files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dualtalker.audio import check_samples, read_audio
+from dualtalker.bundle import Bundle
+from dualtalker.errors import AudioError
+from dualtalker.talker import Frame, Talker
+
+
+@dataclass(frozen=True)
+class Animation:
+    """The face of a whole recording."""
+
+    times_s: np.ndarray  # [frames] float64, frame k at k / fps
+    weights: np.ndarray  # [frames, 52] float32 in [0, 1]
+    fps: float
+    duration_s: float  # of the audio
+    compute_s: float  # wall-clock time of resampling, model and finishing
+    bundle: Bundle
+    backend: str
+    latency_s: float
+    counters: dict[str, int]
+
+    @property
+    def real_time_factor(self) -> float:
+        """Compute time per second of audio."""
+        return self.compute_s / self.duration_s if self.duration_s else 0.0
+
+
+def animate(
+    audio: str | Path | np.ndarray,
+    sample_rate_hz: int | None = None,
+    *,
+    model: str | Path | Bundle | None = None,
+    fps: float = 30.0,
+    engine: str = "auto",
+    idle_motion: bool = True,
+    smoothing_s: float = 0.0,
+    seed: int = 0,
+    progress: Callable[[float], object] | None = None,
+) -> Animation:
+    """Turn a file, or samples [n] or [n, channels] with their rate, into face frames.
+
+    `progress` is called with the seconds of audio done since its last call.
+
+    Raises:
+        AudioError: the audio is unreadable, empty or not finite, or an array has no rate.
+        BundleError, BackendError: the model cannot be loaded.
+    """
+    if isinstance(audio, (str, Path)):
+        samples, rate_hz = read_audio(audio)
+    elif sample_rate_hz is None:
+        raise AudioError("samples without a rate; give sample_rate_hz, for example 16000")
+    else:
+        samples, rate_hz = check_samples(audio), sample_rate_hz
+    if len(samples) == 0:
+        raise AudioError("no samples to animate; expected at least one")
+    talker = Talker(
+        model,
+        fps=fps,
+        engine=engine,
+        idle_motion=idle_motion,
+        smoothing_s=smoothing_s,
+        seed=seed,
+    )
+    frames: list[Frame] = []
+    latency_s = talker.latency_s
+    started = time.perf_counter()
+    for start in range(0, len(samples), rate_hz):
+        second = samples[start : start + rate_hz]
+        talker.push(second, rate_hz)
+        frames += talker.frames()
+        latency_s = talker.latency_s
+        if progress is not None:
+            progress(len(second) / rate_hz)
+    frames += talker.flush()
+    compute_s = time.perf_counter() - started
+    backend = talker.backend_name
+    talker.close()
+    return Animation(
+        times_s=np.array([frame.time_s for frame in frames]),
+        weights=np.stack([frame.weights for frame in frames]),
+        fps=talker.fps,
+        duration_s=len(samples) / rate_hz,
+        compute_s=compute_s,
+        bundle=talker.bundle,
+        backend=backend,
+        latency_s=latency_s,
+        counters=dict(talker.counters),
+    )
