@@ -32,8 +32,8 @@ REST_RELEASE_S = 0.18  # and falls shut within this time after it ends
 
 CLOSED_JAW = 0.07
 
-# Channels that part the lips: they vanish in a closure.
-PARTING = ("mouthLowerDown", "mouthUpperUp", "mouthFunnel", "tongueOut", "mouthShrugUpper")
+# Channels that part the lips, or push one of them past the other: they vanish in a closure.
+PARTING = ("mouthLowerDown", "mouthUpperUp", "mouthFunnel", "mouthShrug", "tongueOut")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ TARGETS: dict[str, Target] = {
     "FF": Target(
         1.5,
         2.0,
-        {"jawOpen": 0.09, "mouthRollLower": 0.55, "mouthUpperUp": 0.25, "mouthShrugLower": 0.2},
+        {"jawOpen": 0.09, "mouthRollLower": 0.4, "mouthUpperUp": 0.25, "mouthShrugLower": 0.2},
     ),
     "TH": Target(1.0, 0.6, {"jawOpen": 0.14, "mouthLowerDown": 0.25, "tongueOut": 0.3}),
     "DD": Target(1.0, 0.25, {"jawOpen": 0.13, "mouthLowerDown": 0.22}),
@@ -135,7 +135,7 @@ _SHAPES = np.stack([expand(TARGETS[name].shape) for name in PHONE_CLASSES])
 _ALPHA_JAW = np.array([TARGETS[name].alpha_jaw for name in PHONE_CLASSES])
 _ALPHA_LIP = np.array([TARGETS[name].alpha_lip for name in PHONE_CLASSES])
 _SEAL = expand({"mouthPress": 0.3, "mouthRollLower": 0.25, "mouthRollUpper": 0.2})
-_BITE = expand({"mouthRollLower": 0.55, "mouthUpperUp": 0.2, "mouthShrugLower": 0.2})
+_BITE = expand({"mouthRollLower": 0.4, "mouthUpperUp": 0.2, "mouthShrugLower": 0.2})
 
 
 def rule_motion(
@@ -233,7 +233,7 @@ def _close(motion: np.ndarray, gate: np.ndarray) -> None:
     shut[:, _JAW] = np.minimum(motion[:, _JAW], CLOSED_JAW)
     shut[:, _CLOSE] = shut[:, _JAW]
     shut[:, _PARTING] = 0.0
-    shut = np.maximum(shut, _SEAL)
+    shut = np.where(_SEAL > 0, _SEAL, shut)
     motion += gate[:, None] * (shut - motion)
 
 

@@ -30,6 +30,8 @@ CLASS_INDEX: dict[str, int] = {name: index for index, name in enumerate(PHONE_CL
 RELEASE_CLOSURE_S = 0.050
 TRANSITION_S = 0.022
 SHORTEST_S = 0.015
+# Empty events of up to 0.1 s inside a phrase are glottal onsets or the very closures, no pauses.
+SHORTEST_PAUSE_S = 0.12
 SHORTEST_CLOSURE_S = 0.040
 
 # Aligners and concatenative synthesizers put a plosive's burst inside its segment; the lips have
@@ -55,9 +57,9 @@ _IPA: dict[str, tuple[str, ...]] = {
     # open and front vowels
     "a": ("AA",), "ɑ": ("AA",), "ɒ": ("AO",), "æ": ("AE",), "ɐ": ("AH",), "ʌ": ("AH",),
     "ɔ": ("AO",), "o": ("OW",), "u": ("UW",), "ʊ": ("UW",), "ɯ": ("IH",), "ɤ": ("AH",),
-    "ə": ("AX",), "ɘ": ("AX",), "ɜ": ("ER",), "ɚ": ("ER",), "ɝ": ("ER",), "ɵ": ("OW",),
+    "ə": ("AX",), "ɘ": ("AX",), "ɜ": ("AH",), "ɚ": ("ER",), "ɝ": ("ER",), "ɵ": ("OW",),
     "e": ("EH",), "ɛ": ("EH",), "ɪ": ("IH",), "i": ("IY",), "ɨ": ("IH",), "ᵻ": ("IH",),
-    "y": ("UW",), "ʏ": ("UW",), "ø": ("OW",), "œ": ("OW",), "ʉ": ("UW",),
+    "ər": ("ER",), "y": ("UW",), "ʏ": ("UW",), "ø": ("OW",), "œ": ("OW",), "ʉ": ("UW",),
     # lips
     "p": ("PP",), "b": ("PP",), "m": ("PP",), "ɱ": ("FF",), "f": ("FF",), "v": ("FF",),
     "ʋ": ("FF",), "β": ("BH",), "ɸ": ("BH",), "w": ("WW",), "ɥ": ("WW",), "ʍ": ("WW",),
@@ -76,6 +78,10 @@ _IPA: dict[str, tuple[str, ...]] = {
     "ɣ": ("KK",), "ʁ": ("KK",), "ʀ": ("KK",), "χ": ("KK",), "q": ("KK",), "ɰ": ("KK",),
     "h": ("HH",), "ɦ": ("HH",), "ʔ": ("HH",),
 }  # fmt: skip
+
+# espeak-ng's own spellings: Mandarin retroflexes with a full stop; English [ɜː] is rhotic or
+# rounded, while German [ɜ] is the open ending of "Bäcker".
+_SPELLINGS = {"s.": "ʂ", "i.": "ɨ", "ɜː": "ɝ"}
 
 # Stress, length, tone and aspiration do not show on the lips.
 _IGNORED = frozenset("ˈˌːˑ˞ʰʲʷᵝ̃-'|;.^~_\u200d\ufe0f˥˦˧˨˩→↓↑↗↘ʼ0123456789 ")
@@ -114,6 +120,8 @@ def _letters(ipa: str) -> str:
     while "(" in ipa:
         head, _, rest = ipa.partition("(")
         ipa = head + rest.partition(")")[2]
+    for spelling, letter in _SPELLINGS.items():
+        ipa = ipa.replace(spelling, letter)
     # Decomposing splits accents off; "ç" is a letter of its own and must stay whole.
     plain = "".join(c if c == "ç" else unicodedata.normalize("NFD", c) for c in ipa)
     return "".join(c for c in plain if not unicodedata.combining(c) and c not in _IGNORED)
@@ -171,8 +179,12 @@ def _timed_classes(
 ) -> list[tuple[str, tuple[str, ...], float]]:
     """Return (letters, classes, event time) with silences as ("", ("sil",), time), and an end."""
     events: list[tuple[str, tuple[str, ...], float]] = []
-    for phoneme in phonemes:
+    for index, phoneme in enumerate(phonemes):
         classes = ipa_classes(phoneme.ipa)
+        if not classes and index + 1 < len(phonemes):
+            after = phonemes[index + 1]
+            if after.ipa and after.start_s - phoneme.start_s < SHORTEST_PAUSE_S:
+                continue
         letters = _letters(phoneme.ipa) if classes else ""
         events.append((letters, classes or (SILENCE,), min(phoneme.start_s, duration_s)))
     events.append(("", (SILENCE,), duration_s))
