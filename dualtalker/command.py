@@ -1,0 +1,242 @@
+"""The `dualtalker` command: animate recordings, speak a text, tell about the installation."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from dualtalker.errors import AudioError, DualtalkerError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from tqdm import tqdm
+
+    from dualtalker.bundle import Bundle
+    from dualtalker.rig import Rig
+
+
+@dataclass(kw_only=True)
+class _Output:
+    """What both `animate` and `speak` take."""
+
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
+    """Folder for the results; made where it is missing."""
+    fps: float = 30.0
+    """Output frames per second, 1 to 120."""
+    model: Annotated[Path | None, tyro.conf.arg(metavar="BUNDLE")] = None
+    """Model bundle: path of its .onnx, the .json lies beside. Default: the shipped model."""
+    engine: str = "auto"
+    """Inference engine: auto, onnxruntime or tensorrt."""
+    rig: Annotated[Path | None, tyro.conf.arg(metavar="RIG")] = None
+    """Face for vertices and video: .npz, .glb or a folder of OBJs. Default: the robot head."""
+    vertices: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Also write NAME.npz: vertices in metres for each frame."""
+    video: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Also write NAME.mp4: the face with its sound."""
+    idle_motion: bool = True
+    """Add blinks, glances and small brow motion; the mouth is never touched."""
+    smoothing_ms: float = 0.0
+    """Time constant of a low-pass over the motion, ms; the motion lags by about as much."""
+    seed: int = 0
+    """Seed of the idle motion; the same seed gives the same frames."""
+
+
+@dataclass(kw_only=True)
+class Animate(_Output):
+    """Turn recordings of speech into a moving face: NAME.csv with 52 ARKit weights a frame."""
+
+    wavs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="WAV...")]
+    """Recordings: wav, flac or ogg, 8 to 192 kHz, any number of channels."""
+
+    def run(self) -> int:
+        """Write the files of every recording; all is checked before the first is begun."""
+        from dualtalker.audio import read_audio
+
+        if not self.wavs:
+            raise AudioError("no recording given: dualtalker animate speech.wav -o out/")
+        _refuse_same_stem(self.wavs)
+        bundle, rig = _load(self)
+        for path in self.wavs:
+            samples, rate_hz = read_audio(path)
+            _write_all(self, path.stem, samples, rate_hz, bundle, rig, source=str(path))
+        return 0
+
+
+@dataclass(kw_only=True)
+class Speak(_Output):
+    """Say a text with espeak-ng and animate it: NAME.wav beside the files of `animate`."""
+
+    text: Annotated[str, tyro.conf.Positional]
+    """What to say."""
+    voice: str = "en-us"
+    """espeak-ng voice, for example en-us, en-gb, de, cmn, es."""
+    rate_wpm: int = 165
+    """Speaking rate in words per minute, 80 to 450."""
+    pitch: int = 50
+    """Pitch of the voice, 0 to 99."""
+    name: str = "speech"
+    """Name of the files in the folder."""
+
+    def run(self) -> int:
+        """Synthesize, then write the files."""
+        import soundfile
+
+        from dualtalker.outputs import written_whole
+        from dualtalker.speech import synthesize
+
+        if not self.name or Path(self.name).name != self.name:
+            raise DualtalkerError(f"--name {self.name!r}: expected a plain file name, no folder")
+        bundle, rig = _load(self)
+        speech = synthesize(self.text, self.voice, self.rate_wpm, self.pitch)
+        self.out.mkdir(parents=True, exist_ok=True)
+        wav = self.out / f"{self.name}.wav"
+        with written_whole(wav) as temporary:
+            soundfile.write(temporary, speech.samples, speech.sample_rate_hz, subtype="PCM_16")
+        print(wav)
+        _write_all(
+            self,
+            self.name,
+            speech.samples,
+            speech.sample_rate_hz,
+            bundle,
+            rig,
+            text=speech.text,
+            voice=speech.voice,
+        )
+        return 0
+
+
+@dataclass(kw_only=True)
+class Info:
+    """Tell all that a bug report needs: versions, platform, engines, model, ROS, speech."""
+
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        """Print it."""
+        from dualtalker.info import collect_info, format_info
+
+        info = collect_info()
+        print(json.dumps(info, indent=2) if self.json else format_info(info))
+        return 0
+
+
+Commands = (
+    Annotated[Animate, tyro.conf.subcommand("animate")]
+    | Annotated[Speak, tyro.conf.subcommand("speak")]
+    | Annotated[Info, tyro.conf.subcommand("info")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, or 2 where the user can mend something (said in one line)."""
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(levelname)s: %(message)s")
+    command = tyro.cli(Commands, prog="dualtalker", args=arguments, description=__doc__)  # type: ignore[call-overload]
+    try:
+        return int(command.run())
+    except (DualtalkerError, OSError) as error:
+        print(f"dualtalker: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("dualtalker: stopped", file=sys.stderr)
+        return 130
+
+
+def _refuse_same_stem(paths: Sequence[Path]) -> None:
+    """Two recordings of one name would overwrite each other's results, also where case is lost."""
+    seen: dict[str, Path] = {}
+    for path in paths:
+        other = seen.setdefault(path.stem.lower(), path)
+        if other is not path:
+            raise DualtalkerError(
+                f"{other} and {path} would both write {path.stem}.csv; rename one, or give them "
+                "different folders with two commands"
+            )
+
+
+def _load(options: _Output) -> tuple[Bundle, Rig | None]:
+    """Load the model, and the rig where something is drawn; check fps before any work."""
+    from dualtalker.bundle import load_bundle
+    from dualtalker.clock import FrameClock
+
+    FrameClock(options.fps)
+    if options.smoothing_ms < 0:
+        raise DualtalkerError(f"--smoothing-ms {options.smoothing_ms}; expected 0 or more")
+    if options.seed < 0:
+        raise DualtalkerError(f"--seed {options.seed}; expected 0 or more")
+    bundle = load_bundle(options.model)
+    if not (options.vertices or options.video):
+        return bundle, None
+    if options.rig is None:
+        from dualtalker.head import build_head
+
+        return bundle, build_head()
+    from dualtalker.rig_files import load_rig
+
+    return bundle, load_rig(options.rig)
+
+
+def _write_all(
+    options: _Output,
+    stem: str,
+    samples: np.ndarray,
+    rate_hz: int,
+    bundle: Bundle,
+    rig: Rig | None,
+    **about: str,
+) -> None:
+    from dualtalker import outputs
+    from dualtalker.animation import animate
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    with _bar(stem, round(len(samples) / rate_hz, 1), "s") as bar:
+        animation = animate(
+            samples,
+            rate_hz,
+            model=bundle,
+            fps=options.fps,
+            engine=options.engine,
+            idle_motion=options.idle_motion,
+            smoothing_s=options.smoothing_ms / 1000,
+            seed=options.seed,
+            progress=bar.update,
+        )
+    target = options.out / stem
+    csv, report = target.with_name(f"{stem}.csv"), target.with_name(f"{stem}.json")
+    outputs.write_csv(csv, animation)
+    outputs.write_report(report, animation, **about)
+    written = [csv, report]
+    frames = len(animation.times_s)
+    if rig is not None and options.vertices:
+        written.append(target.with_name(f"{stem}.npz"))
+        with _bar("vertices", frames, "frame") as bar:
+            outputs.write_vertices(written[-1], animation, rig, bar.update)
+    if rig is not None and options.video:
+        written.append(target.with_name(f"{stem}.mp4"))
+        with _bar("video", frames, "frame") as bar:
+            outputs.write_face_video(written[-1], animation, rig, samples, rate_hz, bar.update)
+    print(
+        f"{stem}: {frames} frames at {animation.fps:g} fps for {animation.duration_s:.2f} s of "
+        f"audio, {animation.real_time_factor:.3f} x real time"
+    )
+    for path in written:
+        print(f"  {path}")
+
+
+def _bar(label: str, total: float, unit: str) -> tqdm:
+    from tqdm import tqdm
+
+    # disable=None: no bar where the output is not a terminal.
+    return tqdm(total=total, desc=label, unit=unit, disable=None, leave=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

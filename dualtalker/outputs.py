@@ -1,0 +1,108 @@
+"""Writes an animation to files: CSV, JSON, vertices, video. Each appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dualtalker.animation import Animation
+from dualtalker.arkit import ARKIT_NAMES
+
+if TYPE_CHECKING:
+    from dualtalker.rig import Rig
+
+# Frames posed at a time: a long recording's vertices would not fit in memory.
+_BLOCK = 256
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, of its suffix, that takes the name if all goes well."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_csv(path: Path, animation: Animation) -> None:
+    """Write `time_s` and the 52 ARKit weights, in Apple's order, one line a frame."""
+    with written_whole(path) as temporary, temporary.open("w", encoding="ascii") as file:
+        file.write(",".join(("time_s", *ARKIT_NAMES)) + "\n")
+        for time_s, weights in zip(animation.times_s, animation.weights, strict=True):
+            file.write(f"{time_s:.6f}," + ",".join(f"{weight:.6g}" for weight in weights) + "\n")
+
+
+def write_report(path: Path, animation: Animation, **more: Any) -> None:
+    """Write a JSON with all that tells how the frames were made."""
+    from dualtalker.info import package_versions
+
+    bundle = animation.bundle
+    report = {
+        **more,
+        "model": bundle.onnx_path.name,
+        "model_sha256": bundle.digest,
+        "backend": animation.backend,
+        "fps": animation.fps,
+        "frames": len(animation.times_s),
+        "duration_s": animation.duration_s,
+        "lookahead_s": bundle.sidecar.lookahead_s,
+        "latency_s": animation.latency_s,
+        "compute_s": animation.compute_s,
+        "real_time_factor": animation.real_time_factor,
+        "counters": animation.counters,
+        "names": list(ARKIT_NAMES),
+        "versions": package_versions(),
+    }
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def write_vertices(
+    path: Path, animation: Animation, rig: Rig, progress: Callable[[int], object]
+) -> None:
+    """Write an `.npz`: vertices [frames, V, 3] float32 in metres, triangles [T, 3], fps."""
+    frames = len(animation.weights)
+    shape = (frames, *rig.neutral.shape)
+    with written_whole(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in (("triangles", rig.triangles), ("fps", np.float64(animation.fps))):
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+        with archive.open("vertices.npy", "w", force_zip64=True) as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for start in range(0, frames, _BLOCK):
+                block = rig.pose(animation.weights[start : start + _BLOCK])
+                file.write(np.ascontiguousarray(block, "<f4").tobytes())
+                progress(len(block))
+
+
+def write_face_video(
+    path: Path,
+    animation: Animation,
+    rig: Rig,
+    samples: np.ndarray,
+    rate_hz: int,
+    progress: Callable[[int], object],
+) -> None:
+    """Write an MP4 of the rig with the sound that it says."""
+    from dualtalker.rendering import Renderer
+    from dualtalker.video import write_video
+
+    renderer = Renderer(rig, 480, 480)
+
+    def pictures() -> Iterator[np.ndarray]:
+        for weights in animation.weights:
+            yield renderer.render(weights)
+            progress(1)
+
+    with written_whole(path) as temporary:
+        write_video(temporary, pictures(), animation.fps, audio=samples, audio_rate_hz=rate_hz)
