@@ -25,7 +25,7 @@ def _same_length(left: np.ndarray, right: np.ndarray) -> None:
 
 
 def correlate(left: np.ndarray, right: np.ndarray, where: np.ndarray | None = None) -> float:
-    """Pearson correlation of two curves over the frames `where` (all by default); 0 if one is flat."""
+    """Pearson correlation of two curves over the frames `where` (default all); 0 if flat."""
     _same_length(left, right)
     if where is not None:
         left, right = left[where], right[where]
@@ -35,7 +35,7 @@ def correlate(left: np.ndarray, right: np.ndarray, where: np.ndarray | None = No
 
 
 def measure_loudness(samples: np.ndarray, rate_hz: int, times_s: np.ndarray) -> np.ndarray:
-    """Root mean square in a 50 ms window centered on each time: the baseline every model must beat."""
+    """Root mean square in a 50 ms window around each time: the baseline every model must beat."""
     power = np.concatenate([[0.0], np.cumsum(np.asarray(samples, np.float64) ** 2)])
     half = 0.025 * rate_hz
     start = np.clip(np.round(times_s * rate_hz - half).astype(int), 0, len(samples))
@@ -52,7 +52,7 @@ def find_speech(loudness: np.ndarray, below_peak_db: float = 35.0) -> np.ndarray
     level_db = 20.0 * np.log10(np.maximum(loudness, 1e-9))
     speech = level_db > np.percentile(level_db, 99.0) - below_peak_db
     edges = np.flatnonzero(np.diff(np.concatenate([[True], speech, [True]]).astype(int)))
-    for start, end in zip(edges[0::2], edges[1::2]):
+    for start, end in zip(edges[0::2], edges[1::2], strict=False):
         if end - start <= 6:
             speech[start:end] = True
     return speech
@@ -177,4 +177,6 @@ def measure_dynamics_deviation(
 
 def measure_speed(curve: np.ndarray, rate_hz: float, percentile: float = 90.0) -> float:
     """The given percentile of the curve's absolute speed, per second."""
-    return float(np.percentile(np.abs(np.diff(curve)), percentile)) * rate_hz if len(curve) > 1 else 0.0
+    if len(curve) < 2:
+        return 0.0
+    return float(np.percentile(np.abs(np.diff(curve)), percentile)) * rate_hz

@@ -1,4 +1,4 @@
-"""Checkpoint -> stateful ONNX bundle: `python -m engines.export_onnx runs/default/step_….safetensors -o NAME.onnx`.
+"""Checkpoint -> ONNX bundle: `python -m engines.export_onnx CHECKPOINT --out NAME.onnx`.
 
 The graph takes one hop of audio and the state, and holds the log-mel front end, so that robot and
 trainer cannot disagree on features. It is checked against torch over 1,000 steps before the
@@ -36,7 +36,7 @@ class ExportConfig:
     out: Path
     """Where to write the graph; the sidecar goes beside it as .json."""
     style: dict[str, float] = field(default_factory=dict)
-    """Mixture of trained styles, e.g. `--style rules 0.5 captured:NAME 0.5`; equal if not given."""
+    """Mixture of trained styles, e.g. `--style rules 0.5 captured:NAME 0.5` (default: equal)."""
     steps: int = 1000
     """Steps over which the graph is compared with torch."""
     tolerance: float = 1e-4
@@ -87,7 +87,8 @@ def make_test_signal(samples: int, seed: int = 0) -> np.ndarray:
     pitch_hz = 120.0 + 60.0 * np.sin(2 * np.pi * 0.7 * time)
     phase = 2 * np.pi * np.cumsum(pitch_hz) / 16000.0
     voice = sum(np.sin(h * phase) / h for h in range(1, 20))
-    envelope = np.maximum(0.0, np.sin(2 * np.pi * 2.3 * time)) * (np.sin(2 * np.pi * 0.3 * time) > -0.5)
+    syllables = np.maximum(0.0, np.sin(2 * np.pi * 2.3 * time))
+    envelope = syllables * (np.sin(2 * np.pi * 0.3 * time) > -0.5)
     return (0.2 * envelope * voice + 0.01 * rng.standard_normal(samples)).astype(np.float32)
 
 
@@ -126,7 +127,7 @@ def export(config: ExportConfig) -> float:
     from training.network import StreamingTalker
 
     network, checkpoint = load_network(config.checkpoint)
-    mixture = config.style or {style: 1.0 for style in network.animation.styles}
+    mixture = config.style or dict.fromkeys(network.animation.styles, 1.0)
     talker = StreamingTalker(network, mixture).eval()
     config.out.parent.mkdir(parents=True, exist_ok=True)
     states = export_graph(talker, config.out)
@@ -151,8 +152,8 @@ def export(config: ExportConfig) -> float:
         config.out.unlink()
         sidecar.unlink()
         raise ExportError(
-            f"the exported graph differs from torch by {difference:.2e} over {config.steps} steps, "
-            f"expected at most {config.tolerance:.0e}; nothing was written"
+            f"the exported graph differs from torch by {difference:.2e} over {config.steps} "
+            f"steps, expected at most {config.tolerance:.0e}; nothing was written"
         )
     return difference
 

@@ -75,11 +75,11 @@ class BatchMaker:
         self.phones = {label: index + 1 for index, label in enumerate(phones)}
         self.styles = styles
         self.active = active
-        self.frames = int(round(config.segment_s * network.model_rate_hz))
+        self.frames = round(config.segment_s * network.model_rate_hz)
         captured = [c for c in clips if c.motion is not None and c.style.startswith("captured")]
         rules = [c for c in clips if c.motion is not None and not c.style.startswith("captured")]
-        recorded = [c for c in rules if c.source.startswith("recorded")]
-        made = [c for c in rules if not c.source.startswith("recorded")]
+        recorded = [c for c in rules if c.source.startswith("labeled")]
+        made = [c for c in rules if not c.source.startswith("labeled")]
         unpaired = [c for c in clips if c.motion is None]
         shares = {
             "captured": (config.captured_share, captured),
@@ -104,9 +104,8 @@ class BatchMaker:
         for row in rows:
             row["phone_counts"] = np.int64(len(row["phones"]))
             row["phones"] = np.pad(row["phones"], (0, longest - len(row["phones"])))
-        return Batch(
-            **{f.name: torch.from_numpy(np.stack([r[f.name] for r in rows])) for f in fields(Batch)}
-        )
+        names = [f.name for f in fields(Batch)]
+        return Batch(**{n: torch.from_numpy(np.stack([row[n] for row in rows])) for n in names})
 
     def _make_row(self, rng: np.random.Generator) -> dict:
         hop = self.network.hop_samples
@@ -181,9 +180,7 @@ def cut_row(
     }
 
 
-def cut_motion(
-    clip: Clip, times_s: np.ndarray, rate_hz: float
-) -> tuple[np.ndarray, np.ndarray]:
+def cut_motion(clip: Clip, times_s: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
     """Sample the clip's motion at `times_s` `[frames]`; returns motion and mask `[frames, 52]`."""
     if clip.motion is None:
         empty = np.zeros((len(times_s), CHANNELS), np.float32)

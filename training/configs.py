@@ -1,4 +1,4 @@
-"""Configurations of the network, the losses and the training run; `tyro` makes the command from them."""
+"""Configurations of network, losses and training run; `tyro` makes the command from them."""
 
 from __future__ import annotations
 

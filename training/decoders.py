@@ -1,4 +1,4 @@
-"""Decoders of the two tasks: audio latents -> facial motion, and motion latents -> what was said."""
+"""Decoders of the two tasks: audio latents -> motion, and motion latents -> what was said."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def close_lips(weights: Tensor, gate: Tensor) -> Tensor:
 
 
 class AnimationDecoder(nn.Module):
-    """Primary task: audio latents and a style -> blendshape weights, parallel over time, causal."""
+    """Primary task: audio latents and a style -> blendshape weights, causal, parallel in time."""
 
     def __init__(self, config: NetworkConfig, active: list[bool], styles: list[str]) -> None:
         super().__init__()
@@ -63,8 +63,8 @@ class AnimationDecoder(nn.Module):
         self.norm = nn.LayerNorm(config.channels)
         self.head = nn.Linear(config.channels, len(ARKIT_NAMES))
         nn.init.constant_(self.head.bias, -3.0)
-        self.gate = nn.Linear(config.channels, 1)
-        nn.init.constant_(self.gate.bias, -2.0)
+        # Whether the lips shut is a fact of the sound, not of the style: read before the blocks.
+        self.gate = nn.Sequential(nn.Linear(config.channels, 64), nn.GELU(), nn.Linear(64, 1))
         self.register_buffer("active", torch.tensor(active, dtype=torch.float32))
         # Learned scale of the Gaussian motion likelihood, per channel (duality term).
         self.log_scale = nn.Parameter(torch.full((len(ARKIT_NAMES),), -2.5))
@@ -96,14 +96,14 @@ class AnimationDecoder(nn.Module):
         """
         x = latents
         kept_states = []
-        for index, (block, film) in enumerate(zip(self.blocks, self.film)):
+        for index, (block, film) in enumerate(zip(self.blocks, self.film, strict=True)):
             history = None if state is None else state[index]
             x, kept = block(x, history, film(style).unsqueeze(1))
             kept_states.append(kept)
         x = self.norm(x)
         # A sigmoid slightly wider than [0, 1], clamped later, reaches exact rest and exact full.
         weights = (1.04 * torch.sigmoid(self.head(x)) - 0.02) * self.active
-        return weights, self.gate(x), kept_states
+        return weights, self.gate(latents), kept_states
 
 
 class LipReadingDecoder(nn.Module):

@@ -1,4 +1,4 @@
-"""Encoders shared by both tasks: speech -> audio latents (causal, streaming), motion -> motion latents.
+"""Encoders shared by both tasks: speech (causal, streaming) and motion -> latents.
 
 Every causal layer has two ways to run that are tested to agree: `forward` over a whole sequence,
 and `step` over one hop with explicit state tensors (what the exported graph does).
@@ -116,7 +116,7 @@ class CausalBlock(nn.Module):
 
 
 class AudioEncoder(nn.Module):
-    """Speech -> audio latents, causal; the lookahead is made by delaying the motion it predicts."""
+    """Speech -> audio latents, causal; lookahead comes from delaying the predicted motion."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -158,14 +158,14 @@ class AudioEncoder(nn.Module):
         mel = self.mel(samples)
         x = self.inlet(mel.reshape(1, 1, self.per_step * self.config.mel_bands))
         new_state = [samples[:, samples.shape[1] - self.mel.tail :]]
-        for block, history in zip(self.blocks, state[1:]):
+        for block, history in zip(self.blocks, state[1:], strict=True):
             x, kept = block(x, history)
             new_state.append(kept)
         return self.norm(x), new_state
 
 
 class MotionBlock(nn.Module):
-    """Residual block of the motion encoder: symmetric dilated depthwise convolution, gated layers."""
+    """Residual block of the motion encoder: symmetric depthwise convolution, gated layers."""
 
     def __init__(self, channels: int, kernel: int, dilation: int, dropout: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Frozen simple models of speech and of motion: acoustic units, and the duality term's marginals."""
+"""Frozen simple models of speech and motion: acoustic units and the duality term's marginals."""
 
 from __future__ import annotations
 

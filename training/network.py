@@ -1,4 +1,4 @@
-"""The DualTalker network: two encoders shared by two tasks, and the streaming graph that robots run."""
+"""The DualTalker network: two encoders, two tasks, and the streaming graph that robots run."""
 
 from __future__ import annotations
 

@@ -77,9 +77,7 @@ def compute_losses(
     if config.closure:
         terms["closure"] = losses.closure_loss(out.gate_logit, batch.closed, batch.closed_mask)
     if config.dual_is_on():
-        _add_dual_terms(
-            terms, network, batch, priors, config, generator, dual_on_prediction, out
-        )
+        _add_dual_terms(terms, network, batch, priors, config, generator, dual_on_prediction, out)
     terms["total"] = torch.stack([getattr(config, k) * v for k, v in terms.items()]).sum()
     return terms
 
@@ -101,8 +99,10 @@ def _add_dual_terms(
     true_latents = network.motion_encoder(batch.motion)
     phone_scores, unit_scores = network.lip_reader(true_latents)
     if config.lipread_true:
-        terms["lipread_true"] = losses.unit_loss(unit_scores, units, in_paired) + losses.phone_loss(
-            phone_scores, batch.phones, batch.phone_counts, batch.has_phones * batch.paired
+        known = batch.has_phones * batch.paired
+        terms["lipread_true"] = losses.unit_loss(unit_scores, units, in_paired)
+        terms["lipread_true"] = terms["lipread_true"] + losses.phone_loss(
+            phone_scores, batch.phones, batch.phone_counts, known
         )
     if config.consistency:
         terms["consistency"] = losses.consistency_loss(
@@ -114,9 +114,7 @@ def _add_dual_terms(
         )
     if config.lipread_predicted and dual_on_prediction:
         # Channels that a clip's motion lacks were zero when the reader learned from that clip.
-        seen = torch.where(
-            batch.paired[:, None, None] > 0, batch.mask.amax(1, keepdim=True), 1.0
-        )
+        seen = torch.where(batch.paired[:, None, None] > 0, batch.mask.amax(1, keepdim=True), 1.0)
         read_phones, read_units = read_with_fixed_reader(network, out.weights * seen)
         terms["lipread_predicted"] = losses.unit_loss(
             read_units, units, in_speech

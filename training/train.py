@@ -207,7 +207,7 @@ def save(run: Run) -> Path:
         "network": dict(run.network.state_dict()),
         "ema": run.ema,
         "optimizer": optimizer_tensors(run.optimizer),
-        "priors": {k: v for k, v in vars(run.priors).items()},
+        "priors": dict(vars(run.priors)),
     }
     save_checkpoint(path, groups, {**run.meta, "step": run.step})
     return path
@@ -219,7 +219,8 @@ def find_newest(folder: Path) -> Path:
     Raises:
         CheckpointError: there is none.
     """
-    found = [p for p in sorted(folder.glob("step_*.safetensors")) if p.with_suffix(".json").exists()]
+    written = sorted(folder.glob("step_*.safetensors"))
+    found = [path for path in written if path.with_suffix(".json").exists()]
     if not found:
         raise CheckpointError(
             f"found no step_*.safetensors in {folder}; start without --resume first"
@@ -260,9 +261,10 @@ def train(config: TrainConfig) -> Path:
     size = sum(p.numel() for p in run.network.parameters())
     print(f"{run.meta['hours']} h of speech, {size / 1e6:.2f} M parameters, {config.out}")
     path = None
-    with SummaryWriter(config.out) as writer, tqdm(
-        total=config.steps, initial=run.step, unit="step", mininterval=2.0
-    ) as bar:
+    with (
+        SummaryWriter(config.out) as writer,
+        tqdm(total=config.steps, initial=run.step, unit="step", mininterval=2.0) as bar,
+    ):
         while run.step < config.steps:
             numbers = take_step(run)
             bar.update()
@@ -274,7 +276,8 @@ def train(config: TrainConfig) -> Path:
                 figures = validate(run.network, run.ema, run.validation)
                 for name, value in figures.items():
                     writer.add_scalar(f"validation/{name}", value, run.step)
-                bar.write(f"step {run.step}: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+                text = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+                bar.write(f"step {run.step}: {text}")
             if run.step % config.save_every == 0 or run.step == config.steps:
                 path = save(run)
     return path or find_newest(config.out)

@@ -11,7 +11,9 @@ from training.clips import Clip
 from training.network import DualTalker, StreamingTalker
 
 
-def validate(network: DualTalker, weights: dict[str, Tensor], clips: list[Clip]) -> dict[str, float]:
+def validate(
+    network: DualTalker, weights: dict[str, Tensor], clips: list[Clip]
+) -> dict[str, float]:
     """Return mean figures of the network with `weights` over the clips, by kind of clip.
 
     Captured clips give correlations over speech frames; clips with phones give the share of
