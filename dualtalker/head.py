@@ -66,8 +66,8 @@ def _build_skin() -> tuple[Part, Shapes]:
 def _build_mouth() -> list[tuple[Part, Shapes]]:
     front = float(head_parts.shell_front_z(np.array(0.0), np.array(head_parts.MOUTH_Y_M)))
     level = head_parts.MOUTH_Y_M
-    upper = head_parts.build_teeth("upper teeth", level + 0.0115, level + 0.0015, front - 0.0075)
-    lower = head_parts.build_teeth("lower teeth", level - 0.0105, level - 0.0025, front - 0.0095)
+    upper = head_parts.build_teeth("upper teeth", level + 0.0115, level + 0.0007, front - 0.0075)
+    lower = head_parts.build_teeth("lower teeth", level - 0.0115, level - 0.0030, front - 0.0095)
     tongue = build_solid(
         "tongue",
         (0.0, level - 0.0070, front - 0.0270),
@@ -97,16 +97,16 @@ def _build_trim() -> list[tuple[Part, Shapes]]:
     side = np.clip(0.5 + nose.vertices[:, 0] / 0.017, 0, 1)
     sneer = np.zeros_like(nose.vertices)
     sneer[:, 1] = 0.0030 * side
-    neck_rows = np.array([[-0.170, 0.052], [-0.150, 0.050], [-0.146, 0.037], [-0.085, 0.036]])
+    neck_rows = np.array([[-0.150, 0.042], [-0.142, 0.042], [-0.138, 0.036], [-0.085, 0.035]])
     neck = build_solid(
         "neck", (0.0, 0.0, -0.012), neck_rows[:, [0, 1, 1]], "y", head_parts.TRIM_COLOR, 24
     )
-    stalk_rows = np.array([[0.108, 0.011], [0.117, 0.0095], [0.119, 0.003], [0.139, 0.003]])
+    stalk_rows = np.array([[0.108, 0.011], [0.117, 0.0095], [0.119, 0.003], [0.131, 0.003]])
     stalk = build_solid(
         "stalk", (0.0, 0.0, 0.0), stalk_rows[:, [0, 1, 1]], "y", head_parts.TRIM_COLOR
     )
     bulb = build_solid(
-        "bulb", (0.0, 0.146, 0.0), ball_profile(0.0095, 0.0095, 0.0095), "y", head_parts.GLOW_COLOR
+        "bulb", (0.0, 0.138, 0.0), ball_profile(0.0095, 0.0095, 0.0095), "y", head_parts.GLOW_COLOR
     )
     return [(nose, {"noseSneerLeft": sneer}), (neck, {}), (stalk, {}), (bulb, {})]
 

@@ -35,7 +35,7 @@ _LID_ROWS, _LID_COLUMNS = 7, 21
 # Lid lines as shares of the eye's half height: (at the middle, how far the sides hang lower).
 _UPPER_LINE = {
     "rest": (0.66, 0.10),
-    "eyeBlinkLeft": (-0.34, -0.16),
+    "eyeBlinkLeft": (-0.37, -0.16),
     "eyeSquintLeft": (0.46, 0.06),
     "eyeWideLeft": (0.97, 0.10),
     "eyeLookDownLeft": (0.42, 0.08),
@@ -43,7 +43,7 @@ _UPPER_LINE = {
 }
 _LOWER_LINE = {
     "rest": (-0.86, -0.06),
-    "eyeBlinkLeft": (-0.36, -0.16),
+    "eyeBlinkLeft": (-0.34, -0.16),
     "eyeSquintLeft": (-0.42, 0.04),
     "eyeWideLeft": (-0.97, -0.06),
     "eyeLookDownLeft": (-0.92, -0.06),
@@ -69,9 +69,9 @@ def build_left_eye() -> list[tuple[Part, dict[str, np.ndarray]]]:
     """Parts of the left eye and brow, each with the displacements [n, 3] of its shapes."""
     pieces = [_build_rim(), _build_ball()]
     for name, radius, lift, color in (
-        ("iris", _IRIS_RADIUS_M, 0.0005, ACCENT_COLOR),
-        ("pupil", _PUPIL_RADIUS_M, 0.0009, PUPIL_COLOR),
-        ("glint", _GLINT_RADIUS_M, 0.0013, EYE_COLOR),
+        ("iris", _IRIS_RADIUS_M, 0.0014, ACCENT_COLOR),
+        ("pupil", _PUPIL_RADIUS_M, 0.0022, PUPIL_COLOR),
+        ("glint", _GLINT_RADIUS_M, 0.0030, EYE_COLOR),
     ):
         center = (0.0042, 0.0050) if name == "glint" else (0.0, 0.0)
         pieces.append(_build_slider(name, radius, lift, color, center))
@@ -125,7 +125,7 @@ def _build_rim() -> tuple[Part, dict[str, np.ndarray]]:
 
 def _build_ball() -> tuple[Part, dict[str, np.ndarray]]:
     angle = 2 * np.pi * np.arange(32) / 32
-    share = np.array([0.0, 0.35, 0.65, 0.85, 1.0])[:, None]
+    share = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])[:, None]
     u = share * EYE_RADII_M[0] * np.cos(angle)
     v = share * EYE_RADII_M[1] * np.sin(angle)
     part = _unmirrored("eye", np.stack([u, v, _dome(u, v)], axis=-1), EYE_COLOR, wrap=True)
@@ -188,7 +188,7 @@ def _build_brow() -> tuple[Part, dict[str, np.ndarray]]:
     t = np.linspace(-1, 1, 15)
     thickness = 0.0036 * np.sqrt(np.clip(1 - 0.985 * t**4, 0, 1))
     x = EYE_CENTER_M[0] + 0.0195 * t
-    y = EYE_CENTER_M[1] + EYE_RADII_M[1] + 0.0175 - 0.0035 * t - 0.0040 * t**2
+    y = EYE_CENTER_M[1] + EYE_RADII_M[1] + 0.0175 - 0.0018 * t - 0.0042 * t**2
     turn = 2 * np.pi * np.arange(10) / 10
     ring_y = y[:, None] + thickness[:, None] * np.sin(turn)
     ring_z = (shell_front_z(x, y) + 0.0065)[:, None] + 0.8 * thickness[:, None] * np.cos(turn)

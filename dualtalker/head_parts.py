@@ -13,9 +13,10 @@ import numpy as np
 SHELL_RADII_M = np.array([0.095, 0.115, 0.092])
 SHELL_EXPONENT = 2.5  # 2 is an ellipsoid, larger is boxier
 MOUTH_Y_M = -0.050
-LIP_HALF_WIDTH_M = 0.026
+LIP_HALF_WIDTH_M = 0.029
 LIP_HEIGHT_M = 0.0085  # of each lip's colored part, at the middle
 REST_HALF_GAP_M = 0.00015
+REST_SMILE_M = 0.0022  # how far the corners lie above the middle
 COLUMNS = 72  # around the mouth; divisible by 4, so that corners and middle are vertices
 
 # Rows of skin, by distance from the lip line: the lips, then out to the back of the head.
@@ -30,26 +31,26 @@ SKIN_ROWS_M = np.concatenate(
 # The mouth's lining, from the back wall to the lips: depth, half width, half height.
 LINING_M = np.array(
     [
-        [0.046, 0.003, 0.001],
-        [0.046, 0.012, 0.006],
-        [0.043, 0.019, 0.010],
-        [0.033, 0.022, 0.0125],
-        [0.018, 0.0235, 0.0135],
-        [0.009, 0.0245, 0.0125],
-        [0.0045, 0.0252, 0.0085],
-        [0.0020, 0.0257, 0.0022],
+        [0.046, 0.004, 0.001],
+        [0.046, 0.014, 0.006],
+        [0.043, 0.021, 0.010],
+        [0.033, 0.0245, 0.0125],
+        [0.018, 0.0265, 0.0135],
+        [0.009, 0.0275, 0.0125],
+        [0.0045, 0.0282, 0.0085],
+        [0.0020, 0.0287, 0.0022],
     ]
 )
 
 EYE_CENTER_M = np.array([0.041, 0.024])
 EYE_RADII_M = np.array([0.0275, 0.030])
 EYE_YAW_RAD = 0.20  # the eyes sit on a curved shell, turned a little outward
-EYE_DOME_M = 0.005
+EYE_DOME_M = 0.0030
 
 SHELL_COLOR = (236, 240, 245)
 ACCENT_COLOR = (38, 166, 174)
 TRIM_COLOR = (96, 112, 128)
-LIP_COLOR = (208, 84, 92)
+LIP_COLOR = (212, 98, 100)
 LINING_COLOR = (58, 18, 26)
 DEEP_COLOR = (26, 8, 13)
 TOOTH_COLOR = (252, 252, 248)
@@ -124,11 +125,18 @@ def build_skin() -> Part:
     # The lower lip is the fuller one.
     fullness = 1 + 0.18 * (np.sin(angle) < 0) * np.exp(-((distance / 0.02) ** 2))
     up = distance * np.sin(angle) * fullness
+    # The resting mouth smiles a little.
+    up = up + REST_SMILE_M * np.cos(angle) ** 2 * np.exp(-((distance / 0.03) ** 2))
     vertices = shell_point(across, up)
     lip = np.clip(distance / LIP_HEIGHT_M, 0, 1)
     bulge = 0.0045 * np.sin(np.pi * lip**0.75) * np.abs(np.sin(angle)) ** 0.7
     groove = -0.0012 * np.exp(-((distance / 0.0015) ** 2))
     vertices[..., 2] += bulge + groove
+
+    across_eye = (np.abs(vertices[..., 0]) - EYE_CENTER_M[0]) / EYE_RADII_M[0]
+    up_eye = (vertices[..., 1] - EYE_CENTER_M[1]) / EYE_RADII_M[1]
+    socket = np.clip(1.10 - across_eye**2 - up_eye**2, 0, 0.4) * (vertices[..., 2] > 0)
+    vertices[..., 2] -= 0.036 * socket
 
     inside = len(LINING_M)
     rim = vertices[inside]
@@ -147,14 +155,18 @@ def build_skin() -> Part:
 def _color_skin(distance: np.ndarray, depth: np.ndarray, vertices: np.ndarray) -> np.ndarray:
     shell = np.array(SHELL_COLOR, dtype=float)
     colors = np.broadcast_to(shell, (*distance.shape, 3)).copy()
-    cheek = np.hypot((np.abs(vertices[..., 0]) - 0.056) / 0.016, (vertices[..., 1] + 0.026) / 0.011)
+    cheek = np.hypot(
+        (np.abs(vertices[..., 0]) - 0.056) / 0.016, (vertices[..., 1] + 0.026) / 0.011
+    )
     blush = 0.75 * np.exp(-(cheek**2)) * (vertices[..., 2] > 0)
     colors += blush[..., None] * (np.array(BLUSH_COLOR) - shell)
     colors[(distance <= LIP_HEIGHT_M) & (depth == 0)] = LIP_COLOR
     dark = np.clip(depth / 0.02, 0, 1)[..., None]
     lining = (1 - dark) * np.array(LINING_COLOR) + dark * np.array(DEEP_COLOR)
     colors = np.where(depth[..., None] > 0, lining, colors)
-    colors[len(LINING_M) - 1] = np.array(LIP_COLOR) * 0.72
+    # A dark lip line stays readable when the lips are shut.
+    colors[len(LINING_M) - 1] = np.array(LIP_COLOR) * 0.45
+    colors[len(LINING_M)] = np.array(LIP_COLOR) * 0.62
     return colors.astype(np.uint8)
 
 
@@ -264,13 +276,14 @@ def ball_profile(along_m: float, one_m: float, two_m: float, rows: int = 10) -> 
 
 def build_teeth(name: str, top_m: float, bottom_m: float, front_z_m: float) -> Part:
     """A curved bar of teeth between two heights."""
-    columns, half_width = 25, 0.0205
+    columns, half_width = 25, 0.0245
     u = np.linspace(-1, 1, columns)
     section = np.array([[0.0, 0.6], [0.12, 0.1], [0.5, 0.0], [0.88, 0.1], [1.0, 0.6]])
     height = top_m + (bottom_m - top_m) * section[:, :1]
     x = np.broadcast_to(half_width * u, (len(section), columns))
     z = front_z_m - 0.009 * u**2 - 0.0035 * section[:, 1:]
-    vertices = np.stack([x, np.broadcast_to(height, x.shape), z], axis=-1).reshape(-1, 3)
+    y = height + REST_SMILE_M * (x / LIP_HALF_WIDTH_M) ** 2
+    vertices = np.stack([x, y, z], axis=-1).reshape(-1, 3)
     count = len(vertices)
     return turned_forward(
         Part(

@@ -14,7 +14,8 @@ import numpy as np
 from dualtalker.head_parts import LIP_HALF_WIDTH_M, LIP_HEIGHT_M
 
 _HINGE_M = np.array([0.0, -0.032, 0.0])
-JAW_OPEN_RAD = 0.455
+JAW_OPEN_RAD = 0.40
+JAW_SLIDE_M = 0.0075  # a jaw does not only turn, it also slides down
 _CORNER_SHARE = 0.16  # of the jaw's drop that the mouth corners follow
 
 
@@ -33,6 +34,7 @@ class Mouth:
         self.lower = np.clip(-np.sin(self.angle), 0, 1)
         self.left = _smoothstep((self.across + 0.75) / 1.5)
         self.corner = _smoothstep((self.across + 0.05) / 1.05)
+        self.bend = np.clip(self.across, 0, 1) ** 2
 
     def near(self, reach_m: float, depth_reach_m: float = 0.02) -> np.ndarray:
         """1 at the lips, falling to 0 at `reach_m` from them, and with the depth inside."""
@@ -49,7 +51,8 @@ def jaw_swing(points: np.ndarray) -> np.ndarray:
     cosine, sine = np.cos(JAW_OPEN_RAD), np.sin(JAW_OPEN_RAD)
     y, z = (points - _HINGE_M)[:, 1], (points - _HINGE_M)[:, 2]
     return np.stack(
-        [np.zeros_like(y), cosine * y - sine * z - y, cosine * z + sine * y - z], axis=-1
+        [np.zeros_like(y), cosine * y - sine * z - y - JAW_SLIDE_M, cosine * z + sine * y - z],
+        axis=-1,
     )
 
 
@@ -60,8 +63,8 @@ def jaw_share(mouth: Mouth) -> np.ndarray:
         _CORNER_SHARE + (1 - _CORNER_SHARE) * mouth.lower**0.85,
         _CORNER_SHARE * (1 - mouth.upper) ** 2,
     )
-    reach = 0.055 + 0.075 * mouth.lower
-    chin = _smoothstep((reach - mouth.distance) / (reach - 0.30 * reach))
+    reach = 0.060 + 0.095 * mouth.lower
+    chin = _smoothstep((reach - mouth.distance) / (0.60 * reach))
     lining = np.where(mouth.lower > 0, 1 - 0.3 * np.clip(mouth.depth / 0.046, 0, 1), 1.0)
     return profile * chin * lining
 
@@ -108,7 +111,7 @@ def _rounding_shapes(m: Mouth) -> dict[str, np.ndarray]:
     x = m.rest[:, 0]
     inward = np.sign(x) * np.minimum(np.abs(x), LIP_HALF_WIDTH_M)
     roundness = m.upper - m.lower
-    pucker_up = m.near(0.035) * (0.0032 * lip * np.abs(roundness) - 0.0010) * roundness
+    pucker_up = m.near(0.035) * (0.0040 * lip * np.abs(roundness) - 0.0010) * roundness
     return {
         "mouthFunnel": m.field(
             x=-0.40 * inward * m.near(0.045),
@@ -116,7 +119,7 @@ def _rounding_shapes(m: Mouth) -> dict[str, np.ndarray]:
             z=0.0105 * m.near(0.04) + 0.0030 * m.near(0.012) * np.abs(roundness),
         ),
         "mouthPucker": m.field(
-            x=-0.56 * inward * m.near(0.05),
+            x=-0.48 * inward * m.near(0.05),
             y=pucker_up,
             z=0.0125 * m.near(0.04) * (0.55 + 0.45 * np.abs(roundness)),
         ),
@@ -131,12 +134,8 @@ def _lip_shapes(m: Mouth) -> dict[str, np.ndarray]:
     upper, lower = np.sqrt(m.upper), np.sqrt(m.lower)
     thin = 0.30 * LIP_HEIGHT_M * lip * m.near(0.020) * (lower - upper)
     return {
-        "mouthRollLower": m.field(
-            y=lower * (squeeze + 0.0014 * tuck), z=-0.0085 * lower * tuck
-        ),
-        "mouthRollUpper": m.field(
-            y=-upper * (squeeze - 0.0010 * tuck), z=-0.0085 * upper * tuck
-        ),
+        "mouthRollLower": m.field(y=lower * (squeeze + 0.0014 * tuck), z=-0.0085 * lower * tuck),
+        "mouthRollUpper": m.field(y=-upper * (squeeze - 0.0010 * tuck), z=-0.0085 * upper * tuck),
         "mouthShrugLower": m.field(
             y=0.0078 * lower * m.near(0.060), z=lower * 0.0055 * m.near(0.030)
         ),
@@ -165,13 +164,14 @@ def _lip_shapes(m: Mouth) -> dict[str, np.ndarray]:
 def _corner_shapes(m: Mouth) -> dict[str, np.ndarray]:
     """Shapes that move the mouth's left corner and draw both lips along."""
     corner, wide = m.corner * m.near(0.050), m.left * m.near(0.045)
+    bend = m.bend * m.near(0.050)
     tight = m.corner * m.near(0.028)
     return {
         "mouthSmileLeft": m.field(
-            x=0.0100 * corner, y=0.0115 * corner + 0.0010 * wide, z=-0.0055 * corner
+            x=0.0100 * corner, y=0.0115 * bend + 0.0010 * wide, z=-0.0055 * corner
         ),
         "mouthFrownLeft": m.field(
-            x=-0.0008 * corner, y=-0.0100 * corner - 0.0004 * wide, z=-0.0020 * corner
+            x=-0.0008 * corner, y=-0.0105 * bend - 0.0004 * wide, z=-0.0020 * corner
         ),
         "mouthDimpleLeft": m.field(x=0.0060 * tight, y=0.0016 * tight, z=-0.0050 * tight),
         "mouthStretchLeft": m.field(

@@ -12,7 +12,9 @@ from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
 from dualtalker.errors import RigError
 from dualtalker.lips import find_lip_pairs, find_lip_vertices, find_upper_face_vertices
 
-_CENTRAL_SHARE = 0.35  # lip pairs this near to the middle, as a share of the half width, are central
+_CENTRAL_SHARE = (
+    0.35  # lip pairs this near to the middle, as a share of the half width, are central
+)
 
 
 @dataclass(eq=False)
@@ -117,7 +119,9 @@ def build_rig(
     names = tuple(names)
     unknown = [shape for shape in names if shape not in ARKIT_INDEX]
     if unknown or len(set(names)) != len(names) or not names:
-        found = f"unknown {unknown}" if unknown else f"{len(names)} names, {len(set(names))} distinct"
+        found = (
+            f"unknown {unknown}" if unknown else f"{len(names)} names, {len(set(names))} distinct"
+        )
         raise RigError(f"{name}: names: found {found}; expected ARKit names, each once")
     deltas = _checked(f"{name}: deltas", deltas, np.float32, (len(names), count, 3))
     if colors is not None:

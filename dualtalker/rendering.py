@@ -1,0 +1,276 @@
+"""A software renderer for face rigs: numpy only, no window and no graphics driver needed.
+
+Orthographic z-buffer rasterizer with smooth shading. Video files and plots live elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.errors import RigError
+from dualtalker.rig import Rig
+
+_SUPERSAMPLING = 2  # samples per pixel each way
+_DEPTH_LEVELS = (1 << 30) - 1
+_DEFAULT_COLOR = (222, 188, 170)
+_BACKGROUND_TOP = np.array([232.0, 238.0, 243.0])
+_BACKGROUND_BOTTOM = np.array([196.0, 207.0, 216.0])
+# Directions to the lights, for x to the viewer's right, y up, z to the viewer.
+_KEY_LIGHT = np.array([-0.45, 0.60, 0.75])
+_FILL_LIGHT = np.array([0.75, 0.10, 0.55])
+_KEY_STRENGTH, _FILL_STRENGTH, _AMBIENT = 0.66, 0.20, 0.31
+_GLOSS_STRENGTH, _GLOSS_POWER = 22.0, 24
+
+
+class Renderer:
+    """Draws a rig from the front, a little turned, always at the same scale and place.
+
+    What no shape of the rig moves is drawn once and kept, so a frame costs only what moves.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        width: int = 480,
+        height: int = 480,
+        yaw_deg: float = 0.0,
+        pitch_deg: float = 4.0,
+        names: Sequence[str] = ARKIT_NAMES,
+    ) -> None:
+        """yaw turns the head to its own left, pitch looks at it from above; `names` order weights.
+
+        RigError where the picture is smaller than 16 x 16 or larger than 4096 x 4096 pixels.
+        """
+        if not (16 <= width <= 4096 and 16 <= height <= 4096):
+            raise RigError(f"picture of {width} x {height}: expected 16 to 4096 pixels each way")
+        self.rig, self.width, self.height = rig, width, height
+        self.names = tuple(names)
+        self._columns = width * _SUPERSAMPLING
+        self._rows = height * _SUPERSAMPLING
+        self._turn = _rotation(yaw_deg, pitch_deg)
+        self._colors = (
+            np.tile(np.array(_DEFAULT_COLOR, dtype=np.float32), (len(rig.neutral), 1))
+            if rig.colors is None
+            else rig.colors.astype(np.float32)
+        )
+        self._frame_view()
+        moves = np.abs(rig.deltas).max(axis=(0, 2)) > 1e-7
+        # A still vertex next to a moving one changes its normal, so it is redrawn, too.
+        touched = np.zeros(len(rig.neutral), dtype=bool)
+        touched[rig.triangles[moves[rig.triangles].any(axis=1)]] = True
+        redrawn = touched[rig.triangles].any(axis=1)
+        # Normals of the redrawn triangles' corners need all triangles around them.
+        needed = np.zeros(len(rig.neutral), dtype=bool)
+        needed[rig.triangles[redrawn]] = True
+        self._around = rig.triangles[needed[rig.triangles].any(axis=1)]
+        self._moving = rig.triangles[redrawn]
+        self._draw_still(rig.triangles[~redrawn])
+
+    def render(self, weights: np.ndarray) -> np.ndarray:
+        """Draw the face with these weights [names]. Returns [height, width, 3] uint8 sRGB."""
+        return self.render_vertices(self.rig.pose(np.asarray(weights), self.names))
+
+    def render_vertices(self, vertices: np.ndarray) -> np.ndarray:
+        """Draw posed vertices [vertices, 3] metres. Returns [height, width, 3] uint8 sRGB.
+
+        Parts that no shape moves are drawn as in the neutral pose. RigError on a wrong shape.
+        """
+        if vertices.shape != self.rig.neutral.shape:
+            raise RigError(
+                f"vertices have shape {list(vertices.shape)}; "
+                f"expected {list(self.rig.neutral.shape)} for rig {self.rig.name!r}"
+            )
+        depth, image = self._still_depth.copy(), self._still_image.copy()
+        self._draw(vertices, self._moving, self._around, depth, image)
+        # Averaging the samples of a pixel is the antialiasing. Two channels are added at once,
+        # each in its own 16 bits: samples hold red, green, blue and nothing in their four bytes.
+        image = image.reshape(self._rows, self._columns)
+        mask = np.uint32(0x00FF00FF)
+        pairs = [image[:, side::2] for side in (0, 1)]
+        red_blue = (pairs[0] & mask) + (pairs[1] & mask)
+        green = ((pairs[0] >> 8) & mask) + ((pairs[1] >> 8) & mask)
+        red_blue = red_blue[0::2] + red_blue[1::2]
+        green = green[0::2] + green[1::2]
+        picture = np.empty((self.height, self.width, 3), dtype=np.uint8)
+        picture[..., 0] = (red_blue & 0xFFFF) >> 2
+        picture[..., 1] = green >> 2
+        picture[..., 2] = red_blue >> 18
+        return picture
+
+    def _nearness(self, z: np.ndarray) -> np.ndarray:
+        """Depth in levels of the depth buffer, larger is nearer."""
+        return (z - self._near) * self._depth_scale + 0.5 * _DEPTH_LEVELS
+
+    def _frame_view(self) -> None:
+        """Choose scale and place: the resting face and all its shapes' reach fit in."""
+        rig = self.rig
+        weights = np.zeros((2, len(ARKIT_NAMES)), dtype=np.float32)
+        weights[1, ARKIT_NAMES.index("jawOpen")] = 1
+        points = rig.pose(weights).reshape(-1, 3) @ self._turn.T
+        low, high = points.min(axis=0), points.max(axis=0)
+        margin = 1.08
+        self._scale = min(
+            self._columns / ((high[0] - low[0]) * margin),
+            self._rows / ((high[1] - low[1]) * margin),
+        )
+        self._middle = 0.5 * (low + high)
+        reach = float(np.abs(rig.deltas[..., 2]).sum(axis=0).max()) + float(high[2] - low[2])
+        self._near, self._depth_scale = float(self._middle[2]), _DEPTH_LEVELS / (2.2 * reach)
+
+    def _draw_still(self, triangles: np.ndarray) -> None:
+        shade = np.linspace(0, 1, self._rows)[:, None, None] ** 1.2
+        background = _BACKGROUND_TOP + shade * (_BACKGROUND_BOTTOM - _BACKGROUND_TOP)
+        image = np.broadcast_to(background, (self._rows, self._columns, 3)).astype(np.uint8)
+        self._still_image = image.astype(np.uint32) @ np.array(
+            [1, 1 << 8, 1 << 16], dtype=np.uint32
+        )
+        self._still_image = self._still_image.ravel()
+        self._still_depth = np.zeros(self._rows * self._columns, dtype=np.int64)
+        self._draw(
+            self.rig.neutral, triangles, self.rig.triangles, self._still_depth, self._still_image
+        )
+        # Keep only depths: later triangles are numbered from zero again.
+        self._still_depth |= (1 << 32) - 1
+
+    def _draw(
+        self,
+        vertices: np.ndarray,
+        triangles: np.ndarray,
+        around: np.ndarray,
+        depth: np.ndarray,
+        image: np.ndarray,
+    ) -> None:
+        """Draw triangles [n, 3] over a depth buffer and an image, both flat and changed in place.
+
+        `around` are the triangles that make the vertex normals. A depth buffer entry holds
+        the sample's nearness in its upper half and the triangle's number in its lower half.
+        """
+        turned = vertices @ self._turn.T.astype(np.float32)
+        screen = np.empty_like(turned)
+        screen[:, 0] = (turned[:, 0] - self._middle[0]) * self._scale + 0.5 * self._columns
+        screen[:, 1] = 0.5 * self._rows - (turned[:, 1] - self._middle[1]) * self._scale
+        screen[:, 2] = turned[:, 2]
+        a, b, c = (screen[triangles[:, corner]] for corner in range(3))
+        area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (
+            c[:, 0] - a[:, 0]
+        )
+        front = np.flatnonzero(area < -1e-6)  # rows run down, so counter-clockwise is negative
+        if len(front) == 0:
+            return
+        triangles = triangles[front]
+        lit = _light(turned, around, self._colors)
+        values = np.concatenate([lit, self._nearness(screen[:, 2:])], axis=1)
+        planes = _attribute_planes(screen, triangles, values)
+        number, column, row = _cover(screen, triangles, self._columns, self._rows)
+        # Everything is linear along a scan line: repeat its start and its slope, add up.
+        sample_column, run = _spans(column)
+        across, y = sample_column.astype(np.float32), row.astype(np.float32)
+        slope, down, offset = planes[number].transpose(1, 2, 0)
+        start = down * y + offset
+
+        def along(channel: int) -> np.ndarray:
+            value = np.repeat(slope[channel], run)
+            value *= across
+            value += np.repeat(start[channel], run)
+            return value
+
+        key = np.clip(along(3), 1, _DEPTH_LEVELS).astype(np.int64)
+        key <<= 32
+        key |= np.repeat(number, run)
+        pixel = np.repeat(row * self._columns, run)
+        pixel += sample_column
+        np.maximum.at(depth, pixel, key)
+        packed = along(0).astype(np.uint32)
+        packed |= along(1).astype(np.uint32) << np.uint32(8)
+        packed |= along(2).astype(np.uint32) << np.uint32(16)
+        seen = depth[pixel] == key
+        image[pixel[seen]] = packed[seen]
+
+
+def _spans(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Expand spans [lines, 2] (first, past the last): all their numbers [n], lengths [lines]."""
+    run = np.maximum(column[:, 1] - column[:, 0], 0)
+    shift = column[:, 0] - (np.cumsum(run) - run)
+    return np.arange(run.sum()) + np.repeat(shift, run), run
+
+
+def _cover(
+    screen: np.ndarray, triangles: np.ndarray, columns: int, rows: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scan lines of all triangles: triangle number [lines], columns [lines, 2], row [lines].
+
+    A sample is covered where its center lies in the triangle; the second column is past the last.
+    """
+    corners = screen[:, :2][triangles] - np.float32(0.5)  # sample centers at whole numbers
+    order = np.argsort(corners[:, :, 1], axis=1)
+    corners = np.take_along_axis(corners, order[:, :, None], axis=1)
+    first = np.clip(np.ceil(corners[:, 0, 1]), 0, rows).astype(np.int64)
+    last = np.clip(np.ceil(corners[:, 2, 1]), 0, rows).astype(np.int64)
+    row, run = _spans(np.stack([first, last], axis=1))
+    number = np.repeat(np.arange(len(triangles)), run)
+    y = row.astype(np.float32)
+    top, middle, bottom = (corners[:, index][number] for index in range(3))
+    long_edge = _crossing(top, bottom, y)
+    above = (y < middle[:, 1])[:, None]
+    short_edge = _crossing(np.where(above, top, middle), np.where(above, middle, bottom), y)
+    ends = np.stack([np.minimum(long_edge, short_edge), np.maximum(long_edge, short_edge)], axis=1)
+    return number, np.clip(np.ceil(ends), 0, columns).astype(np.int64), row
+
+
+def _crossing(start: np.ndarray, stop: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Where the edges start -> stop [n, 2] meet the heights y [n]."""
+    height = stop[:, 1] - start[:, 1]
+    share = (y - start[:, 1]) / np.where(height > 1e-9, height, 1.0)
+    return start[:, 0] + np.clip(share, 0, 1) * (stop[:, 0] - start[:, 0])
+
+
+def _attribute_planes(screen: np.ndarray, triangles: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Planes value = p0 * x + p1 * y + p2 over sample positions. [vertices, c] -> [triangles, 3, c].
+
+    In an orthographic view all that is linear on a triangle is linear on the screen.
+    """
+    xy = screen[:, :2] - 0.5
+    a, b, c = (triangles[:, corner] for corner in range(3))
+    ab, ac = xy[b] - xy[a], xy[c] - xy[a]
+    area = (ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0])[:, None]
+    vb, vc = values[b] - values[a], values[c] - values[a]
+    along_x = (vb * ac[:, 1:] - vc * ab[:, 1:]) / area
+    along_y = (vc * ab[:, :1] - vb * ac[:, :1]) / area
+    offset = values[a] - along_x * xy[a, :1] - along_y * xy[a, 1:]
+    return np.stack([along_x, along_y, offset], axis=1).astype(np.float32)
+
+
+def _light(turned: np.ndarray, triangles: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """Vertex colors [vertices, 3] under the key and fill light, with a soft highlight."""
+    a, b, c = (turned[triangles[:, corner]] for corner in range(3))
+    face = np.cross(b - a, c - a)  # its length weighs each triangle by its area
+    corner_list = triangles.ravel()
+    repeated = np.repeat(face, 3, axis=0)
+    normal = np.stack(
+        [np.bincount(corner_list, repeated[:, axis], len(turned)) for axis in range(3)], axis=1
+    )
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    key = _KEY_LIGHT / np.linalg.norm(_KEY_LIGHT)
+    fill = _FILL_LIGHT / np.linalg.norm(_FILL_LIGHT)
+    # Half-Lambert: light wraps around the form, which keeps shadows soft.
+    diffuse = _KEY_STRENGTH * (0.5 * (normal @ key) + 0.5) ** 1.5
+    diffuse += _FILL_STRENGTH * np.maximum(normal @ fill, 0) + _AMBIENT
+    halfway = key + np.array([0.0, 0.0, 1.0])
+    gloss = np.maximum(normal @ (halfway / np.linalg.norm(halfway)), 0) ** _GLOSS_POWER
+    # Dark surfaces are the inside of the mouth: no highlight there.
+    shine = _GLOSS_STRENGTH * gloss * (colors.max(axis=1) / 255) ** 2
+    lit = colors * diffuse[:, None] + shine[:, None]
+    # Half a step inside the range, so that rounding in between cannot leave it.
+    return np.clip(lit, 0.5, 254.5).astype(np.float32)
+
+
+def _rotation(yaw_deg: float, pitch_deg: float) -> np.ndarray:
+    yaw, pitch = np.radians([yaw_deg, pitch_deg])
+    about_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
+    about_x = np.array(
+        [[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]]
+    )
+    return about_x @ about_y
