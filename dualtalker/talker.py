@@ -267,7 +267,7 @@ class Talker:
             self._stamps.track(error_s, float(since_s))
             return 0
         if error_s < -MAX_OVERLAP_S:
-            self._reanchor(self._end_s, stamp_ns, error_s)
+            self._reanchor(max(self._end_s, self._idle_until_s), stamp_ns, error_s)
             return 0
         if error_s < 0:
             skip = min(round(-error_s * rate_hz), count)
