@@ -9,7 +9,8 @@ FPS ?= 30
 OUT ?= demo_out
 
 PY := $(VENV)/bin/python
-PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
+# Compiling all of torch ahead takes longer than the tests; Python compiles what it imports.
+PIP_INSTALL := $(PY) -m pip install --quiet --no-compile --disable-pip-version-check
 SETTINGS := setup.py setup.cfg package.xml pyproject.toml
 SOURCES := $(shell find dualtalker ros2_ws/src/dualtalker_ros launch config resource \
 	-type f -not -name '*.pyc')
