@@ -160,6 +160,8 @@ class _Synthesizer:
         library.espeak_SetParameter(PARAMETER_PITCH, int(request["pitch"]), 0)
         self.sound = bytearray()
         self.phonemes = []
+        # Breathy voices are made with noise that the library seeds by the clock.
+        library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         text = request["text"].encode() + b"\0"
         status = library.espeak_Synth(
             text, ctypes.c_size_t(len(text)), 0, POSITION_CHARACTER, 0, CHARS_UTF8, None, None
