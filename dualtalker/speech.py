@@ -42,6 +42,7 @@ class Speech:
 
     @property
     def duration_s(self) -> float:
+        """Length of the sound in seconds."""
         return len(self.samples) / self.sample_rate_hz
 
 

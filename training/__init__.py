@@ -1,1 +1,1 @@
-"""The offline trainer: data, network, losses and the training loop. Never installed, never run on a robot."""
+"""The offline trainer: data, network, losses, training loop. Not installed, not for robots."""

@@ -1,4 +1,4 @@
-"""The `Clip` all training data is turned into, and its storage in shards; no knowledge of any source."""
+"""The `Clip` all training data becomes, and its storage in shards; knows nothing of sources."""
 
 from __future__ import annotations
 
@@ -65,10 +65,12 @@ class Clip:
 
     @property
     def duration_s(self) -> float:
+        """Length of the sound in seconds."""
         return len(self.audio) / SAMPLE_RATE_HZ
 
     @property
     def frames(self) -> int:
+        """Motion frames that belong to the sound."""
         return frame_count(len(self.audio))
 
 

@@ -1,4 +1,4 @@
-"""Make a corpus: `python -m training.corpus --out corpus --hours 2`. Only the order of work is here.
+"""Make a corpus of clips from synthetic and recorded speech. Only the order of work is here.
 
     python -m training.corpus --out corpus --hours 3 --seed 0 --holdout 'synth-00000-*'
     python -m training.corpus --out real --hours 0 --recordings DIR --arkit DIR --unpaired DIR

@@ -1,4 +1,4 @@
-"""From any phone notation (espeak IPA, ARPAbet, flite) to timed mouth-shape classes; no motion here."""
+"""From phone notations (espeak IPA, ARPAbet, flite) to timed mouth-shape classes; no motion."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ SHORTEST_CLOSURE_S = 0.040
 # Aligners and concatenative synthesizers put a plosive's burst inside its segment; the lips have
 # parted by then.
 BURST_S = 0.025
+PLOSIVES = ("P", "B", "T", "D", "K", "G")
 
 _ARPABET: dict[str, tuple[str, ...]] = {
     "AA": ("AA",), "AE": ("AE",), "AH": ("AH",), "AO": ("AO",), "AX": ("AX",),
@@ -139,13 +140,18 @@ def segment_arpabet(labels: Sequence[tuple[str, float, float]], duration_s: floa
         classes = arpabet_classes(label)
         if burst_start_s is not None:
             start_s, burst_start_s = burst_start_s, None
-        followed = row + 1 < len(labels) and abs(labels[row + 1][1] - end_s) < 1e-3
-        if label.upper() in ("P", "B", "T", "D", "K", "G") and followed:
-            if arpabet_classes(labels[row + 1][0]) != (SILENCE,):
-                burst_start_s = max(end_s - BURST_S, start_s + 0.6 * (end_s - start_s))
-                end_s = burst_start_s
+        if label.upper() in PLOSIVES and _is_followed(labels, row):
+            burst_start_s = max(end_s - BURST_S, start_s + 0.6 * (end_s - start_s))
+            end_s = burst_start_s
         pieces += _divide(classes, start_s, end_s)
     return cover(pieces, duration_s)
+
+
+def _is_followed(labels: Sequence[tuple[str, float, float]], row: int) -> bool:
+    """Tell whether a sounding phone comes right after this one."""
+    if row + 1 == len(labels) or abs(labels[row + 1][1] - labels[row][2]) > 1e-3:
+        return False
+    return arpabet_classes(labels[row + 1][0]) != (SILENCE,)
 
 
 def segment_espeak(phonemes: Sequence[Phoneme], duration_s: float) -> list[Phone]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import fnmatch
+import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -112,7 +113,7 @@ def _read_labels(path: Path) -> list[tuple[str, float, float]]:
         raise CorpusError(
             f'{path}: expected {{"phones": [[label, start_s, end_s], ...]}}, got {error!r}'
         ) from error
-    for before, after in zip(labels, labels[1:]):
+    for before, after in itertools.pairwise(labels):
         if after[1] < before[2] - 1e-3:
             raise CorpusError(f"{path}: phone {after} starts before {before} ends")
     return labels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from training.clips import CorpusError
@@ -24,7 +24,7 @@ class Texts:
     lists: dict[str, tuple[str, ...]]
 
 
-@lru_cache(maxsize=None)
+@cache
 def read_texts(language: str) -> Texts:
     """Read sentences/LANGUAGE.txt; see the head of en.txt for the format."""
     path = SENTENCES / f"{language}.txt"
