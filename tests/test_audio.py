@@ -1,0 +1,230 @@
+"""Reading files and decoding PCM: every good format round-trips, every bad one is told apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dualtalker.audio import check_samples, decode_pcm, mix_to_mono, read_audio
+from dualtalker.errors import AudioError
+
+SAMPLES = np.random.default_rng(0).uniform(-0.9, 0.9, 4000).astype(np.float32)
+
+
+def encode(samples, sample_format):
+    """Encode float samples by the definition of each format, independently of the decoder."""
+    kind, order = sample_format[:-2], "<" if sample_format.endswith("LE") else ">"
+    if kind.startswith("F"):
+        return samples.astype(f"{order}f{int(kind[1:]) // 8}").tobytes()
+    bits = 24 if kind == "S24_32" else int(kind[1:])
+    whole = np.round(samples.astype(np.float64) * (2 ** (bits - 1) - 1)).astype(np.int64)
+    if kind.startswith("U"):
+        whole += 2 ** (bits - 1)
+    width = 4 if kind == "S24_32" else bits // 8
+    byteorder = "little" if order == "<" else "big"
+    mask = 2**bits - 1  # the fourth byte of S24_32 is padding
+    return b"".join(int(value & mask).to_bytes(width, byteorder) for value in whole)
+
+
+FORMATS = [
+    f"{kind}{order}"
+    for kind in ("S16", "U16", "S24", "S24_32", "S32", "U32", "F32", "F64")
+    for order in ("LE", "BE")
+]
+
+
+@pytest.mark.parametrize("sample_format", [*FORMATS, "S8LE", "U8LE"])
+def test_pcm_formats_decode(sample_format):
+    decoded = decode_pcm(encode(SAMPLES, sample_format), sample_format, 1)
+    assert decoded.dtype == np.float32
+    tolerance = 0.02 if "8" in sample_format else 1e-4
+    np.testing.assert_allclose(decoded, SAMPLES, atol=tolerance)
+
+
+def test_byte_order_comes_from_the_name_or_the_flag():
+    raw = encode(SAMPLES, "S16BE")
+    np.testing.assert_allclose(decode_pcm(raw, "s16", 1, big_endian=True), SAMPLES, atol=1e-4)
+    np.testing.assert_allclose(decode_pcm(raw, "S16BE", 1, big_endian=False), SAMPLES, atol=1e-4)
+
+
+def test_messages_of_other_kinds_decode_alike():
+    raw = encode(SAMPLES, "S16LE")
+    expected = decode_pcm(raw, "S16LE", 1)
+    for data in (memoryview(raw), bytearray(raw), np.frombuffer(raw, np.uint8)):
+        np.testing.assert_array_equal(decode_pcm(data, "S16LE", 1), expected)
+    as_words = np.frombuffer(raw, "<i2")
+    np.testing.assert_array_equal(decode_pcm(as_words, "S16LE", 1), expected)
+
+
+def test_channels_are_averaged():
+    six = np.stack([SAMPLES * gain for gain in (1, 0, 1, 0.5, 0.5, 0)], axis=1)
+    decoded = decode_pcm(six.astype("<f4").tobytes(), "F32LE", 6)
+    np.testing.assert_allclose(decoded, SAMPLES * 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("sample_format", ["mp3", "opus", "flac", "OGG"])
+def test_compressed_formats_are_named_as_such(sample_format):
+    with pytest.raises(AudioError, match="compressed"):
+        decode_pcm(b"\0" * 64, sample_format, 1)
+
+
+@pytest.mark.parametrize("sample_format", ["", "S12LE", "wave", "S16XE", "int16"])
+def test_unknown_formats_list_the_known_ones(sample_format):
+    with pytest.raises(AudioError, match="S24_32LE"):
+        decode_pcm(b"\0" * 64, sample_format, 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.binary(max_size=200), channels=st.integers(1, 8), kind=st.sampled_from(FORMATS))
+def test_compressed_or_random_bytes_never_crash(data, channels, kind):
+    """An MP3 packet on a raw topic has an odd size or decodes to noise; either way no crash."""
+    try:
+        decoded = decode_pcm(data, kind, channels)
+    except AudioError:
+        return
+    assert decoded.ndim == 1 and np.isfinite(decoded).all() and np.abs(decoded).max(initial=0) <= 1
+
+
+@pytest.mark.parametrize("channels", [0, -1, 65, True])
+def test_impossible_channel_counts_are_refused(channels):
+    with pytest.raises(AudioError, match="channels"):
+        decode_pcm(b"\0" * 64, "S16LE", channels)
+
+
+def test_non_finite_pcm_is_refused():
+    for value in (np.nan, np.inf, -np.inf):
+        with pytest.raises(AudioError, match="NaN or infinite"):
+            decode_pcm(np.array([0.0, value], "<f4").tobytes(), "F32LE", 1)
+
+
+@pytest.mark.parametrize("data", ["text", 12, None, np.array(["a"]), np.array([None])])
+def test_data_that_is_not_bytes_is_refused(data):
+    with pytest.raises(AudioError, match="expected"):
+        decode_pcm(data, "S16LE", 1)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("rate_hz", [8000, 44100, 192000])
+def test_wav_of_every_width_and_rate(tmp_path, subtype, rate_hz):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, SAMPLES, rate_hz, subtype=subtype)
+    read, read_rate_hz = read_audio(path)
+    assert read_rate_hz == rate_hz and read.dtype == np.float32
+    np.testing.assert_allclose(read, SAMPLES, atol=0.01 if subtype == "PCM_U8" else 1e-4)
+
+
+@pytest.mark.parametrize("suffix", ["flac", "ogg"])
+def test_other_containers(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    tone = 0.5 * np.sin(2 * np.pi * 300 * np.arange(16000) / 16000)
+    soundfile.write(path, np.stack([tone, tone], axis=1), 16000)
+    read, _ = read_audio(path)
+    assert read.shape == (16000,)
+    assert np.corrcoef(read, tone)[0, 1] > 0.99
+
+
+def test_six_channels_of_a_file_are_averaged(tmp_path):
+    path = tmp_path / "six.wav"
+    soundfile.write(path, np.tile(SAMPLES[:, None], 6), 48000, subtype="FLOAT")
+    np.testing.assert_allclose(read_audio(path)[0], SAMPLES, atol=1e-6)
+
+
+def write_whole(path):
+    soundfile.write(path, SAMPLES, 16000)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_truncated_files_are_told(tmp_path, suffix, share):
+    path = tmp_path / f"cut.{suffix}"
+    whole = write_whole(path)
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(AudioError, match=r"cut\.\w+: (truncated|not readable)"):
+        read_audio(path)
+
+
+def test_a_wav_written_into_a_pipe_promises_no_length(tmp_path):
+    path = tmp_path / "piped.wav"
+    whole = bytearray(write_whole(path))
+    whole[4:8] = b"\xff\xff\xff\xff"
+    path.write_bytes(bytes(whole))
+    assert len(read_audio(path)[0]) == len(SAMPLES)
+
+
+def test_corrupt_empty_and_missing_files(tmp_path):
+    corrupt, empty, bare = tmp_path / "corrupt.wav", tmp_path / "empty.wav", tmp_path / "bare.wav"
+    corrupt.write_bytes(np.random.default_rng(0).bytes(5000))
+    empty.write_bytes(b"")
+    soundfile.write(bare, np.zeros(0), 16000)
+    with pytest.raises(AudioError, match="not readable as audio.*ffmpeg"):
+        read_audio(corrupt)
+    with pytest.raises(AudioError, match="not readable as audio"):
+        read_audio(empty)
+    with pytest.raises(AudioError, match="no samples"):
+        read_audio(bare)
+    with pytest.raises(AudioError, match="no such file"):
+        read_audio(tmp_path / "missing.wav")
+    with pytest.raises(AudioError, match="no such file"):
+        read_audio(tmp_path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_non_finite_files_are_refused(tmp_path, value):
+    path = tmp_path / "nan.wav"
+    soundfile.write(path, np.array([0.0, value, 0.1]), 16000, subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"nan\.wav.*NaN or infinite"):
+        read_audio(path)
+
+
+@pytest.mark.parametrize("rate_hz", [4000, 384000])
+def test_rates_out_of_range_are_refused(tmp_path, rate_hz):
+    path = tmp_path / "odd.wav"
+    soundfile.write(path, SAMPLES, rate_hz)
+    with pytest.raises(AudioError, match="8000 to 192000"):
+        read_audio(path)
+
+
+@pytest.mark.parametrize(
+    "dtype, silence, loudest",
+    [
+        (np.int8, 0, 127),
+        (np.uint8, 128, 255),
+        (np.int16, 0, 32767),
+        (np.uint16, 32768, 65535),
+        (np.int32, 0, 2**31 - 1),
+        (np.uint32, 2**31, 2**32 - 1),
+    ],
+)
+def test_integer_arrays_are_scaled(dtype, silence, loudest):
+    mono, clipped = mix_to_mono(check_samples(np.array([silence, loudest], dtype)))
+    assert mono[0] == 0.0 and mono[1] == pytest.approx(1.0, abs=0.01) and clipped == 0
+
+
+def test_clipping_is_counted():
+    mono, clipped = mix_to_mono(np.array([[0.5, 1.5], [-3.0, 0.0]]))
+    np.testing.assert_allclose(mono, [0.75, -0.5])
+    assert clipped == 2
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        np.zeros((2, 3, 4)),
+        np.float32(0.0),
+        np.zeros((2, 48000)),
+        np.zeros((5, 0)),
+        np.zeros(4, np.int64),
+        np.zeros(4, complex),
+        np.zeros(4, bool),
+        np.array(["a"]),
+        None,
+        {"a": 1},
+    ],
+)
+def test_unusable_arrays_are_refused(samples):
+    with pytest.raises(AudioError, match="expected"):
+        check_samples(samples)

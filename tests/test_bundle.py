@@ -1,0 +1,298 @@
+"""Bundles: what was written loads, and every lie of a sidecar is refused with its field's name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from dualtalker import bundle as bundles
+from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.backends import available_backends, open_backend
+from dualtalker.bundle import Bundle, load_bundle, parse_sidecar, write_sidecar
+from dualtalker.errors import BackendError, BundleError
+
+
+@pytest.fixture
+def own(tiny, tmp_path):
+    """A copy that a test may damage."""
+    for suffix in (".onnx", ".json"):
+        shutil.copy(tiny.with_suffix(suffix), tmp_path)
+    return tmp_path / tiny.name
+
+
+def damage(path, **changes):
+    record = json.loads(path.with_suffix(".json").read_text())
+    for name, value in changes.items():
+        if value is ...:
+            del record[name]
+        else:
+            record[name] = value
+    path.with_suffix(".json").write_text(json.dumps(record))
+
+
+def test_what_was_written_loads(tiny):
+    bundle = load_bundle(tiny)
+    assert bundle == load_bundle(str(tiny.with_suffix(".json")))
+    assert bundle.sidecar.output_names == ARKIT_NAMES
+    assert bundle.sidecar.lookahead_s == pytest.approx(0.08)
+    assert bundle.digest == hashlib.sha256(tiny.read_bytes()).hexdigest()
+
+
+def test_writing_is_byte_for_byte_repeatable(own):
+    before = own.with_suffix(".json").read_bytes()
+    record = json.loads(before)
+    write_sidecar(own, record["states"], training=record["training"])
+    assert own.with_suffix(".json").read_bytes() == before
+    assert [path.suffix for path in sorted(own.parent.iterdir())] == [".json", ".onnx"]
+
+
+def test_unknown_and_impossible_fields_are_not_written(own):
+    states = json.loads(own.with_suffix(".json").read_text())["states"]
+    with pytest.raises(BundleError, match="unknown sidecar fields.*hop_sample'"):
+        write_sidecar(own, states, hop_sample=320)
+    with pytest.raises(BundleError, match="hop_samples"):
+        write_sidecar(own, states, hop_samples=0)
+
+
+def test_missing_default_model_says_how_to_make_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundles, "DEFAULT_MODEL", tmp_path / "default.onnx")
+    with pytest.raises(BundleError, match=r"python -m engines\.export_onnx"):
+        load_bundle(None)
+
+
+def test_missing_files(own):
+    with pytest.raises(BundleError, match="no such file"):
+        load_bundle(own.parent / "other.onnx")
+    own.with_suffix(".json").unlink()
+    with pytest.raises(BundleError, match=r"tiny\.json: no such file"):
+        load_bundle(own)
+
+
+LIES = [
+    ("format", "piper", "format"),
+    ("format_version", 2, "format_version"),
+    ("format_version", "1", "format_version"),
+    ("kind", "windowed", "kind"),
+    ("kind", 3, "kind"),
+    ("sample_rate_hz", 16000.0, "sample_rate_hz"),
+    ("sample_rate_hz", 400, "sample_rate_hz"),
+    ("hop_samples", 160, "model_rate_hz"),
+    ("hop_samples", True, "hop_samples"),
+    ("hop_samples", 10**30, "hop_samples"),
+    ("lookahead_samples", -1, "lookahead_samples"),
+    ("lookahead_samples", 10**12, "lookahead_samples"),
+    ("model_rate_hz", 25.0, "model_rate_hz"),
+    ("model_rate_hz", "50", "model_rate_hz"),
+    ("frames_per_step", 2, "model_rate_hz"),
+    ("frames_per_step", 0, "frames_per_step"),
+    ("output_kind", "vertices", "output_kind"),
+    ("output_names", list(reversed(ARKIT_NAMES)), r"output_names\[0\].*tongueOut.*eyeBlinkLeft"),
+    ("output_names", list(ARKIT_NAMES[:51]), "output_names.*51 names.*52 names"),
+    ("output_names", [1] * 52, r"output_names\[0\]"),
+    ("output_names", {"a": 1}, "output_names"),
+    ("audio_input", "sound", "audio_input.*sound"),
+    ("motion_output", "face", "motion_output.*face"),
+    ("motion_output", "tail_next", "tail_next"),
+    ("states", [], "states.*energy.*tail"),
+    ("states", [{"input": "tail", "output": "tail_next"}], r"states\[0\].dtype"),
+    ("states", ["tail"], r"states\[0\]"),
+    ("states", [{}] * 2000, "states.*2000"),
+    ("onnx_sha256", "0" * 64, "onnx_sha256"),
+    ("onnx_sha256", "../../etc/passwd", "onnx_sha256"),
+    ("training", [], "training"),
+    ("metrics", None, "metrics"),
+    *((name, ..., name) for name in ("format", "states", "hop_samples", "onnx_sha256", "metrics")),
+]
+
+
+@pytest.mark.parametrize("field, value, message", LIES)
+def test_each_lie_is_named_with_its_mend(own, field, value, message):
+    damage(own, **{field: value})
+    with pytest.raises(BundleError, match=message) as caught:
+        load_bundle(own)
+    assert "python -m engines.export_onnx" in str(caught.value)
+    assert len(str(caught.value)) < 1500
+
+
+STATE = {"input": "tail", "output": "tail_next", "shape": [1, 1600], "dtype": "float32"}
+ENERGY = {"input": "energy", "output": "energy_next", "shape": [1, 16], "dtype": "float32"}
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"shape": [1, 1601]}, r"states\[0\].input.*1600"),
+        ({"shape": [1600]}, r"states\[0\].input"),
+        ({"shape": [1, 0]}, r"states\[0\].shape"),
+        ({"shape": [1, -5]}, r"states\[0\].shape"),
+        ({"shape": [2**24, 2**24]}, "states.*numbers"),
+        ({"shape": [10**100]}, r"states\[0\].shape"),
+        ({"shape": [1.0, 1600]}, r"states\[0\].shape"),
+        ({"shape": [True, 1600]}, r"states\[0\].shape"),
+        ({"shape": "1,1600"}, r"states\[0\].shape"),
+        ({"shape": []}, r"states\[0\].shape"),
+        ({"dtype": "float16"}, r"states\[0\].dtype"),
+        ({"input": "audio"}, r"states\[0\].input.*only once"),
+        ({"input": "energy"}, r"states\[1\].input.*only once"),
+        ({"output": "motion"}, r"states\[0\].output.*only once"),
+        ({"output": "nothing"}, r"states\[0\].output.*nothing"),
+        ({"input": None}, r"states\[0\].input"),
+    ],
+)
+def test_lying_states_are_named(own, change, message):
+    damage(own, states=[{**STATE, **change}, ENERGY])
+    with pytest.raises(BundleError, match=message):
+        load_bundle(own)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "[" * 100_000,
+        '{"hop_samples": NaN}',
+        '{"model_rate_hz": Infinity}',
+        '{"model_rate_hz": 1e999}',
+        '{"format": "a", "format": "b"}',
+        "9" * 5000,
+        '{"format": "\ud800"}',
+        " " * ((1 << 20) + 1),
+    ],
+    ids=range(12),
+)
+def test_hostile_json_is_refused(own, text):
+    own.with_suffix(".json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(BundleError):
+        load_bundle(own)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_value_in_any_field_parses_or_is_refused(tiny, data):
+    record = json.loads(tiny.with_suffix(".json").read_text())
+    record[data.draw(st.sampled_from(sorted(record)))] = data.draw(JSON)
+    try:
+        parse_sidecar(record, tiny.with_suffix(".json"))
+    except BundleError:
+        pass
+
+
+def test_a_changed_model_file_is_noticed(own):
+    own.write_bytes(own.read_bytes() + b"\0")
+    with pytest.raises(BundleError, match="onnx_sha256.*found.*expected"):
+        load_bundle(own)
+
+
+def resign(path, content=None):
+    """Make the digest fit what is in the file, so that only the deeper check can find the fault."""
+    if content is not None:
+        path.write_bytes(content)
+    damage(path, onnx_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", bytes(range(256)) * 40])
+def test_a_file_that_is_no_model_is_refused(own, content):
+    resign(own, content)
+    with pytest.raises(BundleError, match="cannot load this graph"):
+        load_bundle(own)
+
+
+def test_weights_outside_the_file_are_refused(own):
+    """An ONNX file may name other files for its weights, anywhere on the disk."""
+    secret = own.parent.parent / "secret.bin"
+    secret.write_bytes(np.ones(16, np.float32).tobytes())
+    model = onnx.load(own)
+    weight = next(item for item in model.graph.initializer if item.name == "keep")
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", "../secret.bin"), ("offset", "0"), ("length", "4")):
+        weight.external_data.add(key=key, value=value)
+    resign(own, model.SerializeToString())
+    with pytest.raises(BundleError):
+        load_bundle(own)
+
+
+def make_graph(path, motion_shape, scale=1.0):
+    """A stateless graph with a free batch, whose motion has a shape the graph does not declare."""
+    count = int(np.prod(motion_shape))
+    value = helper.make_tensor("value", TensorProto.FLOAT, motion_shape, [scale] * count)
+    nodes = [
+        helper.make_node("Constant", [], ["face"], value=value),
+        helper.make_node("ReduceMax", ["audio"], ["peak"], keepdims=0),
+        helper.make_node("Mul", ["face", "peak"], ["zero"]),
+        helper.make_node("Add", ["face", "zero"], ["motion"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "odd",
+        [helper.make_tensor_value_info("audio", TensorProto.FLOAT, ["batch", 320])],
+        [helper.make_tensor_value_info("motion", TensorProto.FLOAT, None)],
+    )
+    opset = helper.make_opsetid("", 18)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=10), str(path))
+    write_sidecar(path, [])
+
+
+@pytest.mark.parametrize("shape, scale", [((1, 2, 52), 1.0), ((1, 1, 51), 1.0), ((52,), 1.0)])
+def test_a_wrong_answer_is_found_before_the_first_word(tmp_path, shape, scale):
+    path = tmp_path / "odd.onnx"
+    make_graph(path, shape, scale)
+    with pytest.raises(BundleError):
+        open_backend(load_bundle(path))
+
+
+def test_non_finite_answers_are_found_before_the_first_word(tmp_path):
+    path = tmp_path / "nan.onnx"
+    make_graph(path, (1, 1, 52), float("nan"))
+    with pytest.raises(BundleError, match="non-finite"):
+        open_backend(load_bundle(path))
+
+
+def test_the_backend_steps_and_resets(tiny):
+    backend = open_backend(load_bundle(tiny), "onnxruntime")
+    audio = np.random.default_rng(0).uniform(-1, 1, (1, 320)).astype(np.float32)
+    motion, state = backend.step(audio, backend.new_state())
+    assert motion.shape == (1, 1, 52) and motion.dtype == np.float32
+    again, _ = backend.step(audio, state)
+    assert np.abs(again - motion).max() > 1e-3  # the state matters
+    fresh, _ = backend.step(audio, backend.new_state())
+    np.testing.assert_array_equal(fresh, motion)
+    backend.close()
+    with pytest.raises(BackendError, match="closed"):
+        backend.step(audio, state)
+
+
+def test_engines_are_never_replaced_in_silence(tiny, caplog):
+    bundle = load_bundle(tiny)
+    with pytest.raises(BackendError, match="tensorrt.*cannot run.*Usable: onnxruntime"):
+        open_backend(bundle, "tensorrt")
+    with pytest.raises(BackendError, match="unknown"):
+        open_backend(bundle, "cuda")
+    with caplog.at_level("INFO", logger="dualtalker"):
+        assert open_backend(bundle, "auto").name.startswith("onnxruntime")
+    assert "onnxruntime" in caplog.text
+    assert available_backends()["onnxruntime"] is None
+
+
+def test_a_bundle_is_plain_data(tiny):
+    assert isinstance(load_bundle(tiny), Bundle)
+    with pytest.raises(AttributeError):
+        load_bundle(tiny).digest = "x"
