@@ -1,0 +1,151 @@
+"""Laws of the network: streaming equals whole, no look into the future, shut lips are shut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES  # noqa: E402
+from dualtalker.head import build_head  # noqa: E402
+from tests.tiny_training import TINY_NETWORK  # noqa: E402
+from training.configs import NetworkConfig, from_plain, to_plain  # noqa: E402
+from training.decoders import close_lips  # noqa: E402
+from training.encoders import LogMel, mel_filters  # noqa: E402
+from training.network import DualTalker, StreamingTalker, sharpen_gate  # noqa: E402
+
+HOP = TINY_NETWORK.hop_samples
+
+
+@pytest.fixture()
+def network() -> DualTalker:
+    torch.manual_seed(3)
+    made = DualTalker(TINY_NETWORK, [True] * 52, ["captured:one", "rules"], ["sil", "AA", "PP"])
+    torch.nn.init.normal_(made.animation.head.weight, std=0.5)
+    for film in made.animation.film:
+        torch.nn.init.normal_(film.weight, std=0.5)
+    return made.eval()
+
+
+def make_audio(hops: int, seed: int = 0) -> torch.Tensor:
+    return 0.2 * torch.randn(1, hops * HOP, generator=torch.Generator().manual_seed(seed))
+
+
+def run_by_steps(talker: StreamingTalker, audio: torch.Tensor) -> torch.Tensor:
+    state = talker.new_state()
+    frames = []
+    with torch.no_grad():
+        for start in range(0, audio.shape[1], HOP):
+            motion, *state = talker(audio[:, start : start + HOP], *state)
+            frames.append(motion[0])
+    return torch.cat(frames)
+
+
+def test_steps_equal_whole(network: DualTalker) -> None:
+    talker = StreamingTalker(network, {"rules": 1.0})
+    audio = make_audio(40)
+    with torch.no_grad():
+        whole = talker.run(audio)
+    stepped = run_by_steps(talker, audio)[TINY_NETWORK.shift_frames :]
+    assert whole.std() > 1e-3
+    torch.testing.assert_close(stepped, whole[: len(stepped)], atol=2e-5, rtol=0)
+
+
+def test_motion_depends_on_audio_up_to_the_lookahead_and_no_further(network: DualTalker) -> None:
+    talker = StreamingTalker(network, {"rules": 1.0})
+    audio = make_audio(40)
+    changed = audio.clone()
+    cut = 20 * HOP
+    changed[:, cut:] = make_audio(20, seed=9)
+    with torch.no_grad():
+        difference = (talker.run(audio) - talker.run(changed)).abs().amax(1)
+    first = int(torch.nonzero(difference > 1e-6)[0])
+    # Frame k hears audio up to k * hop + lookahead: the first that can differ is cut - lookahead.
+    assert first == (cut - TINY_NETWORK.lookahead_samples) // HOP + 1
+
+
+def test_motion_is_aligned_with_the_training_targets(network: DualTalker) -> None:
+    audio = make_audio(30)
+    with torch.no_grad():
+        prediction = network.animate(audio, torch.tensor([1]))
+        streamed = StreamingTalker(network, {"rules": 1.0}).run(audio)
+    unclosed = prediction.weights[0].clamp(0, 1)
+    open_frames = sharpen_gate(prediction.gate_logit[0, :, 0]) == 0
+    jaw = ARKIT_INDEX["jawLeft"]  # untouched by the closure
+    count = len(unclosed)
+    torch.testing.assert_close(unclosed[:, jaw], streamed[:count, jaw], atol=2e-5, rtol=0)
+    assert count == 30 - TINY_NETWORK.shift_frames
+    assert open_frames.shape == (count,)
+
+
+def test_weights_stay_in_bounds_for_any_sound(network: DualTalker) -> None:
+    talker = StreamingTalker(network, {"rules": 1.0, "captured:one": 2.0})
+    for audio in (make_audio(10) * 50, torch.zeros(1, 10 * HOP), torch.ones(1, 10 * HOP)):
+        motion = run_by_steps(talker, audio.clamp(-1, 1))
+        assert torch.isfinite(motion).all()
+        assert motion.min() >= 0 and motion.max() <= 1
+
+
+def test_styles_differ_and_mixing_one_style_is_that_style(network: DualTalker) -> None:
+    audio = make_audio(12)
+    rules = StreamingTalker(network, {"rules": 1.0}).run(audio)
+    captured = StreamingTalker(network, {"captured:one": 1.0}).run(audio)
+    same = StreamingTalker(network, {"rules": 7.0}).run(audio)
+    assert not torch.allclose(rules, captured, atol=1e-4)
+    torch.testing.assert_close(rules, same)
+
+
+def test_unknown_style_is_refused_by_name(network: DualTalker) -> None:
+    with pytest.raises(ValueError, match="captured:one.*rules"):
+        StreamingTalker(network, {"nobody": 1.0})
+
+
+def test_inactive_channels_stay_at_rest() -> None:
+    active = [name.startswith("jaw") for name in ARKIT_NAMES]
+    network = DualTalker(TINY_NETWORK, active, ["rules"], ["sil", "PP"]).eval()
+    motion = StreamingTalker(network, {"rules": 1.0}).run(make_audio(10))
+    idle = [i for i, on in enumerate(active) if not on and ARKIT_NAMES[i] != "mouthClose"]
+    assert (motion[:, idle] == 0).all()
+
+
+def test_closed_gate_shuts_the_lips_of_the_default_head_whatever_the_weights() -> None:
+    head = build_head()
+    shapes = ("jawOpen", "mouthFunnel", "mouthLowerDownLeft", "mouthUpperUpRight", "mouthPucker")
+    rng = np.random.default_rng(1)
+    weights = np.zeros((200, 52), np.float32)
+    for name in shapes:
+        weights[:, ARKIT_INDEX[name]] = rng.random(200)
+    closed = close_lips(torch.from_numpy(weights), torch.ones(200, 1)).numpy()
+    rest = float(head.lip_gap(np.zeros((1, 52), np.float32))[0])
+    span = float(np.percentile(head.lip_gap(weights), 98)) - rest
+    assert (head.lip_gap(closed) <= rest + 0.05 * span).all()
+    untouched = close_lips(torch.from_numpy(weights), torch.zeros(200, 1)).numpy()
+    np.testing.assert_array_equal(untouched, weights)
+
+
+def test_mel_of_one_hop_equals_mel_of_the_whole() -> None:
+    mel = LogMel(NetworkConfig())
+    audio = make_audio(12)
+    whole = mel(audio)
+    for frame in range(0, whole.shape[1] - 1, 2):
+        piece = audio[:, frame * mel.hop : frame * mel.hop + mel.window + mel.hop]
+        torch.testing.assert_close(mel(piece)[0], whole[0, frame : frame + 2], atol=1e-4, rtol=0)
+
+
+def test_mel_filters_peak_in_rising_order() -> None:
+    filters = mel_filters(32, 512, 16000)
+    peaks = filters.argmax(1)
+    assert (np.diff(peaks) >= 0).all() and (filters >= 0).all()
+    assert filters[:, -1].max() == 0.0
+
+
+def test_hop_that_is_no_multiple_of_the_mel_hop_is_refused() -> None:
+    with pytest.raises(ValueError, match="multiple"):
+        DualTalker(NetworkConfig(hop_samples=250), [True] * 52, ["rules"], ["sil"])
+
+
+def test_config_survives_json() -> None:
+    assert from_plain(NetworkConfig, to_plain(TINY_NETWORK)) == TINY_NETWORK
+    with pytest.raises(ValueError, match="wings"):
+        from_plain(NetworkConfig, {"wings": 2})

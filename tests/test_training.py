@@ -1,0 +1,234 @@
+"""The trainer on a tiny corpus: repeats from a seed, resumes exactly, learns, and exports."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from dualtalker.bundle import load_bundle  # noqa: E402
+from engines.export_onnx import (  # noqa: E402
+    ExportConfig,
+    ExportError,
+    compare_with_torch,
+    export,
+)
+from tests.tiny_training import TINY_NETWORK, make_clip, make_corpus, tiny_train_config  # noqa: E402
+from training.batches import BatchMaker, label_closures  # noqa: E402
+from training.checkpoints import CheckpointError, load_checkpoint, load_network  # noqa: E402
+from training.clips import load_clips  # noqa: E402
+from training.configs import DataConfig, LossConfig  # noqa: E402
+from training.evaluate import EvaluateConfig, evaluate, format_table  # noqa: E402
+from training.network import StreamingTalker  # noqa: E402
+from training.objective import compute_losses  # noqa: E402
+from training.train import prepare, split_clips, take_step, train  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_corpus(tmp_path_factory.mktemp("corpus") / "clips")
+
+
+@pytest.fixture(scope="module")
+def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tiny_train_config(corpus, tmp_path_factory.mktemp("run")))
+
+
+def read_weights(path: Path) -> dict[str, np.ndarray]:
+    return {k: v.numpy() for k, v in load_checkpoint(path).tensors.items()}
+
+
+def assert_same_weights(left: Path, right: Path) -> None:
+    first, second = read_weights(left), read_weights(right)
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def test_same_seed_gives_the_same_weights(corpus: Path, trained: Path, tmp_path: Path) -> None:
+    again = train(tiny_train_config(corpus, tmp_path))
+    assert_same_weights(trained, again)
+    other = train(tiny_train_config(corpus, tmp_path / "other", seed=1))
+    different = read_weights(other)["network.animation.head.weight"]
+    assert not np.array_equal(different, read_weights(trained)["network.animation.head.weight"])
+
+
+def test_interrupted_and_resumed_gives_the_same_weights(
+    corpus: Path, trained: Path, tmp_path: Path
+) -> None:
+    whole = tiny_train_config(corpus, tmp_path)
+    run = prepare(whole)
+    for _ in range(3):
+        take_step(run)
+    from training.train import save
+
+    save(run)  # killed here
+    resumed = train(dataclasses.replace(whole, resume=True))
+    assert_same_weights(trained, resumed)
+
+
+def test_resume_without_a_checkpoint_says_what_to_do(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="without --resume"):
+        train(tiny_train_config(corpus, tmp_path, resume=True))
+
+
+def test_loss_falls_on_one_batch(corpus: Path, tmp_path: Path) -> None:
+    run = prepare(tiny_train_config(corpus, tmp_path, steps=60, learning_rate=1e-2))
+    batch = run.batches.make(0)
+    generator = torch.Generator().manual_seed(0)
+    first = None
+    for _ in range(40):
+        terms = compute_losses(run.network, batch, run.priors, run.config.loss, generator)
+        first = first or {k: v.item() for k, v in terms.items()}
+        run.optimizer.zero_grad()
+        terms["total"].backward()
+        run.optimizer.step()
+    assert terms["total"].item() < 0.75 * first["total"]
+    for name in ("motion", "closure", "lipread_true", "consistency"):
+        assert terms[name].item() < first[name], name
+
+
+def test_each_loss_term_can_be_switched_off(corpus: Path, tmp_path: Path) -> None:
+    run = prepare(tiny_train_config(corpus, tmp_path))
+    batch = run.batches.make(1)
+    names = [f.name for f in dataclasses.fields(LossConfig)]
+    everything = LossConfig(**dict.fromkeys(names, 1.0))
+    terms = compute_losses(run.network, batch, run.priors, everything, torch.Generator())
+    assert set(terms) == {*names, "total"}
+    for name in names:
+        without = dataclasses.replace(everything, **{name: 0.0})
+        terms = compute_losses(run.network, batch, run.priors, without, torch.Generator())
+        assert name not in terms and terms["total"].isfinite()
+    single = LossConfig(lipread_true=0, lipread_predicted=0, consistency=0, duality=0)
+    terms = compute_losses(run.network, batch, run.priors, single, torch.Generator())
+    run.network.zero_grad()
+    terms["total"].backward()
+    assert all(p.grad is None for p in run.network.motion_encoder.parameters())
+
+
+def test_reader_that_judges_the_animation_is_not_taught_by_it(
+    corpus: Path, tmp_path: Path
+) -> None:
+    run = prepare(tiny_train_config(corpus, tmp_path))
+    judge = LossConfig(
+        motion=0, velocity=0, lip_vertices=0, closure=0, lipread_true=0, consistency=0, duality=0,
+        lipread_predicted=1.0,
+    )  # fmt: skip
+    terms = compute_losses(run.network, run.batches.make(0), run.priors, judge, torch.Generator())
+    terms["total"].backward()
+    assert all(p.grad is None for p in run.network.lip_reader.parameters())
+    assert all(p.grad is None for p in run.network.motion_encoder.parameters())
+    assert run.network.audio_encoder.inlet.weight.grad.abs().sum() > 0
+
+
+def test_unpaired_audio_trains_the_primary_task_through_the_dual(
+    corpus: Path, tmp_path: Path
+) -> None:
+    run = prepare(tiny_train_config(corpus, tmp_path))
+    clips = [c for c in load_clips(corpus) if c.motion is None]
+    maker = BatchMaker(
+        clips,
+        run.network.phones,
+        run.network.animation.styles,
+        np.ones(52, bool),
+        TINY_NETWORK,
+        DataConfig(segment_s=1.0, batch=2, noise_share=0.0, unpaired_share=1.0),
+        seed=0,
+    )
+    batch = maker.make(0)
+    assert batch.mask.sum() == 0 and batch.paired.sum() == 0
+    terms = compute_losses(run.network, batch, run.priors, LossConfig(), torch.Generator())
+    terms["total"].backward()
+    assert run.network.audio_encoder.inlet.weight.grad.abs().sum() > 0
+
+
+def test_batches_repeat_and_differ_by_step(corpus: Path, tmp_path: Path) -> None:
+    run = prepare(tiny_train_config(corpus, tmp_path))
+    first, again, other = run.batches.make(5), run.batches.make(5), run.batches.make(6)
+    assert torch.equal(first.audio, again.audio) and torch.equal(first.motion, again.motion)
+    assert not torch.equal(first.audio, other.audio)
+    assert first.audio.abs().max() <= 1 and torch.isfinite(first.audio).all()
+    hops = first.motion.shape[1] + TINY_NETWORK.shift_frames
+    assert first.audio.shape[1] == hops * TINY_NETWORK.hop_samples
+
+
+def test_held_out_clips_are_never_trained_on(corpus: Path) -> None:
+    clips = load_clips(corpus)
+    train_clips, validation = split_clips(clips, ("made_1",), 1.0, seed=0)
+    names = {c.name for c in train_clips}
+    assert names.isdisjoint({"held", "held_rules", "made_1"})
+    assert {c.name for c in validation} == {"held", "held_rules", "made_1"}
+    fewer, _ = split_clips(clips, (), 0.4, seed=0)
+    assert sum(c.motion is not None for c in fewer) == 2
+    assert any(c.motion is None for c in fewer)
+    with pytest.raises(ValueError, match="none with motion"):
+        split_clips([c for c in clips if c.motion is None], (), 1.0, seed=0)
+
+
+def test_closure_labels_cover_the_bilabials() -> None:
+    clip = make_clip("x", 0)
+    times_s = np.arange(150) / 50
+    closed, known = label_closures(clip, times_s)
+    assert known == 1.0
+    for phone in clip.phones or ():
+        middle = int(round((phone.start_s + phone.end_s) / 2 * 50))
+        if middle < 150:
+            assert closed[middle, 0] == (phone.label == "PP")
+    assert label_closures(make_clip("y", 0, phones=None), times_s)[1] == 0.0
+
+
+def test_export_equals_torch_and_loads_as_a_bundle(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tiny.onnx"
+    difference = export(ExportConfig(trained, out, steps=1000))
+    assert difference < 1e-4
+    bundle = load_bundle(out)
+    assert bundle.sidecar.lookahead_samples == TINY_NETWORK.lookahead_samples
+    assert bundle.sidecar.training["config"]["seed"] == 0
+    network, _ = load_network(trained)
+    wrong = StreamingTalker(network, {"rules": 1.0})
+    assert compare_with_torch(wrong, out, 50) > 0.0
+
+
+def test_export_that_differs_is_refused_and_leaves_nothing(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="nothing was written"):
+        export(ExportConfig(trained, tmp_path / "bad.onnx", steps=20, tolerance=-1.0))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_truncated_checkpoint_is_refused(trained: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "step_0000006.safetensors"
+    broken.write_bytes(trained.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match="json"):
+        load_checkpoint(broken)
+    broken.with_suffix(".json").write_text(trained.with_suffix(".json").read_text())
+    with pytest.raises(CheckpointError, match="truncated"):
+        load_checkpoint(broken)
+
+
+def test_checkpoint_of_another_network_is_refused(trained: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "step_0000006.safetensors"
+    copy.write_bytes(trained.read_bytes())
+    meta = json.loads(trained.with_suffix(".json").read_text())
+    meta["description"]["network"]["channels"] = 24
+    copy.with_suffix(".json").write_text(json.dumps(meta))
+    with pytest.raises(CheckpointError, match="does not fit"):
+        load_network(copy)
+
+
+def test_evaluation_measures_the_bundle_beside_loudness(
+    trained: Path, corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "tiny.onnx"
+    export(ExportConfig(trained, out, steps=20))
+    figures = evaluate(EvaluateConfig(out, (corpus,)))
+    # In this corpus the jaw *is* the loudness, so the baseline must be nearly perfect.
+    assert figures["loudness"]["jaw r"] > 0.9
+    assert abs(figures["loudness"]["offset ms"]) < 20
+    assert set(figures["model"]) >= {"jaw r", "closures met", "false closures", "noise motion"}
+    table = format_table(figures)
+    assert table.count("\n") == len(figures["model"]) + 1
