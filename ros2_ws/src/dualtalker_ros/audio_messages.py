@@ -1,0 +1,207 @@
+"""Audio messages of several kinds made into samples, by looking at their fields. No topics here.
+
+Two unrelated packages are called `audio_common_msgs`; neither is imported here. What counts is
+the shape of a message:
+
+    data                      std_msgs/*MultiArray, ros-drivers audio_common_msgs/AudioData
+    header, audio.data        ros-drivers audio_common_msgs/AudioDataStamped
+    header, audio.audio_data  mgonzs13 audio_common_msgs/AudioStamped
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dualtalker.audio import NonFiniteError, decode_pcm
+from dualtalker.errors import AudioError
+from dualtalker.resampling import check_rate
+
+SUPPORTED_TYPES = (
+    "std_msgs/msg/Int16MultiArray",
+    "std_msgs/msg/UInt8MultiArray",
+    "std_msgs/msg/Int8MultiArray",
+    "std_msgs/msg/UInt16MultiArray",
+    "std_msgs/msg/Int32MultiArray",
+    "std_msgs/msg/Float32MultiArray",
+    "std_msgs/msg/Float64MultiArray",
+    "audio_common_msgs/msg/AudioDataStamped",
+    "audio_common_msgs/msg/AudioData",
+    "audio_common_msgs/msg/AudioStamped",
+)
+
+# A label of a size-1 dimension by which a std_msgs array can say its own rate.
+RATE_LABEL = "sample_rate_hz="
+
+# PortAudio's numbers for sample formats, as mgonzs13's AudioInfo carries them, and the field of
+# AudioData that holds such samples.
+_PORTAUDIO_FIELDS = {
+    1: ("float32_data", "F32LE"),
+    2: ("int32_data", "S32LE"),
+    8: ("int16_data", "S16LE"),
+    16: ("int8_data", "S8"),
+    32: ("uint8_data", "U8"),
+}
+
+# How known containers and codecs begin. MP3 without a tag is found by its frame header.
+_COMPRESSED_STARTS = {b"RIFF": "a wav file", b"OggS": "Ogg", b"fLaC": "FLAC", b"ID3": "MP3"}
+_MP3_KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0)
+_MP3_RATES_HZ = (44100, 48000, 32000)
+
+
+@dataclass(frozen=True)
+class AudioChunk:
+    """One message's audio."""
+
+    samples: np.ndarray  # [n] mono float32 in [-1, 1]
+    rate_hz: int
+    stamp_ns: int | None  # of the first sample; None where the message carries no time
+
+
+@dataclass(frozen=True)
+class AudioFormat:
+    """What a message does not say about itself."""
+
+    rate_hz: int = 16000
+    channels: int = 1
+    sample_format: str = "S16LE"  # of byte arrays
+
+
+class EmptyError(AudioError):
+    """A message without samples."""
+
+
+class CompressedError(AudioError):
+    """A message whose data is compressed, or a file."""
+
+
+# What a node counts refused messages by.
+KINDS = {
+    "empty_messages": EmptyError,
+    "compressed_messages": CompressedError,
+    "nonfinite_messages": NonFiniteError,
+    "undecodable_messages": AudioError,
+}
+
+
+def kind_of(error: AudioError) -> str:
+    """Return which of KINDS an error of `read_message` is."""
+    return next(kind for kind, error_type in KINDS.items() if isinstance(error, error_type))
+
+
+def read_message(message: Any, defaults: AudioFormat) -> AudioChunk:
+    """Return the audio of a message of one of the SUPPORTED_TYPES.
+
+    Raises:
+        AudioError: no samples, a size that does not fit, NaN, compressed or unknown content.
+    """
+    stamp_ns = _read_stamp(message)
+    body = message.audio if hasattr(message, "audio") else message
+    if hasattr(body, "audio_data"):
+        samples, rate_hz = _read_typed(body)
+    elif hasattr(body, "data"):
+        samples, rate_hz = _read_array(body, defaults)
+    else:
+        raise AudioError(
+            f"message {type(message).__name__} has no audio fields; expected one of: "
+            + ", ".join(SUPPORTED_TYPES)
+        )
+    if len(samples) == 0:
+        raise EmptyError("the message holds no samples")
+    check_rate(rate_hz)
+    return AudioChunk(samples, rate_hz, stamp_ns)
+
+
+def _read_stamp(message: Any) -> int | None:
+    """A stamp of zero means that nobody set it."""
+    header = getattr(message, "header", None)
+    if header is None:
+        return None
+    return header.stamp.sec * 10**9 + header.stamp.nanosec or None
+
+
+def _read_array(body: Any, defaults: AudioFormat) -> tuple[np.ndarray, int]:
+    """Read std_msgs arrays (typed by their field) and byte arrays (PCM as in `defaults`)."""
+    channels, rate_hz, offset = defaults.channels, defaults.rate_hz, 0
+    if hasattr(body, "layout"):
+        channels, rate_hz, offset = _read_layout(body.layout, defaults)
+    values = _as_array(body.data)
+    if values.dtype == np.uint8:
+        values = values[offset:]
+        _refuse_compressed(values.tobytes())
+        return decode_pcm(values, defaults.sample_format, channels), rate_hz
+    return _decode_values(values[offset:], channels), rate_hz
+
+
+def _read_layout(layout: Any, defaults: AudioFormat) -> tuple[int, int, int]:
+    """Return channels, rate in Hz and data offset; labels are optional, as in most publishers."""
+    channels, rate_hz = defaults.channels, defaults.rate_hz
+    for dimension in layout.dim:
+        label = dimension.label.strip().lower()
+        if label == "channels":
+            channels = int(dimension.size)
+        elif label.startswith(RATE_LABEL):
+            number = label[len(RATE_LABEL) :]
+            if not re.fullmatch(r"\d{1,7}", number):
+                raise AudioError(f"layout label {label!r}; expected {RATE_LABEL}16000, for example")
+            rate_hz = int(number)
+    return channels, rate_hz, int(layout.data_offset)
+
+
+def _read_typed(body: Any) -> tuple[np.ndarray, int]:
+    """Read mgonzs13's Audio: one of five arrays is filled, `info` says which."""
+    info = body.info
+    if info.format not in _PORTAUDIO_FIELDS:
+        raise AudioError(
+            f"AudioInfo.format is {info.format}; expected a PortAudio format of "
+            + ", ".join(str(number) for number in _PORTAUDIO_FIELDS)
+        )
+    field, sample_format = _PORTAUDIO_FIELDS[info.format]
+    values = _as_array(getattr(body.audio_data, field))
+    return decode_pcm(values, sample_format, int(info.channels)), int(info.rate)
+
+
+def _as_array(data: Any) -> np.ndarray:
+    """View an array.array, bytes or a sequence of bytes as numpy, without a copy where possible."""
+    if hasattr(data, "typecode"):
+        return np.frombuffer(data, dtype=data.typecode) if len(data) else np.zeros(0, np.uint8)
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return np.frombuffer(data, np.uint8)
+    return np.asarray(data)
+
+
+def _decode_values(values: np.ndarray, channels: int) -> np.ndarray:
+    size = values.dtype.itemsize
+    kind = {"i": "S", "u": "U", "f": "F"}.get(values.dtype.kind)
+    if kind is None:
+        raise AudioError(f"samples of dtype {values.dtype}; expected integers or floats")
+    return decode_pcm(values, f"{kind}{8 * size}LE", channels)
+
+
+def _refuse_compressed(data: bytes) -> None:
+    for start, name in _COMPRESSED_STARTS.items():
+        if data.startswith(start):
+            raise _compressed(name)
+    length = _mp3_frame_bytes(data)
+    if length and (len(data) == length or _mp3_frame_bytes(data[length:])):
+        raise _compressed("MP3")
+
+
+def _mp3_frame_bytes(data: bytes) -> int:
+    """Return the length of the MPEG-1 layer 3 frame that `data` begins with, or 0."""
+    if len(data) < 4 or data[0] != 0xFF or data[1] & 0xFE != 0xFA:
+        return 0
+    kbps, rate = _MP3_KBPS[data[2] >> 4], (data[2] >> 2) & 3
+    if not kbps or rate == 3:
+        return 0
+    return 144000 * kbps // _MP3_RATES_HZ[rate] + ((data[2] >> 1) & 1)
+
+
+def _compressed(name: str) -> CompressedError:
+    return CompressedError(
+        f"the data is {name}, expected raw PCM; have the audio driver send PCM (audio_capture: "
+        "format:=wave)"
+    )

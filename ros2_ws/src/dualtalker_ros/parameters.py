@@ -1,0 +1,129 @@
+"""The talker node's parameters: name, default, meaning, unit and range, each in one place.
+
+config/talker.yaml repeats the defaults for people to edit; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+from dualtalker_ros.audio_messages import SUPPORTED_TYPES
+
+DELIVERIES = ("paced", "immediate")
+SAMPLE_FORMATS = ("S16LE", "S16BE", "U8", "S8", "S24LE", "S24_32LE", "S32LE", "F32LE", "F64LE")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter; `low` and `high` bound numbers, `choices` bound texts."""
+
+    name: str
+    default: Any
+    description: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    read_only: bool = False
+
+    def describe(self) -> ParameterDescriptor:
+        """Return the descriptor that `ros2 param describe` shows."""
+        descriptor = ParameterDescriptor(
+            description=self.description,
+            read_only=self.read_only,
+            additional_constraints=" | ".join(self.choices),
+        )
+        if self.low is not None and self.high is not None:
+            if isinstance(self.default, int):
+                bounds = IntegerRange(from_value=int(self.low), to_value=int(self.high), step=0)
+                descriptor.integer_range = [bounds]
+            else:
+                bounds = FloatingPointRange(
+                    from_value=float(self.low), to_value=float(self.high), step=0.0
+                )
+                descriptor.floating_point_range = [bounds]
+        return descriptor
+
+
+TALKER_PARAMETERS = (
+    Parameter(
+        "autostart",
+        True,
+        "Configure and activate on start; false leaves that to a lifecycle manager.",
+        read_only=True,
+    ),
+    Parameter("model", "", "Model bundle, the .onnx file's path; empty is the shipped model."),
+    Parameter("engine", "auto", "Backend that runs the model: auto, onnxruntime."),
+    Parameter("frame_rate", 30.0, "Frames published per second (Hz).", 1.0, 120.0),
+    Parameter(
+        "delivery",
+        "paced",
+        "paced: each frame goes out playout_delay_ms after the instant it depicts, so that "
+        "frames are steady and bursts of speech play in real time; immediate: when computed.",
+        choices=DELIVERIES,
+    ),
+    Parameter(
+        "playout_delay_ms",
+        -1.0,
+        "From the audio's stamp to its frame's going out (ms); a negative one is the stated "
+        "latency of the model and 5 ms.",
+        -1.0,
+        5000.0,
+    ),
+    Parameter(
+        "starvation_ms",
+        100.0,
+        "Audio that stays away for so long (ms) has ended: the mouth closes.",
+        20.0,
+        2000.0,
+    ),
+    Parameter("max_queue_s", 60.0, "Audio that may wait for its playout (s).", 1.0, 600.0),
+    Parameter("idle_motion", True, "Blinks, glances and small brow motion; never the mouth."),
+    Parameter(
+        "smoothing_ms",
+        0.0,
+        "Time constant of a low-pass over the motion (ms); motion lags by as much.",
+        0.0,
+        500.0,
+    ),
+    Parameter(
+        "audio_type",
+        "auto",
+        "Type of the audio topic; auto takes that of the first publisher.",
+        choices=("auto", *SUPPORTED_TYPES),
+    ),
+    Parameter(
+        "sample_rate_hz",
+        16000,
+        "Sample rate of messages that do not carry their own (Hz).",
+        8000,
+        192000,
+    ),
+    Parameter("channels", 1, "Channels of messages that do not carry their own count.", 1, 64),
+    Parameter(
+        "sample_format",
+        "S16LE",
+        "Format of the samples in byte arrays.",
+        choices=SAMPLE_FORMATS,
+    ),
+    Parameter("frame_id", "face", "header.frame_id of blendshapes."),
+)
+
+
+def declare_parameters(node: Any, parameters: tuple[Parameter, ...]) -> None:
+    """Declare parameters on a node, with their descriptors."""
+    for parameter in parameters:
+        node.declare_parameter(parameter.name, parameter.default, parameter.describe())
+
+
+def check_choices(node: Any, parameters: tuple[Parameter, ...]) -> None:
+    """ROS knows ranges but no choices: raise ValueError for a text that is none of them."""
+    for parameter in parameters:
+        value = node.get_parameter(parameter.name).value
+        if parameter.choices and value not in parameter.choices:
+            raise ValueError(
+                f"parameter {parameter.name} is {value!r}; expected one of: "
+                + ", ".join(parameter.choices)
+            )
