@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -93,6 +94,8 @@ class BatchMaker:
             for name, (share, pool) in shares.items()
             if pool and share > 0
         }
+        self._worker = ThreadPoolExecutor(max_workers=1)
+        self._next: dict[int, Future[Batch]] = {}
         if not self.pools:
             raise ValueError("no clips to train on; make some with `python -m training.corpus`")
 
@@ -106,6 +109,15 @@ class BatchMaker:
             row["phones"] = np.pad(row["phones"], (0, longest - len(row["phones"])))
         names = [f.name for f in fields(Batch)]
         return Batch(**{n: torch.from_numpy(np.stack([row[n] for row in rows])) for n in names})
+
+    def fetch(self, step: int) -> Batch:
+        """Return the batch of this step, and begin on the next one in the background.
+
+        Batches are pure functions of the step, so a wrong guess costs time, never a result.
+        """
+        ready = self._next.pop(step, None)
+        self._next = {step + 1: self._worker.submit(self.make, step + 1)}
+        return ready.result() if ready is not None else self.make(step)
 
     def _make_row(self, rng: np.random.Generator) -> dict:
         hop = self.network.hop_samples

@@ -177,7 +177,7 @@ def take_step(run: Run) -> dict[str, float]:
     run.network.train()
     for group in run.optimizer.param_groups:
         group["lr"] = rate_at(config, step)
-    batch = run.batches.make(step)
+    batch = run.batches.fetch(step)
     terms = compute_losses(
         run.network, batch, run.priors, config.loss, generator, step >= config.dual_start_step
     )
