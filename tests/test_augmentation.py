@@ -1,0 +1,55 @@
+"""Augmentation keeps timing, bounds and determinism."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training import augmentation
+
+
+def click(samples: int = 16000, at: int = 8000) -> np.ndarray:
+    audio = np.zeros(samples, np.float32)
+    audio[at : at + 160] = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(160) / 16000)
+    return audio
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_any_draw_is_finite_bounded_and_repeatable(seed: int) -> None:
+    first = augmentation.augment(click(), np.random.default_rng(seed))
+    again = augmentation.augment(click(), np.random.default_rng(seed))
+    np.testing.assert_array_equal(first, again)
+    assert first.dtype == np.float32 and first.shape == (16000,)
+    assert np.isfinite(first).all() and np.abs(first).max() <= 1.0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_room_and_band_do_not_move_the_sound(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for change in (augmentation.add_room, augmentation.limit_band):
+        changed = change(click().astype(float), rng)
+        energy = np.convolve(changed**2, np.ones(160), "same")
+        assert abs(int(np.argmax(energy)) - 8080) < 160  # within 10 ms
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_has_unit_power_and_differs(seed: int) -> None:
+    noise = augmentation.make_noise(16000, np.random.default_rng(seed))
+    assert np.sqrt(np.mean(noise**2)) == pytest.approx(1.0, rel=1e-3)
+    other = augmentation.make_noise(16000, np.random.default_rng(seed + 100))
+    assert not np.array_equal(noise, other)
+
+
+def test_mu_law_is_close_and_coarse() -> None:
+    ramp = np.linspace(-1, 1, 4001)
+    coded = augmentation.compress_mu_law(ramp)
+    assert np.abs(coded - ramp).max() < 0.03
+    assert len(np.unique(coded)) <= 256
+
+
+def test_silence_and_background_survive() -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        assert np.isfinite(augmentation.augment(np.zeros(4000, np.float32), rng)).all()
+        background = augmentation.make_background(4000, rng)
+        assert background.shape == (4000,) and np.abs(background).max() <= 1.0
