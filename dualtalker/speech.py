@@ -20,6 +20,7 @@ from dualtalker.errors import SpeechError
 RATE_RANGE_WPM = (80, 450)  # what espeak-ng accepts; outside it clips in silence
 PITCH_RANGE = (0, 99)
 INSTALL_HINT = "pip install 'dualtalker[speech]'"
+WORKER = ("-m", "dualtalker.espeak_worker")  # arguments to Python for the child
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def synthesize(
 class EspeakProcess:
     """A running espeak-ng child that speaks one sentence after another (some 1 ms each).
 
-    Use as a context manager, or call `close()`. After a timeout the child is gone and the next
+    Use as a context manager, or call `close()`. The same requests in the same order to a new
+    process give the same samples. After a timeout the child is gone and the next
     call starts a new one.
     """
 
@@ -137,10 +139,14 @@ class EspeakProcess:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            command = [sys.executable, "-m", "dualtalker.espeak_worker"]
-            pipe = subprocess.PIPE
+            # The child must find this very package, wherever its parent has it from.
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment)
+            self._process = subprocess.Popen(
+                [sys.executable, *WORKER],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=environment,
+            )
         return self._process
 
     def _read(self, process: subprocess.Popen[bytes], deadline: float, size: int | None) -> bytes:
