@@ -10,6 +10,7 @@ the shape of a message:
 
 from __future__ import annotations
 
+import array
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -115,6 +116,43 @@ def read_message(message: Any, defaults: AudioFormat) -> AudioChunk:
     return AudioChunk(samples, rate_hz, stamp_ns)
 
 
+def fill_message(message: Any, samples: np.ndarray, rate_hz: int, stamp_ns: int) -> Any:
+    """Write mono float samples [n] in [-1, 1] as 16-bit PCM into an empty message; return it.
+
+    Raises:
+        AudioError: the message's type is none that 16-bit audio fits into.
+    """
+    pcm = np.clip(np.rint(samples * 32767.0), -32768, 32767).astype("<i2")
+    if hasattr(message, "header"):
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
+    body = message.audio if hasattr(message, "audio") else message
+    if hasattr(body, "layout"):
+        body.layout.dim = _describe_layout(len(pcm), rate_hz)
+    if hasattr(body, "audio_data"):
+        body.audio_data.int16_data = array.array("h", pcm.tobytes())
+        body.info.format, body.info.channels = 8, 1
+        body.info.rate, body.info.chunk = rate_hz, len(pcm)
+    elif not hasattr(body, "data"):
+        raise AudioError(f"{type(message).__name__} has no field for samples")
+    elif getattr(body.data, "typecode", "B") == "h":
+        body.data = array.array("h", pcm.tobytes())
+    elif getattr(body.data, "typecode", "B") == "B":
+        body.data = array.array("B", pcm.tobytes())
+    else:
+        raise AudioError(f"16-bit audio does not fit into {type(message).__name__}")
+    return message
+
+
+def _describe_layout(count: int, rate_hz: int) -> list[Any]:
+    from std_msgs.msg import MultiArrayDimension  # a message with a layout came from there
+
+    return [
+        MultiArrayDimension(label=f"{RATE_LABEL}{rate_hz}", size=1, stride=count),
+        MultiArrayDimension(label="samples", size=count, stride=count),
+        MultiArrayDimension(label="channels", size=1, stride=1),
+    ]
+
+
 def _read_stamp(message: Any) -> int | None:
     """A stamp of zero means that nobody set it."""
     header = getattr(message, "header", None)
@@ -146,7 +184,9 @@ def _read_layout(layout: Any, defaults: AudioFormat) -> tuple[int, int, int]:
         elif label.startswith(RATE_LABEL):
             number = label[len(RATE_LABEL) :]
             if not re.fullmatch(r"\d{1,7}", number):
-                raise AudioError(f"layout label {label!r}; expected {RATE_LABEL}16000, for example")
+                raise AudioError(
+                    f"layout label {label!r}; expected {RATE_LABEL}16000, for example"
+                )
             rate_hz = int(number)
     return channels, rate_hz, int(layout.data_offset)
 

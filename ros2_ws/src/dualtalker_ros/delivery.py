@@ -12,6 +12,8 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
+import numpy as np
+
 from dualtalker.errors import AudioError
 from dualtalker.talker import Frame, Talker
 from dualtalker_ros.audio_messages import AudioChunk
@@ -58,7 +60,12 @@ class Delivery:
         """A playout delay of None is the stated latency plus PLAYOUT_MARGIN_S."""
         self.talker = talker
         self.paced = paced
-        self.counters = {"queue_drops": 0, "clock_offsets": 0, "clock_jumps": 0, "overdue_frames": 0}
+        self.counters = {
+            "queue_drops": 0,
+            "clock_offsets": 0,
+            "clock_jumps": 0,
+            "overdue_frames": 0,
+        }
         self.step_s: deque[float] = deque(maxlen=1000)  # compute time of each piece
         self.beyond_s: deque[float] = deque(maxlen=1000)  # latency beyond what is stated
         self.compute_s = self.audio_s = 0.0  # totals: their ratio is the real-time factor
@@ -69,6 +76,12 @@ class Delivery:
         self._pieces: deque[AudioChunk] = deque()
         self._frames: deque[TimedFrame] = deque()
         self.start(0)
+
+    def warm_up(self, rate_hz: int) -> None:
+        """Run the model once on silence: the first run imports and allocates, and takes long."""
+        self.talker.push(np.zeros(rate_hz, np.float32), rate_hz)
+        self.talker.flush()
+        self.talker.reset()
 
     def start(self, now_ns: int) -> None:
         """Begin, or begin again: from `now_ns` on frames are due."""

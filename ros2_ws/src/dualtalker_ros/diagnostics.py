@@ -16,8 +16,8 @@ SLOW_REAL_TIME_FACTOR = 1.0
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
-# Counters that say that frames were wrong, not only that input was odd.
-_SERIOUS = ("bad_steps", "overdue_frames")
+# More overdue frames than this share of all are seen.
+OVERDUE_SHARE = 0.1
 
 
 class Diagnostician:
@@ -80,7 +80,7 @@ def judge(
         return ERROR, f"too slow: real-time factor {real_time_factor:.2f}"
     happened = {key: count for key, count in new.items() if count}
     text = ", ".join(f"{key} {count}" for key, count in happened.items())
-    if any(key in happened for key in _SERIOUS):
+    if happened.get("bad_steps") or happened.get("overdue_frames", 0) > OVERDUE_SHARE * frames:
         return ERROR, text
     if happened:
         return WARN, text

@@ -25,7 +25,13 @@ from std_msgs.msg import Float32
 from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.errors import AudioError, DualtalkerError
 from dualtalker.talker import Talker
-from dualtalker_ros.audio_messages import KINDS, SUPPORTED_TYPES, AudioFormat, kind_of, read_message
+from dualtalker_ros.audio_messages import (
+    KINDS,
+    SUPPORTED_TYPES,
+    AudioFormat,
+    kind_of,
+    read_message,
+)
 from dualtalker_ros.delivery import Delivery, TimedFrame
 from dualtalker_ros.diagnostics import Diagnostician
 from dualtalker_ros.logs import forward_logs
@@ -119,13 +125,15 @@ class TalkerNode(LifecycleNode):
             smoothing_s=self._value("smoothing_ms") / 1e3,
         )
         delay_ms = self._value("playout_delay_ms")
-        return Delivery(
+        delivery = Delivery(
             talker,
             paced=self._value("delivery") == "paced",
             playout_delay_s=None if delay_ms < 0 else delay_ms / 1e3,
             starvation_s=self._value("starvation_ms") / 1e3,
             max_queue_s=self._value("max_queue_s"),
         )
+        delivery.warm_up(self._value("sample_rate_hz"))
+        return delivery
 
     def _look_for_audio(self) -> None:
         """Take the type of the topic's first publisher."""
@@ -182,9 +190,7 @@ class TalkerNode(LifecycleNode):
     def _publish(self, timed: TimedFrame) -> None:
         weights = timed.frame.weights
         message = self._message
-        message.header.stamp = Time(
-            sec=timed.stamp_ns // 10**9, nanosec=timed.stamp_ns % 10**9
-        )
+        message.header.stamp = Time(sec=timed.stamp_ns // 10**9, nanosec=timed.stamp_ns % 10**9)
         # An array.array is copied as it is; assigning numpy costs a hundred times more.
         message.position = array.array("d", weights.astype(np.float64).tobytes())
         self._blendshapes.publish(message)

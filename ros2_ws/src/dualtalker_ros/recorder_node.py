@@ -1,0 +1,101 @@
+"""Records topics to a rosbag2 (MCAP), each message with the time it was received. Runs anywhere.
+
+    python -m dualtalker_ros.recorder_node --ros-args -p output:=my_bag
+
+Messages are written as they come, undecoded; rosbag2's own libraries are not needed. Receive
+times are of the system clock, so that they tell latencies also where time is simulated.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from dualtalker_ros.parameters import Parameter, declare_parameters
+from dualtalker_ros.topic_types import find_type, import_type
+
+TOPICS = ["audio", "blendshapes", "mouth_open", "/diagnostics"]
+BAG_VERSION = 9  # of rosbag2's metadata.yaml, as Jazzy writes it
+
+PARAMETERS = (
+    Parameter("output", "bag", "Folder of the bag; must not exist.", read_only=True),
+    Parameter("topics", TOPICS, "Topics to record, each from its first publisher on."),
+)
+
+
+class RecorderNode(Node):
+    """Subscribes each topic once its publisher, and so its type, is known."""
+
+    def __init__(self) -> None:
+        """Open the bag; FileExistsError where there is something already."""
+        super().__init__("recorder")
+        declare_parameters(self, PARAMETERS)
+        output = Path(self.get_parameter("output").value)
+        if output.exists():
+            raise FileExistsError(f"{output} exists; remove it or choose another output")
+        self._missing = list(self.get_parameter("topics").value)
+        self._types = get_typestore(Stores.ROS2_JAZZY)
+        self._writer = Writer(output, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
+        self._writer.open()
+        self.create_timer(0.05, self._look_around)
+
+    def close_bag(self) -> None:
+        """Write the bag's index; without it most readers refuse the bag."""
+        self._writer.close()
+
+    def _look_around(self) -> None:
+        for topic in list(self._missing):
+            type_name = find_type(self, topic)
+            if type_name is not None:
+                self._missing.remove(topic)
+                self._record(topic, type_name)
+
+    def _record(self, topic: str, type_name: str) -> None:
+        name = self.resolve_topic_name(topic)
+        if type_name not in self._types.types:
+            self.get_logger().error(
+                f"not recording {name}: {type_name} is not among the types of ROS 2 Jazzy; "
+                "use `ros2 bag record` for it"
+            )
+            return
+        connection = self._writer.add_connection(name, type_name, typestore=self._types)
+        qos = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self.create_subscription(
+            import_type(type_name), topic, partial(self._write, connection), qos, raw=True
+        )
+        self.get_logger().info(f"recording {name} ({type_name})")
+
+    def _write(self, connection, data: bytes) -> None:
+        self._writer.write(connection, time.time_ns(), data)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Record until interrupted; the bag is complete afterwards. Exit status 1 where it exists."""
+    rclpy.init(args=args)
+    try:
+        node = RecorderNode()
+    except FileExistsError as error:
+        print(f"recorder_node: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 1
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.close_bag()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
