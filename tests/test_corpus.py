@@ -1,4 +1,4 @@
-"""Making a corpus: same seed, same clips; recordings of three kinds; running again does nothing."""
+"""Making a corpus: same seed, same clips; three kinds of recordings; a second run does nothing."""
 
 from __future__ import annotations
 
