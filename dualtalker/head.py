@@ -32,15 +32,16 @@ def build_head() -> Rig:
     sizes = np.cumsum([0] + [len(part.vertices) for part, _ in pieces])
     neutral = np.concatenate([part.vertices for part, _ in pieces])
     deltas = np.zeros((len(ARKIT_NAMES), len(neutral), 3))
-    for (_, shapes), start, stop in zip(pieces, sizes[:-1], sizes[1:]):
+    for (_, shapes), start, stop in zip(pieces, sizes[:-1], sizes[1:], strict=True):
         for shape, moved in shapes.items():
             deltas[ARKIT_INDEX[shape], start:stop] = moved
-    neutral, deltas = _symmetrized(neutral, deltas, _mirror_of(pieces, sizes))
+    neutral, deltas = _symmetrized(neutral, deltas, _mirror_of(pieces, sizes[:-1]))
+    placed = zip(pieces, sizes[:-1], strict=True)
     upper, lower = _lip_columns()
     return build_rig(
         name="robot head",
         neutral=neutral,
-        triangles=np.concatenate([p.triangles + s for (p, _), s in zip(pieces, sizes)]),
+        triangles=np.concatenate([p.triangles + s for (p, _), s in placed]),
         names=ARKIT_NAMES,
         deltas=deltas,
         colors=np.concatenate([part.colors for part, _ in pieces]),
@@ -64,10 +65,11 @@ def _build_skin() -> tuple[Part, Shapes]:
 
 
 def _build_mouth() -> list[tuple[Part, Shapes]]:
-    front = float(head_parts.shell_front_z(np.array(0.0), np.array(head_parts.MOUTH_Y_M)))
-    level = head_parts.MOUTH_Y_M
-    upper = head_parts.build_teeth("upper teeth", level + 0.0115, level + 0.0007, front - 0.0075)
-    lower = head_parts.build_teeth("lower teeth", level - 0.0115, level - 0.0030, front - 0.0095)
+    _, level, front = (
+        float(place) for place in head_parts.shell_point(np.array(0.0), np.array(0.0))
+    )
+    upper = head_parts.build_teeth("upper teeth", level + 0.0100, level - 0.0004, front - 0.0075)
+    lower = head_parts.build_teeth("lower teeth", level - 0.0125, level - 0.0032, front - 0.0095)
     tongue = build_solid(
         "tongue",
         (0.0, level - 0.0070, front - 0.0270),
@@ -141,8 +143,9 @@ def _mirrored(part: Part, shapes: Shapes) -> tuple[Part, Shapes]:
     return twin, {mirror_name(shape): moved * flip for shape, moved in shapes.items()}
 
 
-def _mirror_of(pieces: list[tuple[Part, Shapes]], sizes: np.ndarray) -> np.ndarray:
-    return np.concatenate([part.mirror + start for (part, _), start in zip(pieces, sizes)])
+def _mirror_of(pieces: list[tuple[Part, Shapes]], starts: np.ndarray) -> np.ndarray:
+    placed = zip(pieces, starts, strict=True)
+    return np.concatenate([part.mirror + start for (part, _), start in placed])
 
 
 def _symmetrized(

@@ -12,7 +12,7 @@ import numpy as np
 
 SHELL_RADII_M = np.array([0.095, 0.115, 0.092])
 SHELL_EXPONENT = 2.5  # 2 is an ellipsoid, larger is boxier
-MOUTH_Y_M = -0.050
+MOUTH_Y_M = -0.050  # nominal; the boxy shell puts the lip line 3 mm lower
 LIP_HALF_WIDTH_M = 0.029
 LIP_HEIGHT_M = 0.0085  # of each lip's colored part, at the middle
 REST_HALF_GAP_M = 0.00015
@@ -135,8 +135,8 @@ def build_skin() -> Part:
 
     across_eye = (np.abs(vertices[..., 0]) - EYE_CENTER_M[0]) / EYE_RADII_M[0]
     up_eye = (vertices[..., 1] - EYE_CENTER_M[1]) / EYE_RADII_M[1]
-    socket = np.clip(1.10 - across_eye**2 - up_eye**2, 0, 0.4) * (vertices[..., 2] > 0)
-    vertices[..., 2] -= 0.036 * socket
+    socket = np.clip(0.85 - across_eye**2 - up_eye**2, 0, 0.3) * (vertices[..., 2] > 0)
+    vertices[..., 2] -= 0.050 * socket
 
     inside = len(LINING_M)
     rim = vertices[inside]
@@ -146,9 +146,10 @@ def build_skin() -> Part:
         # The back wall is flat, the rim follows the face.
         vertices[row, :, 2] = rim[:, 2] - deep
     colors = _color_skin(distance, depth, vertices)
-    triangles = grid_triangles(*angle.shape, wrap=True)
+    rows, columns = angle.shape
+    triangles = grid_triangles(rows, columns, wrap=True)
     vertices, colors = vertices.reshape(-1, 3), colors.reshape(-1, 3)
-    mirror = ring_mirror(*angle.shape)
+    mirror = ring_mirror(rows, columns)
     return _closed(Part("skin", vertices, triangles, colors, mirror), angle.shape)
 
 

@@ -19,9 +19,12 @@ JAW_SLIDE_M = 0.0075  # a jaw does not only turn, it also slides down
 _CORNER_SHARE = 0.16  # of the jaw's drop that the mouth corners follow
 
 
+Component = float | np.ndarray
+
+
 @dataclass
 class Mouth:
-    """Where the skin's vertices lie relative to the mouth; arrays [n] and rest positions [n, 3]."""
+    """Where the skin's vertices lie relative to the mouth; arrays [n], positions [n, 3]."""
 
     rest: np.ndarray
     angle: np.ndarray
@@ -41,7 +44,7 @@ class Mouth:
         outside = np.clip(1 - (self.distance / reach_m) ** 2, 0, 1) ** 2
         return outside * np.clip(1 - (self.depth / depth_reach_m) ** 2, 0, 1) ** 2
 
-    def field(self, x: object = 0.0, y: object = 0.0, z: object = 0.0) -> np.ndarray:
+    def field(self, x: Component = 0.0, y: Component = 0.0, z: Component = 0.0) -> np.ndarray:
         """Stack components (numbers or [n]) to displacements [n, 3]."""
         return np.stack([np.broadcast_to(part, self.angle.shape) for part in (x, y, z)], axis=-1)
 

@@ -228,7 +228,7 @@ def _crossing(start: np.ndarray, stop: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _attribute_planes(screen: np.ndarray, triangles: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Planes value = p0 * x + p1 * y + p2 over sample positions. [vertices, c] -> [triangles, 3, c].
+    """Planes p0 * x + p1 * y + p2 over sample positions. [vertices, c] -> [triangles, 3 (p), c].
 
     In an orthographic view all that is linear on a triangle is linear on the screen.
     """
@@ -252,7 +252,7 @@ def _light(turned: np.ndarray, triangles: np.ndarray, colors: np.ndarray) -> np.
     normal = np.stack(
         [np.bincount(corner_list, repeated[:, axis], len(turned)) for axis in range(3)], axis=1
     )
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
     key = _KEY_LIGHT / np.linalg.norm(_KEY_LIGHT)
     fill = _FILL_LIGHT / np.linalg.norm(_FILL_LIGHT)
     # Half-Lambert: light wraps around the form, which keeps shadows soft.

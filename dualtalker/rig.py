@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -27,7 +29,7 @@ class Rig:
     name: str
     neutral: np.ndarray  # [vertices, 3] float32
     triangles: np.ndarray  # [triangles, 3] int32, counter-clockwise seen from outside
-    names: tuple[str, ...]  # ARKit names of the shapes
+    names: tuple[str, ...]  # ARKit names of the shapes, in ARKit's order
     deltas: np.ndarray  # [shapes, vertices, 3] float32, displacement at weight 1
     colors: np.ndarray | None  # [vertices, 3] uint8, sRGB
     lip_upper: np.ndarray  # [pairs] int32, inner edge of the upper lip
@@ -59,6 +61,18 @@ class Rig:
         """
         rest_m, slopes_m = self.lip_gap_line
         return rest_m + self._own_weights(weights, names) @ slopes_m
+
+    def save_npz(self, path: str | os.PathLike[str]) -> Path:
+        """Write the rig as .npz for `load_rig`; returns the path."""
+        from dualtalker.rig_files import save_npz
+
+        return save_npz(self, path)
+
+    def save_glb(self, path: str | os.PathLike[str]) -> Path:
+        """Write the rig as binary glTF with morph targets (three.js, Blender)."""
+        from dualtalker.glb_writer import write_glb
+
+        return write_glb(self, path)
 
     @cached_property
     def lip_gap_line(self) -> tuple[float, np.ndarray]:
@@ -95,6 +109,13 @@ class Rig:
         return own
 
 
+def load_rig(path: str | os.PathLike[str], scale: float | None = None) -> Rig:
+    """Load a rig from .npz, .glb or a folder of OBJ files; see `rig_files.load_rig`."""
+    from dualtalker import rig_files
+
+    return rig_files.load_rig(path, scale)
+
+
 def build_rig(
     name: str,
     neutral: np.ndarray,
@@ -109,7 +130,7 @@ def build_rig(
 ) -> Rig:
     """Check the parts of a rig, find the landmarks that are not given, and return it.
 
-    Shapes as in `Rig`. RigError names the field that lies, what was found and what was expected.
+    Array shapes as in `Rig`; blendshapes are put into ARKit's order. RigError names the field that lies, what was found and what was expected.
     """
     neutral = _checked(f"{name}: neutral", neutral, np.float32, (None, 3))
     count = len(neutral)
@@ -124,6 +145,8 @@ def build_rig(
         )
         raise RigError(f"{name}: names: found {found}; expected ARKit names, each once")
     deltas = _checked(f"{name}: deltas", deltas, np.float32, (len(names), count, 3))
+    order = sorted(range(len(names)), key=lambda index: ARKIT_INDEX[names[index]])
+    names, deltas = tuple(names[index] for index in order), deltas[order]
     if colors is not None:
         colors = _checked(f"{name}: colors", colors, np.uint8, (count, 3))
     if lip_vertices is None:
@@ -162,7 +185,7 @@ def _checked(
     """Return `array` as a contiguous `dtype` after checking shape (None: any) and finiteness."""
     array = np.asarray(array)
     fits = array.ndim == len(shape) and all(
-        want is None or have == want for have, want in zip(array.shape, shape)
+        want is None or have == want for have, want in zip(array.shape, shape, strict=True)
     )
     if not fits or array.dtype.kind not in "iuf":
         wanted = ["any" if want is None else want for want in shape]

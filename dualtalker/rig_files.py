@@ -1,0 +1,261 @@
+"""Reads and writes face rigs: .npz, .glb with morph targets, folders of OBJ files.
+
+The glTF container itself is in `glb_reader` and `glb_writer`; what a rig is, is in `rig`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
+from dualtalker.errors import RigError
+from dualtalker.lips import find_lip_vertices
+from dualtalker.rig import Rig, build_rig
+
+_log = logging.getLogger("dualtalker")
+
+MAX_VERTICES = 400_000  # a rig with 52 shapes on them takes 250 MB; more is a mistake or an attack
+_NPZ_REQUIRED = ("neutral", "triangles", "names", "deltas")
+_NPZ_OPTIONAL = ("colors", "lip_upper", "lip_lower", "lip_vertices", "upper_face_vertices")
+_NEUTRAL_STEMS = ("neutral", "base", "generic_neutral_mesh")
+_MOUTH_WIDTH_M = 0.055  # of an adult; tells millimetres from centimetres and metres
+_BY_LOWER_NAME = {name.lower(): name for name in ARKIT_NAMES}
+
+
+def load_rig(path: str | os.PathLike[str], scale: float | None = None) -> Rig:
+    """Load a rig from a `.npz` of `save_npz`, a `.glb` or a folder with one OBJ per shape.
+
+    A folder holds `neutral.obj` (or `base.obj`, `generic_neutral_mesh.obj`) and one OBJ per shape
+    named after it, all with the same vertices in the same order. Shape names are ARKit's, in any
+    case, also with the endings `_L` and `_R`; halves of a central shape are added up. `scale` is
+    metres per unit of the file. By default .npz and .glb are in metres, and for OBJ files, which
+    have no unit, it is the power of ten that makes the mouth's width human.
+
+    RigError says which file is at fault, what was found and what was expected.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _load_folder(path, scale)
+    if not path.exists():
+        raise RigError(f"{path}: no such file; expected a .npz, a .glb or a folder of OBJ files")
+    if path.suffix.lower() == ".npz":
+        return _load_npz(path, 1.0 if scale is None else scale)
+    if path.suffix.lower() == ".glb":
+        from dualtalker.glb_reader import read_glb
+
+        return read_glb(path, 1.0 if scale is None else scale)
+    raise RigError(
+        f"{path}: found the ending {path.suffix!r}; expected .npz, .glb or a folder of OBJ files "
+        "(other formats: export as .glb with shape keys, for example from Blender)"
+    )
+
+
+def save_npz(rig: Rig, path: str | os.PathLike[str]) -> Path:
+    """Write a rig so that `load_rig` gives back the same; returns the path."""
+    path = Path(path)
+    if path.suffix.lower() != ".npz":
+        raise RigError(f"{path}: found the ending {path.suffix!r}; expected .npz")
+    arrays = {key: getattr(rig, key) for key in ("neutral", "triangles", "deltas")}
+    arrays |= {key: getattr(rig, key) for key in _NPZ_OPTIONAL if getattr(rig, key) is not None}
+    with path.open("wb") as file:
+        np.savez_compressed(file, name=rig.name, names=np.array(rig.names), **arrays)
+    return path
+
+
+def gather_shapes(
+    source: str, raw_names: Sequence[str], raw_deltas: Sequence[np.ndarray]
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Turn a file's shapes into ARKit's: names in ARKit order and deltas [shapes, vertices, 3].
+
+    Names that are none of ARKit's are left out and logged. RigError where none is left, or where
+    two have the same meaning.
+    """
+    found: dict[str, np.ndarray] = {}
+    halves: dict[str, list[tuple[str, np.ndarray]]] = {}
+    ignored: list[str] = []
+    for raw, delta in zip(raw_names, raw_deltas, strict=True):
+        name, is_half = arkit_name(raw)
+        if name is None:
+            ignored.append(raw)
+        elif is_half:
+            halves.setdefault(name, []).append((raw.lower(), delta))
+        elif name in found:
+            raise RigError(f"{source}: two shapes mean {name}; keep one (the second is {raw!r})")
+        else:
+            found[name] = delta
+    for name, parts in halves.items():
+        if len({raw for raw, _ in parts}) != len(parts):
+            raise RigError(f"{source}: a half of {name} comes twice; keep one of each side")
+        if name not in found:
+            found[name] = np.sum([delta for _, delta in parts], axis=0)
+    if ignored:
+        _log.warning("%s: ignored shapes that ARKit does not have: %s", source, ", ".join(ignored))
+    if not found:
+        raise RigError(
+            f"{source}: found no ARKit shape among {list(raw_names)[:8]}; "
+            "expected names such as jawOpen or mouthSmile_L"
+        )
+    names = tuple(sorted(found, key=ARKIT_INDEX.__getitem__))
+    return names, np.stack([found[name] for name in names])
+
+
+def arkit_name(raw: str) -> tuple[str | None, bool]:
+    """Return the ARKit name that a shape's name in a file means, and whether it is a half of it.
+
+    `head.MouthSmile_L` -> (mouthSmileLeft, False), `browInnerUp_R` -> (browInnerUp, True).
+    """
+    plain = raw.replace(":", ".").rsplit(".", 1)[-1].strip().lower()
+    if plain in _BY_LOWER_NAME:
+        return _BY_LOWER_NAME[plain], False
+    for ending, side in (("_l", "left"), ("_r", "right"), ("_left", "left"), ("_right", "right")):
+        if plain.endswith(ending):
+            stem = plain[: -len(ending)]
+            if stem + side in _BY_LOWER_NAME:
+                return _BY_LOWER_NAME[stem + side], False
+            if stem in _BY_LOWER_NAME:
+                return _BY_LOWER_NAME[stem], True
+    return None, False
+
+
+def _load_npz(path: Path, scale: float) -> Rig:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        limit = MAX_VERTICES * 12 * (len(ARKIT_NAMES) + 4)
+        if size > limit:
+            raise RigError(f"{path}: unpacks to {size} bytes; expected at most {limit}")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        ValueError,
+        EOFError,
+        OSError,
+        NotImplementedError,
+    ) as e:
+        raise RigError(
+            f"{path}: cannot be read as .npz ({e}); expected a file written by Rig.save_npz"
+        ) from e
+    absent = [key for key in _NPZ_REQUIRED if key not in arrays]
+    if absent:
+        raise RigError(
+            f"{path}: found the arrays {sorted(arrays)}, without {absent}; "
+            f"expected {list(_NPZ_REQUIRED)} and optionally {list(_NPZ_OPTIONAL)}"
+        )
+    names, title = arrays["names"], arrays.get("name", np.array(path.stem))
+    if names.dtype.kind != "U" or names.ndim != 1 or title.dtype.kind != "U" or title.ndim != 0:
+        raise RigError(f"{path}: name and names must be text; found {title.dtype}, {names.dtype}")
+    try:
+        return build_rig(
+            str(title),
+            _scaled(arrays["neutral"], scale),
+            arrays["triangles"],
+            tuple(str(name) for name in names),
+            _scaled(arrays["deltas"], scale),
+            **{key: arrays.get(key) for key in _NPZ_OPTIONAL},
+        )
+    except RigError as error:
+        raise RigError(f"{path}: {error}") from error
+
+
+def _scaled(array: np.ndarray, scale: float) -> np.ndarray:
+    return array if scale == 1.0 or array.dtype.kind not in "iuf" else array * scale
+
+
+def _load_folder(folder: Path, scale: float | None) -> Rig:
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".obj")
+    by_stem = {file.stem.lower(): file for file in files}
+    neutral_file = next((by_stem[stem] for stem in _NEUTRAL_STEMS if stem in by_stem), None)
+    if neutral_file is None:
+        raise RigError(
+            f"{folder}: found {len(files)} OBJ files, none of them neutral; "
+            "expected neutral.obj, base.obj or generic_neutral_mesh.obj and one OBJ per shape"
+        )
+    neutral, colors, triangles = _read_obj(neutral_file, with_faces=True)
+    raw_names: list[str] = []
+    deltas: list[np.ndarray] = []
+    for file in files:
+        if file == neutral_file:
+            continue
+        vertices, _, _ = _read_obj(file, with_faces=False)
+        if len(vertices) != len(neutral):
+            raise RigError(
+                f"{file}: found {len(vertices)} vertices; expected {len(neutral)} as in "
+                f"{neutral_file.name}. Export all OBJ files from the same mesh, keeping the "
+                "vertex order (in Blender: without modifiers, 'Keep Vertex Order')"
+            )
+        raw_names.append(file.stem)
+        deltas.append((vertices - neutral).astype(np.float32))
+    names, stacked = gather_shapes(str(folder), raw_names, deltas)
+    if scale is None:
+        scale = _guess_scale(folder, neutral, names, stacked)
+    try:
+        return build_rig(folder.name, neutral * scale, triangles, names, stacked * scale, colors)
+    except RigError as error:
+        raise RigError(f"{folder}: {error}") from error
+
+
+def _guess_scale(
+    folder: Path, neutral: np.ndarray, names: Sequence[str], deltas: np.ndarray
+) -> float:
+    lips = neutral[find_lip_vertices(names, deltas), 0]
+    width = float(lips.max() - lips.min()) if len(lips) else 0.0
+    if width <= 0:
+        raise RigError(
+            f"{folder}: no shape moves the lips, so the unit of length cannot be told; "
+            "give the scale in metres per unit"
+        )
+    scale = 10.0 ** round(float(np.log10(_MOUTH_WIDTH_M / width)))
+    _log.info("%s: one unit taken as %g m (the mouth is %g units wide)", folder, scale, width)
+    return scale
+
+
+def _read_obj(path: Path, with_faces: bool) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Read vertices [n, 3], colors [n, 3] uint8 or None, triangles [t, 3] in file order."""
+    rows: list[list[float]] = []
+    faces: list[list[int]] = []
+    number, line = 0, ""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                number += 1
+                if line.startswith("v "):
+                    rows.append([float(word) for word in line.split()[1:]])
+                elif with_faces and line.startswith("f "):
+                    faces.append(_read_face(line.split()[1:], len(rows)))
+    except ValueError as error:
+        raise RigError(f"{path}, line {number}: {line.strip()!r} is not valid OBJ") from error
+    except OSError as error:
+        raise RigError(f"{path}: cannot be read ({error})") from error
+    widths = {len(row) for row in rows}
+    if not rows or len(rows) > MAX_VERTICES or len(widths) != 1 or not widths <= {3, 4, 6, 7}:
+        raise RigError(
+            f"{path}: found {len(rows)} vertices with {sorted(widths)} numbers each; "
+            f"expected 1 to {MAX_VERTICES} vertices with x y z (and optionally r g b) each"
+        )
+    table = np.array(rows)
+    if not np.isfinite(table).all():
+        raise RigError(f"{path}: found NaN or infinite coordinates; expected finite numbers")
+    colors = None
+    if table.shape[1] >= 6:
+        colors = np.clip(np.round(table[:, -3:] * 255), 0, 255).astype(np.uint8)
+    fans = [(face[0], face[i], face[i + 1]) for face in faces for i in range(1, len(face) - 1)]
+    if with_faces and not fans:
+        raise RigError(f"{path}: found no faces; expected a mesh")
+    return table[:, :3], colors, np.array(fans, dtype=np.int64).reshape(-1, 3)
+
+
+def _read_face(words: Sequence[str], vertex_count: int) -> list[int]:
+    """Vertex indices of one face, from 0; negative ones count back from the last vertex so far."""
+    indices = [int(word.split("/", 1)[0]) for word in words]
+    if len(indices) < 3 or 0 in indices:
+        raise ValueError("a face needs three vertices, numbered from 1")
+    return [index - 1 if index > 0 else vertex_count + index for index in indices]
