@@ -25,6 +25,8 @@ from dualtalker.resampling import check_rate
 MAX_OVERLAP_S = Fraction(1)
 # A hole longer than this gets no idle frames: stream time stands still and the stamps jump.
 MAX_IDLE_FILL_S = Fraction(10)
+# Times given as floats may lie a little before the exact time of a frame that they mean.
+_FLOAT_SLACK_S = Fraction(1, 1_000_000)
 # Audio is taken in pieces of this length, so that a push of minutes needs no more memory.
 _PIECE_S = 0.5
 
@@ -158,11 +160,12 @@ class Talker:
 
         The mouth closes within 200 ms of the last spoken frame and idle life goes on. The model is
         not run on silence: audio that still comes is heard in full, though the frames shown in its
-        place are not shown again (`late_frames`). A call that leaps by more than 10 s passes over
-        the frame indices in between (`skipped_frames`).
+        place are not shown again (`late_frames`). Where the speech is known to be over, `flush`
+        first: its last frames then wait for no more audio. A call that leaps by more than 10 s
+        passes over the frame indices in between (`skipped_frames`).
         """
         self._run_ready()
-        target_s = Fraction(time_s)
+        target_s = Fraction(time_s) + _FLOAT_SLACK_S
         self._skip_to(target_s - MAX_IDLE_FILL_S, "advance_to leapt ahead")
         before = self._executor.next_index
         self._emit(self._executor.rest_through(target_s, last=True))

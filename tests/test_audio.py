@@ -160,7 +160,7 @@ def test_corrupt_empty_and_missing_files(tmp_path):
     corrupt.write_bytes(np.random.default_rng(0).bytes(5000))
     empty.write_bytes(b"")
     soundfile.write(bare, np.zeros(0), 16000)
-    with pytest.raises(AudioError, match="not readable as audio.*ffmpeg"):
+    with pytest.raises(AudioError, match=r"not readable as audio.*ffmpeg"):
         read_audio(corrupt)
     with pytest.raises(AudioError, match="not readable as audio"):
         read_audio(empty)

@@ -1,6 +1,8 @@
-"""Laws of StreamingResampler: any cutting gives the same, lengths are exact, time does not move."""
+"""Laws of StreamingResampler: any cutting gives the same, lengths are exact, time stays."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ RATES_HZ = [8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000, 192000]
 def convert(samples, rate_hz, cuts):
     resampler = StreamingResampler(rate_hz, 16000)
     bounds = [0, *sorted(min(cut, len(samples)) for cut in cuts), len(samples)]
-    parts = [resampler.push(samples[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [resampler.push(samples[a:b]) for a, b in pairwise(bounds)]
     return np.concatenate([*parts, resampler.flush()])
 
 
