@@ -1,1 +1,1 @@
-"""The ROS 2 nodes of dualtalker: glue between topics and `dualtalker.Talker`, no logic of the face."""
+"""The ROS 2 nodes of dualtalker: glue between topics and `dualtalker.Talker`, no more."""

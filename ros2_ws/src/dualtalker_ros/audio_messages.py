@@ -205,7 +205,7 @@ def _read_typed(body: Any) -> tuple[np.ndarray, int]:
 
 
 def _as_array(data: Any) -> np.ndarray:
-    """View an array.array, bytes or a sequence of bytes as numpy, without a copy where possible."""
+    """View an array.array, bytes or a sequence of bytes as numpy, mostly without a copy."""
     if hasattr(data, "typecode"):
         return np.frombuffer(data, dtype=data.typecode) if len(data) else np.zeros(0, np.uint8)
     if isinstance(data, (bytes, bytearray, memoryview)):

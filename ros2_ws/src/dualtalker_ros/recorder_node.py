@@ -15,6 +15,7 @@ from pathlib import Path
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
+from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -84,7 +85,7 @@ def main(args: list[str] | None = None) -> int:
     try:
         node = RecorderNode()
     except FileExistsError as error:
-        print(f"recorder_node: {error}", file=sys.stderr)
+        get_logger("recorder").fatal(str(error))
         rclpy.try_shutdown()
         return 1
     try:

@@ -57,7 +57,6 @@ class TalkerNode(LifecycleNode):
         self._timers: list[Any] = []
         self._refused = dict.fromkeys(KINDS, 0)
         self._published = 0
-        self.failure = ""  # why the last configure failed
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Check parameters, load the model, make the publishers."""
@@ -65,7 +64,6 @@ class TalkerNode(LifecycleNode):
             check_choices(self, TALKER_PARAMETERS)
             delivery = self._make_delivery()
         except (DualtalkerError, ValueError) as error:
-            self.failure = str(error)
             self.get_logger().error(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
         self._delivery = delivery
@@ -151,7 +149,6 @@ class TalkerNode(LifecycleNode):
         try:
             message_class = import_type(audio_type)
         except ImportError as error:
-            self.failure = str(error)
             self.get_logger().error(str(error), throttle_duration_sec=10.0)
             return False
         qos = QoSProfile(depth=AUDIO_QUEUE_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -242,7 +239,6 @@ def main(args: list[str] | None = None) -> int:
         node = TalkerNode()
         forward_logs(node.get_logger())
         if not start(node):
-            print(f"talker_node: {node.failure}", file=sys.stderr)
             return 1
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):

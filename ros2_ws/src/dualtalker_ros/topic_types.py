@@ -1,4 +1,4 @@
-"""Which type a topic has in the running graph, and that type's class. Imports no message itself."""
+"""Which type a topic has in the running graph, and that type's class. Knows no message itself."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import time
 import rclpy
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
+from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
@@ -70,7 +71,7 @@ class WavPublisherNode(Node):
             if time.monotonic() > deadline:
                 topic = self.resolve_topic_name("audio")
                 raise TimeoutError(
-                    f"{found} of {wanted} subscribers of {topic} came in {self.value('wait_s'):g} s; "
+                    f"{found} of {wanted} subscribers of {topic} came in time; "
                     "start the talker node in the same ROS_DOMAIN_ID"
                 )
             rclpy.spin_once(self, timeout_sec=0.02)
@@ -107,7 +108,7 @@ def main(args: list[str] | None = None) -> int:
         node.publish_all()
         node.get_logger().info("all published")
     except (AudioError, ValueError, ImportError, TimeoutError) as error:
-        print(f"wav_publisher_node: {error}", file=sys.stderr)
+        get_logger("wav_publisher").fatal(str(error))
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
