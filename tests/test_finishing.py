@@ -114,7 +114,7 @@ def test_off_switch():
     plan=st.lists(st.tuples(st.booleans(), st.integers(1, 40)), max_size=8),
 )
 def test_any_plan_of_speech_and_rest_moves_smoothly(fps, plan):
-    """The model holds one wide face; all motion is then the finisher's: bounded speed, in range."""
+    """The model holds one face; all motion is then the finisher's: bounded speed, in range."""
     finisher, face = FaceFinisher(52, None), np.full(52, 0.8, np.float32)
     index, faces = 0, [np.zeros(52, np.float32)]
     finisher.cut()

@@ -1,0 +1,146 @@
+"""How fast the streaming Talker is, how evenly, and whether length costs anything.
+
+    python benchmarks/stream.py                     the shipped model, about a minute
+    python benchmarks/stream.py --model my.onnx --json numbers.json
+    python benchmarks/stream.py --tiny              a tiny random model: the runtime's own cost
+
+Paced: the Talker is called at the frame rate and sleeps in between, as in life; caches are cold
+and clocks low then, so these are the honest times. Hot: the same without sleeping.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from dualtalker import Talker, load_bundle  # noqa: E402
+from dualtalker.bundle import Bundle  # noqa: E402
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", help="bundle (.onnx); default: the shipped model")
+    parser.add_argument("--tiny", action="store_true", help="a tiny random model")
+    parser.add_argument("--rate-hz", type=int, default=48000, help="sample rate of the input")
+    parser.add_argument("--paced-s", type=float, default=10.0, help="length of each paced run, s")
+    parser.add_argument("--lengths-s", type=float, nargs="+", default=[10, 60, 600])
+    parser.add_argument("--json", help="also write the numbers here")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.tiny:
+            from tiny_bundle import make_tiny_bundle
+
+            options.model = make_tiny_bundle(folder)
+        report = measure(load_bundle(options.model), options)
+    print_table(report)
+    if options.json:
+        Path(options.json).write_text(json.dumps(report, indent=2) + "\n")
+
+
+def measure(bundle: Bundle, options: argparse.Namespace) -> dict:
+    sound = make_sound(options.rate_hz)
+    talker = Talker(bundle)
+    report: dict = {
+        "model": bundle.onnx_path.name,
+        "model_sha256": bundle.digest,
+        "backend": talker.backend_name,
+        "machine": platform.processor() or platform.machine(),
+        "input_rate_hz": options.rate_hz,
+        "ticks": {},
+        "lengths": {},
+    }
+    for fps in (30, 60):
+        report["ticks"][f"paced {fps} Hz"] = time_ticks(
+            bundle, fps, sound, options.rate_hz, options.paced_s, paced=True
+        )
+    for fps in (30, 60):
+        report["ticks"][f"hot {fps} Hz"] = time_ticks(
+            bundle, fps, sound, options.rate_hz, 30.0, paced=False
+        )
+    for length_s in options.lengths_s:
+        report["lengths"][f"{length_s:g} s"] = time_length(
+            bundle, sound, options.rate_hz, length_s
+        )
+    return report
+
+
+def make_sound(rate_hz: int) -> np.ndarray:
+    """Ten seconds of syllable-like bursts [n] float32, to be repeated."""
+    times = np.arange(10 * rate_hz) / rate_hz
+    noise = np.random.default_rng(0).standard_normal(len(times))
+    return (0.2 * np.clip(np.sin(2 * np.pi * 4 * times), 0, 1) * noise).astype(np.float32)
+
+
+def time_ticks(
+    bundle: Bundle, fps: int, sound: np.ndarray, rate_hz: int, seconds: float, paced: bool
+) -> dict[str, float]:
+    """Time push + frames() of one frame's audio, tick by tick."""
+    talker, step = Talker(bundle, fps=fps), rate_hz // fps
+    spent_ms = []
+    start = time.perf_counter()
+    for i in range(int(seconds * fps)):
+        if paced:
+            time.sleep(max(start + i / fps - time.perf_counter(), 0.0))
+        at = i * step % (len(sound) - step)
+        began = time.perf_counter()
+        talker.push(sound[at : at + step], rate_hz)
+        talker.frames()
+        spent_ms.append((time.perf_counter() - began) * 1000)
+    talker.close()
+    settled = np.array(spent_ms[fps // 2 :])
+    return {
+        "p50_ms": float(np.percentile(settled, 50)),
+        "p99_ms": float(np.percentile(settled, 99)),
+        "max_ms": float(settled.max()),
+        "ticks": len(settled),
+    }
+
+
+def time_length(
+    bundle: Bundle, sound: np.ndarray, rate_hz: int, seconds: float
+) -> dict[str, float]:
+    """Run a stream in chunks of 20 ms as fast as it goes."""
+    talker, step, frames = Talker(bundle), rate_hz // 50, 0
+    start = time.perf_counter()
+    for i in range(int(seconds * 50)):
+        at = i * step % (len(sound) - step)
+        talker.push(sound[at : at + step], rate_hz)
+        frames += len(talker.frames())
+    frames += len(talker.flush())
+    spent_s = time.perf_counter() - start
+    talker.close()
+    return {
+        "real_time_factor": spent_s / seconds,
+        "frames": frames,
+        # Of the process so far: flat from one length to the next means that nothing is kept.
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def print_table(report: dict) -> None:
+    print(f"{report['model']} in {report['backend']}, input at {report['input_rate_hz']} Hz\n")
+    print(f"{'time per frame':<16}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}{'frames':>9}")
+    for name, row in report["ticks"].items():
+        numbers = "".join(f"{row[key]:>9.2f}" for key in ("p50_ms", "p99_ms", "max_ms"))
+        print(f"{name:<16}{numbers}{row['ticks']:>9}")
+    print(f"\n{'length':<16}{'real-time factor':>18}{'peak memory MB':>16}{'frames':>9}")
+    for name, row in report["lengths"].items():
+        factor, memory = row["real_time_factor"], row["peak_memory_mb"]
+        print(f"{name:<16}{factor:>18.4f}{memory:>16.1f}{row['frames']:>9}")
+
+
+if __name__ == "__main__":
+    main()
