@@ -8,7 +8,7 @@ import os
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -22,6 +22,22 @@ if TYPE_CHECKING:
 _BLOCK = 256
 
 
+class Curves(Protocol):
+    """What is written: an `Animation`, or frames that came from elsewhere."""
+
+    @property
+    def times_s(self) -> np.ndarray:
+        """Return the time of each frame, [frames]."""
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Return the ARKit weights, [frames, 52]."""
+
+    @property
+    def fps(self) -> float:
+        """Return the frames per second."""
+
+
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, of its suffix, that takes the name if all goes well."""
@@ -33,7 +49,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_csv(path: Path, animation: Animation) -> None:
+def write_csv(path: Path, animation: Curves) -> None:
     """Write `time_s` and the 52 ARKit weights, in Apple's order, one line a frame."""
     with written_whole(path) as temporary, temporary.open("w", encoding="ascii") as file:
         file.write(",".join(("time_s", *ARKIT_NAMES)) + "\n")
@@ -87,7 +103,7 @@ def write_vertices(
 
 def write_face_video(
     path: Path,
-    animation: Animation,
+    animation: Curves,
     rig: Rig,
     samples: np.ndarray,
     rate_hz: int,

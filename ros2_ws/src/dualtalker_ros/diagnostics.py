@@ -46,6 +46,7 @@ class Diagnostician:
             "frames since last": frames,
             "frames": published,
             "real-time factor": f"{factor:.4f}",
+            "real-time factor total": f"{delivery.compute_s / max(delivery.audio_s, 1e-9):.4f}",
             **_describe_times("step time", delivery.step_s),
             **_describe_times("latency beyond stated", delivery.beyond_s),
             "stated latency (ms)": f"{delivery.talker.latency_s * 1e3:.2f}",

@@ -1,0 +1,139 @@
+"""Reads a bag of the talker's topics back and measures it. Needs no ROS; writes no pictures.
+
+What is measured, exactly:
+
+  jitter        |time between the receipt of two frames - 1 / frame rate|
+  beyond        receipt of a frame - (moment at which the instant it depicts was heard + stated
+                latency). At speaking speed the instant t of the audio is heard t after the first
+                chunk was received by the recorder, which is another process than the talker. The
+                stated latency is the talker's own: lookahead + hop + resampler.
+  missing       frames absent from the grid of 1 / frame rate between the first and the last
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores, get_typestore
+
+from dualtalker.errors import DualtalkerError
+from dualtalker_ros.audio_messages import AudioFormat, read_message
+
+# Frames after the end of the audio that belong to the curves: the mouth closes in them.
+TAIL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Speech and the face that answered it, on one time axis: 0 is the audio's first sample."""
+
+    samples: np.ndarray  # [n] float32
+    rate_hz: int
+    fps: float
+    times_s: np.ndarray  # [frames] that each frame depicts
+    weights: np.ndarray  # [frames, 52]
+    received_s: np.ndarray  # [frames] when it came, on the same axis
+    status: dict[str, str]  # the talker's last diagnostics
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the audio."""
+        return len(self.samples) / self.rate_hz
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What the table of the demo shows; see the head of this file."""
+
+    frames: int
+    rate_hz: float
+    jitter_p50_ms: float
+    jitter_p99_ms: float
+    stated_ms: float
+    beyond_p50_ms: float
+    beyond_p99_ms: float
+    missing: int
+    real_time_factor: float
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return label and value of each line."""
+        return [
+            ("frames", f"{self.frames}"),
+            ("frame rate", f"{self.rate_hz:.2f} Hz"),
+            ("jitter p50 / p99", f"{self.jitter_p50_ms:.2f} / {self.jitter_p99_ms:.2f} ms"),
+            ("stated latency", f"{self.stated_ms:.1f} ms"),
+            ("beyond it p50 / p99", f"{self.beyond_p50_ms:.2f} / {self.beyond_p99_ms:.2f} ms"),
+            ("frames missing", f"{self.missing}"),
+            ("real-time factor", f"{self.real_time_factor:.3f}"),
+        ]
+
+
+def read_recording(bag: Path) -> Recording:
+    """Read audio, blendshapes and diagnostics from a bag.
+
+    Raises:
+        DualtalkerError: a topic is missing, which says which node did not run.
+    """
+    messages = _read_topics(bag)
+    for topic in ("audio", "blendshapes", "diagnostics"):
+        if not messages.get(topic):
+            raise DualtalkerError(f"{bag} holds no message of {topic}; see the nodes' output")
+    chunks = [read_message(message, AudioFormat()) for _, message in messages["audio"]]
+    origin_ns = chunks[0].stamp_ns or messages["audio"][0][0]
+    status = {v.key: v.value for v in messages["diagnostics"][-1][1].status[0].values}
+    fps = float(status["frame rate (Hz)"])
+    samples = np.concatenate([chunk.samples for chunk in chunks])
+    frames = messages["blendshapes"]
+    stamps_ns = np.array([m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for _, m in frames])
+    times_s = (stamps_ns - origin_ns) / 1e9
+    end_s = len(samples) / chunks[0].rate_hz + TAIL_S
+    kept = (times_s > -0.5 / fps) & (times_s < end_s)
+    return Recording(
+        samples=samples,
+        rate_hz=chunks[0].rate_hz,
+        fps=fps,
+        times_s=times_s[kept],
+        weights=np.stack([message.position for _, message in frames])[kept].astype(np.float32),
+        received_s=(np.array([received for received, _ in frames])[kept] - origin_ns) / 1e9,
+        status=status,
+    )
+
+
+def measure(recording: Recording) -> Measures:
+    """Measure the frames that depict the speech, without the tail."""
+    speech = recording.times_s < recording.duration_s
+    times_s, received_s = recording.times_s[speech], recording.received_s[speech]
+    if len(times_s) < 2:
+        raise DualtalkerError(f"{len(times_s)} frames were received; expected a stream of them")
+    intervals_s = np.diff(received_s)
+    jitter_ms = np.abs(intervals_s - 1 / recording.fps) * 1e3
+    stated_s = float(recording.status["stated latency (ms)"]) / 1e3
+    beyond_ms = (received_s - times_s - stated_s) * 1e3
+    steps = np.rint(np.diff(times_s) * recording.fps)
+    return Measures(
+        frames=len(times_s),
+        rate_hz=1 / float(intervals_s.mean()),
+        jitter_p50_ms=float(np.percentile(jitter_ms, 50)),
+        jitter_p99_ms=float(np.percentile(jitter_ms, 99)),
+        stated_ms=stated_s * 1e3,
+        beyond_p50_ms=float(np.percentile(beyond_ms, 50)),
+        beyond_p99_ms=float(np.percentile(beyond_ms, 99)),
+        missing=int(np.maximum(steps - 1, 0).sum()),
+        real_time_factor=float(recording.status["real-time factor total"]),
+    )
+
+
+def _read_topics(bag: Path) -> dict[str, list[tuple[int, Any]]]:
+    """Return (receive time in ns, message) in order, by the last part of the topic's name."""
+    types = get_typestore(Stores.ROS2_JAZZY)
+    messages: dict[str, list[tuple[int, Any]]] = {}
+    with Reader(bag) as reader:
+        for connection, received_ns, data in reader.messages():
+            topic = connection.topic.rsplit("/", 1)[-1]
+            message = types.deserialize_cdr(data, connection.msgtype)
+            messages.setdefault(topic, []).append((received_ns, message))
+    return messages
