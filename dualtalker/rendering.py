@@ -76,13 +76,16 @@ class Renderer:
     def render_vertices(self, vertices: np.ndarray) -> np.ndarray:
         """Draw posed vertices [vertices, 3] metres. Returns [height, width, 3] uint8 sRGB.
 
-        Parts that no shape moves are drawn as in the neutral pose. RigError on a wrong shape.
+        Parts that no shape moves are drawn as in the neutral pose. RigError on a wrong shape
+        and on NaN.
         """
         if vertices.shape != self.rig.neutral.shape:
             raise RigError(
                 f"vertices have shape {list(vertices.shape)}; "
                 f"expected {list(self.rig.neutral.shape)} for rig {self.rig.name!r}"
             )
+        if not np.isfinite(vertices).all():
+            raise RigError("vertices to draw hold NaN or infinite values; expected finite numbers")
         depth, image = self._still_depth.copy(), self._still_image.copy()
         self._draw(vertices, self._moving, self._around, depth, image)
         # Averaging the samples of a pixel is the antialiasing. Two channels are added at once,

@@ -130,7 +130,8 @@ def build_rig(
 ) -> Rig:
     """Check the parts of a rig, find the landmarks that are not given, and return it.
 
-    Array shapes as in `Rig`; blendshapes are put into ARKit's order. RigError names the field that lies, what was found and what was expected.
+    Array shapes as in `Rig`; blendshapes are put into ARKit's order. RigError names the field
+    that lies, what was found and what was expected.
     """
     neutral = _checked(f"{name}: neutral", neutral, np.float32, (None, 3))
     count = len(neutral)

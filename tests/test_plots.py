@@ -1,0 +1,78 @@
+"""Plots are written, show what they are given, and refuse what does not fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dualtalker.arkit import ARKIT_INDEX
+from dualtalker.errors import DualtalkerError
+from dualtalker.head import build_head
+from dualtalker.plots import plot_curves, write_contact_sheet
+
+Image = pytest.importorskip("PIL.Image")
+
+
+def speech_like(frames=30):
+    times_s = np.arange(frames) / 30
+    weights = np.zeros((frames, 52), dtype=np.float32)
+    weights[:, ARKIT_INDEX["jawOpen"]] = 0.5 - 0.5 * np.cos(2 * np.pi * 3 * times_s)
+    samples = np.sin(np.arange(16000) * 0.1) * 0.3
+    return samples, times_s, weights
+
+
+def picture(path):
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def rows_of(drawn, color):
+    """Height in pixels over which a color appears."""
+    rows = np.flatnonzero((np.abs(drawn - np.array(color)).max(axis=2) < 30).any(axis=1))
+    return int(np.ptp(rows))
+
+
+def test_curves_are_drawn_and_follow_the_motion(tmp_path):
+    samples, times_s, weights = speech_like()
+    moving = picture(plot_curves(tmp_path / "a.png", samples, 16000, times_s, weights))
+    still = picture(plot_curves(tmp_path / "b.png", samples, 16000, times_s, weights * 0))
+    assert moving.shape == still.shape == (640, 1000, 3)
+    jaw_color, waveform_color = (209, 73, 91), (91, 107, 124)
+    assert rows_of(moving, jaw_color) > 80
+    assert rows_of(still, jaw_color) < 10
+    assert rows_of(still, waveform_color) > 80
+
+
+def test_curves_without_sound_are_drawn(tmp_path):
+    _, times_s, weights = speech_like()
+    assert plot_curves(tmp_path / "a.png", np.zeros(0), 16000, times_s, weights).stat().st_size
+
+
+def test_contact_sheet_shows_as_many_faces_as_asked(tmp_path):
+    _, times_s, weights = speech_like()
+    rig = build_head()
+    two = picture(write_contact_sheet(tmp_path / "a.png", rig, times_s, weights, count=2))
+    six = picture(write_contact_sheet(tmp_path / "b.png", rig, times_s, weights, count=6))
+    assert six.shape[1] == 3 * two.shape[1]
+    bulb = (six[..., 0] > 200) & (six[..., 1] < 200) & (six[..., 2] < 110)
+    columns = np.flatnonzero(bulb[:, :].any(axis=0))
+    assert 1 + (np.diff(columns) > 20).sum() == 6  # one antenna light for each face
+
+
+def test_contact_sheet_of_labelled_frames(tmp_path):
+    _, times_s, weights = speech_like(3)
+    path = write_contact_sheet(
+        tmp_path / "a.png", build_head(), times_s, weights, ["AA", "OO", "MM"], size_px=96
+    )
+    assert picture(path).shape[1] == pytest.approx(3 * 96, abs=2)
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    samples, times_s, weights = speech_like()
+    with pytest.raises(DualtalkerError, match=r"\[29\].*\[30, 52\]"):
+        plot_curves(tmp_path / "a.png", samples, 16000, times_s[1:], weights)
+    with pytest.raises(DualtalkerError, match="at least one frame"):
+        write_contact_sheet(tmp_path / "a.png", build_head(), times_s[:0], weights[:0])
+    with pytest.raises(DualtalkerError, match="2 labels for 30 frames"):
+        write_contact_sheet(tmp_path / "a.png", build_head(), times_s, weights, ["a", "b"])
+    with pytest.raises(DualtalkerError, match="could not be written"):
+        plot_curves(tmp_path / "a.doc", samples, 16000, times_s, weights)
