@@ -13,6 +13,7 @@ from typing import Any
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import BundleError
+from dualtalker.onnx_weights import has_outside_weights
 
 FORMAT = "dualtalker-bundle"
 FORMAT_VERSION = 1
@@ -106,6 +107,7 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
     digest = _sha256(onnx_path)
     if digest != sidecar.onnx_sha256:
         raise _mismatch(sidecar_path, "onnx_sha256", sidecar.onnx_sha256, f"{digest} (the file's)")
+    _check_weights(onnx_path)
     _check_graph(onnx_path, sidecar_path, sidecar)
     return Bundle(onnx_path, sidecar, digest)
 
@@ -263,6 +265,20 @@ def _parse_state(item: object, i: int, path: Path) -> StateTensor:
             path, f"{label}.shape", shape, f"1 to 8 integers, each 1 to {MAX_STATE_ELEMENTS}"
         )
     return StateTensor(item["input"], item["output"], tuple(shape), item["dtype"])
+
+
+def _check_weights(onnx_path: Path) -> None:
+    try:
+        outside = has_outside_weights(onnx_path.read_bytes())
+    except ValueError as error:
+        raise BundleError(
+            f"{onnx_path}: not an ONNX file ({error}). Write it anew with: {EXPORT_COMMAND}"
+        ) from error
+    if outside:
+        raise BundleError(
+            f"{onnx_path}: keeps weights in another file, which the digest does not cover; "
+            f"expected one file. Write it anew with: {EXPORT_COMMAND}"
+        )
 
 
 def _check_graph(onnx_path: Path, sidecar_path: Path, sidecar: Sidecar) -> None:

@@ -6,19 +6,21 @@ import contextlib
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from dualtalker import bundle as bundles
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.backends import available_backends, open_backend
 from dualtalker.bundle import Bundle, load_bundle, parse_sidecar, write_sidecar
 from dualtalker.errors import BackendError, BundleError
+from dualtalker.onnx_weights import has_outside_weights
 
 
 @pytest.fixture
@@ -210,23 +212,55 @@ def resign(path, content=None):
 @pytest.mark.parametrize("content", [b"", b"not a model", bytes(range(256)) * 40])
 def test_a_file_that_is_no_model_is_refused(own, content):
     resign(own, content)
-    with pytest.raises(BundleError, match="cannot load this graph"):
+    with pytest.raises(BundleError, match=r"cannot load this graph|not an ONNX file"):
         load_bundle(own)
 
 
-def test_weights_outside_the_file_are_refused(own):
-    """An ONNX file may name other files for its weights, anywhere on the disk."""
-    secret = own.parent.parent / "secret.bin"
-    secret.write_bytes(np.ones(16, np.float32).tobytes())
-    model = onnx.load(own)
-    weight = next(item for item in model.graph.initializer if item.name == "keep")
+def move_outside(weight, location="../secret.bin"):
     weight.ClearField("raw_data")
     weight.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", "../secret.bin"), ("offset", "0"), ("length", "4")):
+    for key, value in (("location", location), ("offset", "0"), ("length", "4")):
         weight.external_data.add(key=key, value=value)
+
+
+@pytest.mark.parametrize("location", ["../secret.bin", "/etc/passwd", "tiny.weights"])
+def test_weights_outside_the_file_are_refused(own, location):
+    """An ONNX file may name other files for its weights, anywhere on the disk."""
+    for folder in (own.parent, own.parent.parent):
+        (folder / Path(location).name).write_bytes(np.ones(16, np.float32).tobytes())
+    model = onnx.load(own)
+    move_outside(next(item for item in model.graph.initializer if item.name == "keep"), location)
     resign(own, model.SerializeToString())
-    with pytest.raises(BundleError):
+    with pytest.raises(BundleError, match="keeps weights in another file"):
         load_bundle(own)
+
+
+def test_weights_outside_are_found_wherever_they_hide(own):
+    weight = numpy_helper.from_array(np.ones(1, np.float32), "w")
+    move_outside(weight)
+    constant = helper.make_node("Constant", [], ["c"], value=weight)
+    inner = helper.make_graph([constant], "inner", [], [])
+    branch = helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner)
+    function = helper.make_function("d", "f", [], ["c"], [constant], [])
+    plain = onnx.load(own)
+    assert not has_outside_weights(plain.SerializeToString())
+    for change in (
+        lambda model: model.graph.node.append(constant),
+        lambda model: model.graph.node.append(branch),
+        lambda model: model.functions.append(function),
+        lambda model: model.graph.sparse_initializer.add().values.CopyFrom(weight),
+        lambda model: model.training_info.add().algorithm.initializer.append(weight),
+    ):
+        model = onnx.load(own)
+        change(model)
+        assert has_outside_weights(model.SerializeToString())
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.binary(max_size=300))
+def test_any_bytes_are_read_or_refused(data):
+    with contextlib.suppress(ValueError):
+        has_outside_weights(data)
 
 
 def make_graph(path, motion_shape, scale=1.0):
