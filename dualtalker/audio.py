@@ -121,10 +121,10 @@ def mix_to_mono(samples: np.ndarray) -> tuple[np.ndarray, int]:
     Returns the samples and how many of them (over all channels) lay beyond full scale.
     """
     if samples.dtype.kind == "f":
-        scaled = samples.astype(np.float32)
-        clipped = int(np.count_nonzero(np.abs(scaled) > 1.0))
+        clipped = int(np.count_nonzero(np.abs(samples) > 1.0))
         if clipped:
-            np.clip(scaled, -1.0, 1.0, out=scaled)
+            samples = np.clip(samples, -1.0, 1.0)
+        scaled = samples.astype(np.float32, copy=False)
     else:
         zero, scale = _INTEGER_SCALES[samples.dtype]
         scaled = ((samples.astype(np.float64) - zero) / scale).astype(np.float32)

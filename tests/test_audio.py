@@ -228,3 +228,10 @@ def test_clipping_is_counted():
 def test_unusable_arrays_are_refused(samples):
     with pytest.raises(AudioError, match="expected"):
         check_samples(samples)
+
+
+@pytest.mark.filterwarnings("error")
+def test_absurd_values_are_clipped_in_silence():
+    mono, clipped = mix_to_mono(np.array([1e300, -1e300, 0.0]))
+    np.testing.assert_array_equal(mono, [1, -1, 0])
+    assert clipped == 2
