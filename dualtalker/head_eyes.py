@@ -84,7 +84,7 @@ def build_left_eye() -> list[tuple[Part, dict[str, np.ndarray]]]:
 def _place(local: np.ndarray) -> np.ndarray:
     """Eye frame [..., 3] -> head frame."""
     x, y = EYE_CENTER_M
-    origin = np.array([x, y, float(shell_front_z(x, y)) - 0.0045])
+    origin = np.array([x, y, float(shell_front_z(x, y)) + 0.0012])
     return origin + _turn(local)
 
 
@@ -118,7 +118,7 @@ def _build_rim() -> tuple[Part, dict[str, np.ndarray]]:
     radius = 0.0024 + 0.0032 * np.cos(turn)[:, None]
     u = (EYE_RADII_M[0] + radius) * np.cos(angle)
     v = (EYE_RADII_M[1] + radius) * np.sin(angle)
-    w = np.broadcast_to(0.0030 + 0.0070 * np.sin(turn)[:, None], u.shape)
+    w = np.broadcast_to(-0.0020 + 0.0105 * np.sin(turn)[:, None], u.shape)
     part = _unmirrored("rim", np.stack([u, v, w], axis=-1), TRIM_COLOR, wrap=True)
     return turned_outward(part), {}
 
@@ -191,7 +191,7 @@ def _build_brow() -> tuple[Part, dict[str, np.ndarray]]:
     y = EYE_CENTER_M[1] + EYE_RADII_M[1] + 0.0175 - 0.0018 * t - 0.0042 * t**2
     turn = 2 * np.pi * np.arange(10) / 10
     ring_y = y[:, None] + thickness[:, None] * np.sin(turn)
-    ring_z = (shell_front_z(x, y) + 0.0065)[:, None] + 0.8 * thickness[:, None] * np.cos(turn)
+    ring_z = (shell_front_z(x, y) + 0.0075)[:, None] + 0.8 * thickness[:, None] * np.cos(turn)
     vertices = np.stack([np.broadcast_to(x[:, None], ring_y.shape), ring_y, ring_z], axis=-1)
     count = vertices.shape[0] * vertices.shape[1]
     part = Part(

@@ -44,7 +44,7 @@ LINING_M = np.array(
 
 EYE_CENTER_M = np.array([0.041, 0.024])
 EYE_RADII_M = np.array([0.0275, 0.030])
-EYE_YAW_RAD = 0.20  # the eyes sit on a curved shell, turned a little outward
+EYE_YAW_RAD = 0.24  # the eyes sit on a curved shell, turned a little outward
 EYE_DOME_M = 0.0030
 
 SHELL_COLOR = (236, 240, 245)
@@ -132,11 +132,6 @@ def build_skin() -> Part:
     bulge = 0.0045 * np.sin(np.pi * lip**0.75) * np.abs(np.sin(angle)) ** 0.7
     groove = -0.0012 * np.exp(-((distance / 0.0015) ** 2))
     vertices[..., 2] += bulge + groove
-
-    across_eye = (np.abs(vertices[..., 0]) - EYE_CENTER_M[0]) / EYE_RADII_M[0]
-    up_eye = (vertices[..., 1] - EYE_CENTER_M[1]) / EYE_RADII_M[1]
-    socket = np.clip(0.85 - across_eye**2 - up_eye**2, 0, 0.3) * (vertices[..., 2] > 0)
-    vertices[..., 2] -= 0.050 * socket
 
     inside = len(LINING_M)
     rim = vertices[inside]

@@ -88,7 +88,7 @@ def write_contact_sheet(
         captions = [f"{label}  {times_s[index]:.2f} s" for index, label in enumerate(labels)]
     from dualtalker.rendering import Renderer
 
-    renderer = Renderer(rig, size_px, size_px)
+    renderer = Renderer(rig, size_px, size_px, close_up=True)
     columns = min(columns, len(chosen))
     rows = -(-len(chosen) // columns)
     inches = size_px / 100
@@ -96,7 +96,7 @@ def write_contact_sheet(
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, index, caption in zip(axes.flat, chosen, captions, strict=False):
-        axis.imshow(renderer.render(weights[index]), interpolation="none")
+        axis.imshow(renderer.render(weights[index]), interpolation="antialiased")
         axis.set_title(caption, fontsize=9)
     return _save(figure, path)
 

@@ -15,6 +15,7 @@ from dualtalker.rig import Rig
 
 _SUPERSAMPLING = 2  # samples per pixel each way
 _DEPTH_LEVELS = (1 << 30) - 1
+_CLOSE_UP_MOTION_M = 0.004  # what moves this far belongs into a close-up
 _DEFAULT_COLOR = (222, 188, 170)
 _BACKGROUND_TOP = np.array([232.0, 238.0, 243.0])
 _BACKGROUND_BOTTOM = np.array([196.0, 207.0, 216.0])
@@ -26,7 +27,7 @@ _GLOSS_STRENGTH, _GLOSS_POWER = 22.0, 24
 
 
 class Renderer:
-    """Draws a rig from the front, a little turned, always at the same scale and place.
+    """Draws a rig, by default from the front, always at the same scale and place.
 
     What no shape of the rig moves is drawn once and kept, so a frame costs only what moves.
     """
@@ -39,8 +40,11 @@ class Renderer:
         yaw_deg: float = 0.0,
         pitch_deg: float = 4.0,
         names: Sequence[str] = ARKIT_NAMES,
+        close_up: bool = False,
     ) -> None:
         """yaw turns the head to its own left, pitch looks at it from above; `names` order weights.
+
+        A close-up fits what the shapes move into the picture instead of the whole rig.
 
         RigError where the picture is smaller than 16 x 16 or larger than 4096 x 4096 pixels.
         """
@@ -56,7 +60,7 @@ class Renderer:
             if rig.colors is None
             else rig.colors.astype(np.float32)
         )
-        self._frame_view()
+        self._frame_view(close_up)
         moves = np.abs(rig.deltas).max(axis=(0, 2)) > 1e-7
         # A still vertex next to a moving one changes its normal, so it is redrawn, too.
         touched = np.zeros(len(rig.neutral), dtype=bool)
@@ -107,12 +111,16 @@ class Renderer:
         """Depth in levels of the depth buffer, larger is nearer."""
         return (z - self._near) * self._depth_scale + 0.5 * _DEPTH_LEVELS
 
-    def _frame_view(self) -> None:
-        """Choose scale and place: the resting face and all its shapes' reach fit in."""
+    def _frame_view(self, close_up: bool) -> None:
+        """Choose scale and place: the rig fits in, at rest and with an open jaw."""
         rig = self.rig
         weights = np.zeros((2, len(ARKIT_NAMES)), dtype=np.float32)
         weights[1, ARKIT_NAMES.index("jawOpen")] = 1
-        points = rig.pose(weights).reshape(-1, 3) @ self._turn.T
+        posed = rig.pose(weights)
+        if close_up:
+            strong = np.linalg.norm(rig.deltas, axis=2).max(axis=0) > _CLOSE_UP_MOTION_M
+            posed = posed[:, strong] if strong.any() else posed
+        points = posed.reshape(-1, 3) @ self._turn.T
         low, high = points.min(axis=0), points.max(axis=0)
         margin = 1.08
         self._scale = min(

@@ -128,6 +128,12 @@ def test_extreme_weights_stay_in_the_picture(renderer):
         assert renderer.render(np.full(52, value)).shape == (160, 160, 3)
 
 
+def test_a_close_up_enlarges_the_face(renderer):
+    close = Renderer(build_head(), 160, 160, close_up=True)
+    opened = weights_of("jawOpen")
+    assert dark_red(close.render(opened)) > 1.3 * dark_red(renderer.render(opened))
+
+
 def test_wide_and_tall_pictures_keep_the_face_round():
     for width, height in ((200, 100), (100, 200), (101, 77)):
         assert Renderer(build_head(), width, height).render(np.zeros(52)).shape == (
