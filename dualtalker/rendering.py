@@ -15,8 +15,9 @@ from dualtalker.rig import Rig
 
 _SUPERSAMPLING = 2  # samples per pixel each way
 _DEPTH_LEVELS = (1 << 30) - 1
+_STILL_M = 5e-5  # what all shapes together move less than this counts as still
 _CLOSE_UP_MOTION_M = 0.004  # what moves this far belongs into a close-up
-_DEFAULT_COLOR = (222, 188, 170)
+_CLAY_COLOR, _DARK_COLOR = (222, 188, 170), (70, 26, 30)
 _BACKGROUND_TOP = np.array([232.0, 238.0, 243.0])
 _BACKGROUND_BOTTOM = np.array([196.0, 207.0, 216.0])
 # Directions to the lights, for x to the viewer's right, y up, z to the viewer.
@@ -55,13 +56,11 @@ class Renderer:
         self._columns = width * _SUPERSAMPLING
         self._rows = height * _SUPERSAMPLING
         self._turn = _rotation(yaw_deg, pitch_deg)
-        self._colors = (
-            np.tile(np.array(_DEFAULT_COLOR, dtype=np.float32), (len(rig.neutral), 1))
-            if rig.colors is None
-            else rig.colors.astype(np.float32)
-        )
+        colors = _clay_colors(rig) if rig.colors is None else rig.colors
+        self._colors = colors.astype(np.float32)
         self._frame_view(close_up)
-        moves = np.abs(rig.deltas).max(axis=(0, 2)) > 1e-7
+        moves = np.linalg.norm(rig.deltas, axis=2).sum(axis=0) > _STILL_M
+        self._still = np.flatnonzero(~moves)
         # A still vertex next to a moving one changes its normal, so it is redrawn, too.
         touched = np.zeros(len(rig.neutral), dtype=bool)
         touched[rig.triangles[moves[rig.triangles].any(axis=1)]] = True
@@ -90,6 +89,9 @@ class Renderer:
             )
         if not np.isfinite(vertices).all():
             raise RigError("vertices to draw hold NaN or infinite values; expected finite numbers")
+        # Kept exactly still, or seams could open beside what was drawn before.
+        vertices = vertices.astype(np.float32)
+        vertices[self._still] = self.rig.neutral[self._still]
         depth, image = self._still_depth.copy(), self._still_image.copy()
         self._draw(vertices, self._moving, self._around, depth, image)
         # Averaging the samples of a pixel is the antialiasing. Two channels are added at once,
@@ -276,6 +278,17 @@ def _light(turned: np.ndarray, triangles: np.ndarray, colors: np.ndarray) -> np.
     lit = colors * diffuse[:, None] + shine[:, None]
     # Half a step inside the range, so that rounding in between cannot leave it.
     return np.clip(lit, 0.5, 254.5).astype(np.float32)
+
+
+def _clay_colors(rig: Rig) -> np.ndarray:
+    """Colors for a rig that has none: clay, dark inside the mouth so that it can be read."""
+    colors = np.tile(np.array(_CLAY_COLOR), (len(rig.neutral), 1))
+    lips = rig.neutral[np.concatenate([rig.lip_upper, rig.lip_lower])]
+    middle, half_width = lips.mean(axis=0), 0.5 * np.ptp(lips[:, 0])
+    across, up, out = (rig.neutral - middle).T
+    behind = (out < -0.4 * half_width) & (out > -4 * half_width)
+    colors[behind & (np.abs(across) < 1.3 * half_width) & (np.abs(up) < half_width)] = _DARK_COLOR
+    return colors
 
 
 def _rotation(yaw_deg: float, pitch_deg: float) -> np.ndarray:

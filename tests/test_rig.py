@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,9 @@ def tiny_rig(colored: bool = True) -> Rig:
     deltas[3, row == 3, 2] = -0.004
     deltas[4, (row == 0) & (neutral[:, 0] > 0), 1] = -0.008
     colors = (np.arange(neutral.size).reshape(-1, 3) * 7 % 256).astype(np.uint8)
-    return build_rig("tiny", neutral, triangles, SHAPES, deltas, colors if colored else None)
+    return build_rig(
+        "tiny", neutral, np.array(triangles), SHAPES, deltas, colors if colored else None
+    )
 
 
 def assert_same(one: Rig, other: Rig) -> None:
@@ -433,3 +436,32 @@ def test_landmarks_on_a_scanned_face():
     assert abs(change["browDownLeft"]) < 0.01
     x = rig.neutral[rig.lip_upper, 0]
     assert x.max() - x.min() > 0.03
+
+
+def test_a_folder_of_another_topology(tmp_path):
+    """The MakeHuman base mesh (a whole body, in decimetres) with a few ARKit targets."""
+    folder = SHARED / "makehuman"
+    if not folder.exists():
+        pytest.skip("needs ../shared/data/face/makehuman beside the checkout")
+    lines = (folder / "base.obj").read_text().splitlines()
+    base = np.array([line.split()[1:4] for line in lines if line.startswith("v ")], dtype=float)
+    faces = "".join(f"{line}\n" for line in lines if line.startswith("f "))
+    write_obj(tmp_path / "base.obj", base, faces)
+    with zipfile.ZipFile(folder / "talkinghead-targets.zip") as archive:
+        for name in ("jawOpen", "mouthClose", "mouthPucker", "eyeBlinkLeft"):
+            posed = base.copy()
+            for line in archive.read(f"final-talkinghead/{name}.target").decode().splitlines():
+                if line[:1].isdigit():
+                    vertex, *moved = line.split()
+                    posed[int(vertex)] += np.array(moved, dtype=float)
+            write_obj(tmp_path / f"{name}.obj", posed, "")
+    rig = load_rig(tmp_path)
+    assert rig.neutral.shape == (19158, 3)
+    assert 1.5 < np.ptp(rig.neutral[:, 1]) < 2.0  # a person, in metres
+    weights = np.zeros((3, 52))
+    weights[1:, ARKIT_NAMES.index("jawOpen")] = 1
+    weights[2, ARKIT_NAMES.index("mouthClose")] = 1
+    rest, opened, shut = 1000 * rig.lip_gap(weights)
+    assert 0 <= rest < 2
+    assert 25 < opened - rest < 45
+    assert abs(shut - rest) < 0.05 * (opened - rest)
