@@ -1,8 +1,8 @@
 """When frames go out: the node's queue of audio, its pacing and its idling. No ROS in here.
 
-Times called `now_ns` are of the node's clock, system or simulated. Audio stamps usually come from
-the same clock; where they do not (a bag played without its clock, another machine's time), the
-difference is measured on arrival and kept in `clock_offset_ns`.
+All times in here are of the node's clock, system or simulated. Audio stamps usually are, too;
+where they are not (a bag played without its clock or in a loop, another machine's time), their
+difference is measured on arrival, added on the way in, and taken off again from frames.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ PIECE_S = 0.02
 HORIZON_S = 0.5
 # Stamps that lie further than this behind the node's clock are of another clock.
 MAX_LAG_S = 10.0
+# Stamps that go back by more than this are of a source that started over: in mid-stream, and
+# after a pause, when audio that was late cannot be meant.
+MAX_STEP_BACK_S = 1.0
+MAX_STEP_BACK_AFTER_PAUSE_S = 0.03
 # Audio without stamps that comes this much later than expected begins a new sample clock.
 NEW_ANCHOR_S = 0.25
 # Idle frames are made this far ahead at most, until audio stamped for later begins.
@@ -38,11 +42,12 @@ log = logging.getLogger("dualtalker")
 
 @dataclass(frozen=True)
 class TimedFrame:
-    """A frame with the time it depicts, on the clock of the audio stamps."""
+    """A frame and its two times."""
 
     frame: Frame
-    stamp_ns: int
+    stamp_ns: int  # the instant it depicts, on the clock of the audio stamps
     due_ns: int  # when it goes out, on the node's clock
+    depicted_ns: int  # the instant it depicts, on the node's clock
 
 
 class Delivery:
@@ -86,13 +91,16 @@ class Delivery:
     def start(self, now_ns: int) -> None:
         """Begin, or begin again: from `now_ns` on frames are due."""
         self.talker.reset()
+        # The stated latency; with the resampler's part from the first audio on, also in pauses.
+        self.latency_s = self.talker.latency_s
         self._pieces.clear()
         self._frames.clear()
         self.queued_s = 0.0
-        self.clock_offset_ns = 0
         self._start_ns = self._now_ns = now_ns
         self._arrival_ns: int | None = None  # of the last chunk
-        self._unstamped_ns: int | None = None  # where the next chunk without stamp belongs
+        self._end_ns = now_ns  # of all audio that was taken
+        # From a time on, how far the node's clock is ahead of the stamps; the latest is last.
+        self._offsets: deque[tuple[int, int]] = deque([(now_ns, 0)], maxlen=16)
         self._next_index = 0
         self._flushed = True
 
@@ -100,9 +108,9 @@ class Delivery:
     def delay_s(self) -> float:
         """Seconds from the instant depicted to the frame's going out, as planned."""
         if not self.paced:
-            return self.talker.latency_s
+            return self.latency_s
         if self._playout_delay_s is None:
-            return self.talker.latency_s + PLAYOUT_MARGIN_S
+            return self.latency_s + PLAYOUT_MARGIN_S
         return self._playout_delay_s
 
     @property
@@ -113,7 +121,7 @@ class Delivery:
     def add(self, chunk: AudioChunk, now_ns: int) -> None:
         """Take a chunk that arrived at `now_ns`; beyond `max_queue_s` audio is dropped."""
         self._check_clock(now_ns)
-        stamp_ns = self._place(chunk, now_ns)
+        begin_ns = self._place(chunk.stamp_ns, now_ns)
         self._arrival_ns = now_ns
         size = max(int(chunk.rate_hz * PIECE_S), 1)
         for start in range(0, len(chunk.samples), size):
@@ -121,9 +129,11 @@ class Delivery:
             if self.queued_s + len(samples) / chunk.rate_hz > self._max_queue_s:
                 self._count("queue_drops", f"more than {self._max_queue_s:g} s of audio wait")
                 break
-            piece_ns = stamp_ns + start * 10**9 // chunk.rate_hz
+            piece_ns = begin_ns + start * 10**9 // chunk.rate_hz
             self._pieces.append(AudioChunk(samples, chunk.rate_hz, piece_ns))
             self.queued_s += len(samples) / chunk.rate_hz
+            end_ns = begin_ns + (start + len(samples)) * 10**9 // chunk.rate_hz
+            self._end_ns = max(self._end_ns, end_ns)
 
     def run(self, now_ns: int, budget_s: float) -> list[TimedFrame]:
         """Compute for about `budget_s`; return the frames to send now, in order."""
@@ -147,21 +157,24 @@ class Delivery:
             return now_ns + _to_ns(PIECE_S)
         starved_ns = now_ns + self._starvation_ns - self._silent_ns(now_ns)
         time_s = self._next_index * self._frame_s
-        return max(starved_ns, self._plan(time_s, self.talker.stamp_of(time_s))[1])
+        next_ns = self._depicted_ns(time_s, self.talker.stamp_of(time_s))
+        return max(starved_ns, next_ns + _to_ns(self.delay_s))
 
-    def _place(self, chunk: AudioChunk, now_ns: int) -> int:
-        """Return the stamp of a chunk; without one, time is that of arrival and then counted."""
-        if chunk.stamp_ns is None:
-            expected_ns = self._unstamped_ns
-            if expected_ns is None or now_ns - expected_ns > _to_ns(NEW_ANCHOR_S):
-                expected_ns = now_ns - self.clock_offset_ns
-            self._unstamped_ns = expected_ns + len(chunk.samples) * 10**9 // chunk.rate_hz
-            return expected_ns
-        lag_s = (now_ns - chunk.stamp_ns - self.clock_offset_ns) / 1e9
-        if not -self._max_queue_s <= lag_s <= MAX_LAG_S:
-            self._count("clock_offsets", f"audio stamps are {lag_s:.1f} s behind this clock")
-            self.clock_offset_ns = now_ns - chunk.stamp_ns
-        return chunk.stamp_ns
+    def _place(self, stamp_ns: int | None, now_ns: int) -> int:
+        """Return the time at which a chunk begins, on the node's clock."""
+        if stamp_ns is None:
+            # Time is that of arrival, and then counted in samples until audio comes late.
+            late = now_ns - self._end_ns > _to_ns(NEW_ANCHOR_S)
+            return now_ns if late or self._arrival_ns is None else self._end_ns
+        begin_ns = stamp_ns + self._offsets[-1][1]
+        step_back_s = MAX_STEP_BACK_AFTER_PAUSE_S if self.starving else MAX_STEP_BACK_S
+        went_back = self._arrival_ns is not None and begin_ns < self._end_ns - _to_ns(step_back_s)
+        if went_back or not -self._max_queue_s <= (now_ns - begin_ns) / 1e9 <= MAX_LAG_S:
+            begin_ns = now_ns if self._arrival_ns is None else max(now_ns, self._end_ns)
+            offset_s = (begin_ns - stamp_ns) / 1e9
+            self._count("clock_offsets", f"audio stamps are {offset_s:.1f} s behind this clock")
+            self._offsets.append((begin_ns, begin_ns - stamp_ns))
+        return begin_ns
 
     def _can_compute(self, now_ns: int) -> bool:
         if not self._pieces:
@@ -170,7 +183,7 @@ class Delivery:
             return True
         stamp_ns = self._pieces[0].stamp_ns
         assert stamp_ns is not None  # `add` stamps every piece
-        return stamp_ns + self.clock_offset_ns <= now_ns + _to_ns(HORIZON_S)
+        return stamp_ns <= now_ns + _to_ns(HORIZON_S)
 
     def _compute(self, piece: AudioChunk, now_ns: int) -> None:
         assert piece.stamp_ns is not None
@@ -187,14 +200,15 @@ class Delivery:
             return
         self._flushed = False
         self._queue(self.talker.frames())
+        self.latency_s = max(self.latency_s, self.talker.latency_s)
         step_s = time.perf_counter() - started
         self.step_s.append(step_s)
         self.compute_s += step_s
         self.audio_s += len(piece.samples) / piece.rate_hz
 
-    def _fill_until(self, stamp_ns: int, now_ns: int) -> None:
+    def _fill_until(self, begin_ns: int, now_ns: int) -> None:
         """The first audio: idle frames lead up to it, so that the face does not stop before."""
-        begin_ns = min(stamp_ns + self.clock_offset_ns, now_ns + _to_ns(MAX_FILL_S))
+        begin_ns = min(begin_ns, now_ns + _to_ns(MAX_FILL_S))
         self._queue(self.talker.advance_to(max(begin_ns - self._start_ns, 0) / 1e9))
 
     def _idle(self, now_ns: int) -> None:
@@ -203,7 +217,7 @@ class Delivery:
             self._queue(self.talker.flush())
             self._flushed = True
         target_ns = now_ns - _to_ns(self.delay_s)
-        time_s = self.talker.time_of(target_ns - self.clock_offset_ns)
+        time_s = self.talker.time_of(target_ns)
         if time_s is None:
             time_s = (target_ns - self._start_ns) / 1e9
         if time_s >= 0:
@@ -211,8 +225,10 @@ class Delivery:
 
     def _queue(self, frames: list[Frame]) -> None:
         for frame in frames:
-            stamp_ns, due_ns = self._plan(frame.time_s, frame.stamp_ns)
-            self._frames.append(TimedFrame(frame, stamp_ns, due_ns))
+            depicted_ns = self._depicted_ns(frame.time_s, frame.stamp_ns)
+            stamp_ns = depicted_ns - self._offset_ns(depicted_ns)
+            due_ns = depicted_ns + _to_ns(self.delay_s)
+            self._frames.append(TimedFrame(frame, stamp_ns, due_ns, depicted_ns))
             self._next_index = frame.index + 1
 
     def _take_due(self, now_ns: int) -> list[TimedFrame]:
@@ -222,20 +238,22 @@ class Delivery:
             due.append(timed)
             if timed.frame.idle:
                 continue
-            depicted_ns = timed.stamp_ns + self.clock_offset_ns
-            self.beyond_s.append((now_ns - depicted_ns) / 1e9 - self.talker.latency_s)
+            self.beyond_s.append((now_ns - timed.depicted_ns) / 1e9 - self.latency_s)
             late = now_ns - timed.due_ns > _to_ns(self._frame_s)
             # At the end of speech the last frames wait until starvation is certain.
             if self.paced and late and not self._flushed:
                 self._count("overdue_frames", "frames were computed too late for their playout")
         return due
 
-    def _plan(self, time_s: float, stamp_ns: int | None) -> tuple[int, int]:
-        """Return stamp and due time of a stream time; before any audio both are of our clock."""
-        offset_ns = self.clock_offset_ns
-        if stamp_ns is None:
-            stamp_ns, offset_ns = self._start_ns + _to_ns(time_s), 0
-        return stamp_ns, stamp_ns + offset_ns + _to_ns(self.delay_s)
+    def _depicted_ns(self, time_s: float, talker_ns: int | None) -> int:
+        """Return the time of a frame; before any audio, stream time began at the start."""
+        return self._start_ns + _to_ns(time_s) if talker_ns is None else talker_ns
+
+    def _offset_ns(self, depicted_ns: int) -> int:
+        for from_ns, offset_ns in reversed(self._offsets):
+            if depicted_ns >= from_ns:
+                return offset_ns
+        return self._offsets[0][1]
 
     def _silent_ns(self, now_ns: int) -> int:
         return self._starvation_ns if self._arrival_ns is None else now_ns - self._arrival_ns

@@ -33,6 +33,9 @@ SENTENCE = (
     "Hello! I am a robot with a moving face. Peter bought five blue boats, "
     "and my mouth follows every word you hear."
 )
+# espeak-ng's event for a stop marks its release; the mouth is closed this much earlier.
+STOPS = ("p", "b", "t", "d", "k", "ɡ")
+CLOSURE_S = 0.045
 START_S = 20.0  # for nodes to find each other
 TAIL_S = 1.0  # recorded after the speech: the mouth closes in it
 
@@ -98,7 +101,7 @@ class Demo:
         soundfile.write(path, speech.samples, speech.sample_rate_hz, subtype="PCM_16")
         starts = [phoneme.start_s for phoneme in speech.phonemes] + [speech.duration_s]
         return path, [
-            ((start + end) / 2, phoneme.ipa)
+            (start - CLOSURE_S if phoneme.ipa in STOPS else (start + end) / 2, phoneme.ipa)
             for phoneme, start, end in zip(speech.phonemes, starts, starts[1:], strict=False)
             if phoneme.ipa
         ]

@@ -49,7 +49,7 @@ class Diagnostician:
             "real-time factor total": f"{delivery.compute_s / max(delivery.audio_s, 1e-9):.4f}",
             **_describe_times("step time", delivery.step_s),
             **_describe_times("latency beyond stated", delivery.beyond_s),
-            "stated latency (ms)": f"{delivery.talker.latency_s * 1e3:.2f}",
+            "stated latency (ms)": f"{delivery.latency_s * 1e3:.2f}",
             "planned delay (ms)": f"{delivery.delay_s * 1e3:.2f}",
             "queued audio (s)": f"{delivery.queued_s:.2f}",
             "backend": delivery.talker.backend_name,

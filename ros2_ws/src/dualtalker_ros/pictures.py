@@ -46,9 +46,9 @@ def choose_moments(
     if len(marks) >= SHEET_FACES:
         chosen = np.linspace(0, len(marks) - 1, SHEET_FACES).round().astype(int)
         times_s = np.array([marks[i][0] for i in chosen])
-        return times_s, [f"{marks[i][1]}  {marks[i][0]:.2f} s" for i in chosen]
+        return times_s, [marks[i][1] for i in chosen]
     times_s = np.linspace(0.0, recording.duration_s, SHEET_FACES + 2)[1:-1]
-    return times_s, [f"{time_s:.2f} s" for time_s in times_s]
+    return times_s, [""] * SHEET_FACES
 
 
 def fill_grid(recording: Recording) -> Recording:

@@ -1,0 +1,203 @@
+"""Delivery under a simulated clock: steady, on time, bounded, never frozen. No ROS in here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dualtalker.arkit import ARKIT_INDEX
+from dualtalker.talker import Talker
+from dualtalker_ros.audio_messages import AudioChunk
+from dualtalker_ros.delivery import PLAYOUT_MARGIN_S, Delivery
+
+RATE_HZ = 16000
+CHUNK_S = 0.02
+START_NS = 1_700_000_000 * 10**9
+JAW = ARKIT_INDEX["jawOpen"]
+
+
+@dataclass
+class Sent:
+    """What went out, with times in seconds since the start."""
+
+    at_s: np.ndarray
+    stamps_s: np.ndarray
+    indices: np.ndarray
+    idle: np.ndarray
+    weights: np.ndarray
+
+
+def speak(duration_s, seed=0):
+    """Noise in syllables, float32 [n]."""
+    n = round(duration_s * RATE_HZ)
+    noise = np.random.default_rng(seed).uniform(-0.8, 0.8, n)
+    return (noise * np.sin(np.arange(n) * 2 * np.pi * 2 / RATE_HZ) ** 2).astype(np.float32)
+
+
+def chunks_of(samples, from_s, stamped=True, offset_s=0.0):
+    """Cut samples into (position in s, AudioChunk), the first at `from_s`."""
+    size = round(CHUNK_S * RATE_HZ)
+    for first in range(0, len(samples), size):
+        at_ns = START_NS + round((from_s + first / RATE_HZ) * 1e9)
+        stamp_ns = at_ns + round(offset_s * 1e9) if stamped else None
+        yield at_ns, AudioChunk(samples[first : first + size], RATE_HZ, stamp_ns)
+
+
+def simulate(delivery, arrivals, end_s):
+    """Step time from wake to wake and arrival to arrival; computing takes none."""
+    arrivals = sorted(arrivals, key=lambda arrival: arrival[0])
+    delivery.start(START_NS)
+    now_ns, sent = START_NS, []
+    while now_ns < START_NS + end_s * 1e9:
+        wake_ns = max(delivery.next_wake_ns(now_ns), now_ns + 200_000)
+        now_ns = min(wake_ns, arrivals[0][0]) if arrivals else wake_ns
+        while arrivals and arrivals[0][0] <= now_ns:
+            delivery.add(arrivals.pop(0)[1], now_ns)
+        sent += [(now_ns, timed) for timed in delivery.run(now_ns, budget_s=0.01)]
+    return Sent(
+        np.array([at_ns - START_NS for at_ns, _ in sent]) / 1e9,
+        np.array([timed.stamp_ns - START_NS for _, timed in sent]) / 1e9,
+        np.array([timed.frame.index for _, timed in sent]),
+        np.array([timed.frame.idle for _, timed in sent]),
+        np.array([timed.frame.weights for _, timed in sent]),
+    )
+
+
+@pytest.fixture
+def make(tiny):
+    def make_delivery(fps=30.0, **options):
+        return Delivery(Talker(tiny, fps=fps), **{"paced": True, **options})
+
+    return make_delivery
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+@pytest.mark.parametrize("fps", [30.0, 60.0])
+def test_live_audio_is_steady_and_on_time(make, fps, stamped):
+    delivery = make(fps)
+    audio = chunks_of(speak(2.0), 1.0, stamped)
+    sent = simulate(delivery, audio, end_s=4.5)
+    speech = ~sent.idle
+    assert (np.diff(sent.indices) == 1).all()
+    np.testing.assert_allclose(np.diff(sent.stamps_s[speech]), 1 / fps, atol=1e-8)
+    assert sent.stamps_s[speech][0] == pytest.approx(1.0, abs=1e-9)
+    assert abs(speech.sum() - 2.0 * fps) <= 1
+    late_s = sent.at_s - sent.stamps_s - delivery.latency_s
+    heard = speech & (sent.stamps_s < 3.0 - delivery.latency_s)
+    assert np.abs(late_s[heard] - PLAYOUT_MARGIN_S).max() < 0.001
+    assert np.diff(sent.at_s).max() < 0.1 + 1 / fps
+
+
+def test_the_mouth_closes_within_200_ms_and_the_face_lives_on(make):
+    sent = simulate(make(), chunks_of(speak(1.5), 0.5), end_s=8.0)
+    open_mouth = sent.weights[:, JAW]
+    assert open_mouth[~sent.idle].max() > 0.2
+    assert open_mouth[sent.stamps_s >= 2.0 + 0.2].max() < 0.02
+    after = sent.weights[sent.stamps_s > 2.5]
+    assert len(after) > 5 * 30
+    assert np.ptp(after, axis=0).max() > 0.3, "no blink in five seconds"
+
+
+def test_idle_before_any_audio(make):
+    sent = simulate(make(), [], end_s=2.0)
+    assert sent.idle.all()
+    assert len(sent.indices) == pytest.approx(2.0 * 30, abs=5)
+    assert np.abs(np.diff(sent.at_s) - 1 / 30).max() < 0.001
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_a_burst_plays_in_real_time(make, stamped):
+    delivery = make()
+    samples = speak(5.0)
+    arrivals = [(START_NS + 10**9, chunk) for _, chunk in chunks_of(samples, 1.0, stamped)]
+    sent = simulate(delivery, arrivals, end_s=8.0)
+    assert abs((~sent.idle).sum() - 150) <= 1
+    assert np.diff(sent.at_s).max() < 0.036
+    live = simulate(make(), chunks_of(samples, 1.0), end_s=8.0)
+    common = min((~sent.idle).sum(), (~live.idle).sum())
+    np.testing.assert_allclose(
+        sent.weights[~sent.idle][:common], live.weights[~live.idle][:common], atol=1e-5
+    )
+
+
+def test_one_message_of_many_seconds_is_no_different(make):
+    whole = [(START_NS + 10**9, AudioChunk(speak(5.0), RATE_HZ, START_NS + 10**9))]
+    sent = simulate(make(), whole, end_s=8.0)
+    assert abs((~sent.idle).sum() - 150) <= 1
+    assert np.diff(sent.at_s).max() < 0.036
+
+
+def test_immediate_sends_when_computed(make):
+    arrivals = [(START_NS + 10**9, chunk) for _, chunk in chunks_of(speak(3.0), 1.0)]
+    sent = simulate(make(paced=False), arrivals, end_s=6.0)
+    computed = (~sent.idle) & (sent.stamps_s < 3.8)
+    assert (sent.at_s[computed] < 1.1).all()
+
+
+def test_the_queue_is_bounded(make):
+    delivery = make(max_queue_s=2.0)
+    arrivals = [(START_NS, chunk) for _, chunk in chunks_of(speak(10.0), 0.0, stamped=False)]
+    sent = simulate(delivery, arrivals, end_s=6.0)
+    assert delivery.counters["queue_drops"] > 0
+    assert (~sent.idle).sum() <= 2.0 * 30 + 1
+    assert delivery.queued_s == 0
+
+
+@pytest.mark.parametrize("offset_s", [-3e8, 5e4])
+def test_stamps_of_another_clock(make, offset_s):
+    delivery = make()
+    sent = simulate(delivery, chunks_of(speak(2.0), 1.0, offset_s=offset_s), end_s=5.0)
+    speech = ~sent.idle
+    assert delivery.counters["clock_offsets"] == 1
+    assert sent.stamps_s[speech][0] == pytest.approx(1.0 + offset_s, abs=1e-5)
+    np.testing.assert_allclose(np.diff(sent.stamps_s[speech]), 1 / 30, atol=1e-6)
+    assert np.diff(sent.at_s).max() < 0.14
+    assert abs(speech.sum() - 60) <= 1
+
+
+@pytest.mark.parametrize("later_s", [3, 20])
+def test_speech_that_starts_over_is_heard_at_once(make, later_s):
+    """A bag in a loop: the stamps of a second of speech come once more, `later_s` later."""
+    first = list(chunks_of(speak(1.0), 1.0))
+    again = [
+        (at_ns + later_s * 10**9, AudioChunk(chunk.samples, RATE_HZ, chunk.stamp_ns))
+        for at_ns, chunk in chunks_of(speak(1.0), 1.0)
+    ]
+    sent = simulate(make(), first + again, end_s=later_s + 3.5)
+    second = (~sent.idle) & (sent.at_s > later_s + 1)
+    assert abs(second.sum() - 30) <= 1
+    assert sent.stamps_s[second].min() == pytest.approx(1.0, abs=1e-6)
+    assert np.diff(sent.at_s).max() < 0.14
+
+
+def test_a_clock_that_goes_back_starts_anew(make):
+    delivery = make()
+    simulate(delivery, chunks_of(speak(1.0), 1.0), end_s=3.0)
+    sent = [t for i in range(40) for t in delivery.run(START_NS - 10**11 + i * 10**8, 0.01)]
+    assert delivery.counters["clock_jumps"] == 1
+    assert len(sent) > 100
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.floats(0, 0.08), min_size=50, max_size=50), st.integers(0, 1000))
+def test_network_jitter_moves_no_frame_and_loses_none(tiny, delays_s, seed):
+    """Chunks late by less than `starvation_ms` give the frames of chunks in time."""
+    delivery = Delivery(Talker(tiny), paced=True)
+    audio = list(chunks_of(speak(1.0, seed), 0.5))
+    late, last_ns = [], 0
+    for (at_ns, chunk), delay_s in zip(audio, delays_s, strict=True):
+        last_ns = max(last_ns, at_ns + round(delay_s * 1e9))
+        late.append((last_ns, chunk))
+    sent = simulate(delivery, late, end_s=2.5)
+    on_time = simulate(Delivery(Talker(tiny), paced=True), audio, end_s=2.5)
+    assert (np.diff(sent.indices) == 1).all()
+    spoken = (~on_time.idle) & (on_time.stamps_s < 1.5 - delivery.latency_s)
+    count = spoken.sum()
+    np.testing.assert_allclose(sent.stamps_s[~sent.idle][:count], on_time.stamps_s[spoken])
+    np.testing.assert_allclose(
+        sent.weights[~sent.idle][:count], on_time.weights[spoken], atol=1e-5
+    )
