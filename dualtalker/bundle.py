@@ -24,6 +24,10 @@ EXPORT_COMMAND = "python -m engines.export_onnx CHECKPOINT -o NAME.onnx"
 MAX_SIDECAR_BYTES = 1 << 20
 MAX_STATE_ELEMENTS = 1 << 24
 MAX_STATES = 1024
+MAX_WINDOW_S = 30
+
+KINDS = ("stateful", "windowed")
+PRECISIONS = ("fp32", "fp16", "int8")
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,17 @@ class Sidecar:
 
     Step i (from 0) consumes samples [i * hop, (i + 1) * hop) and emits `frames_per_step` frames,
     evenly spaced at `model_rate_hz`; the last depicts ((i + 1) * hop - lookahead) / sample rate.
+
+    A "stateful" graph takes the hop and state tensors. A "windowed" one has no state: at each step
+    it takes the last `window_samples` of audio, and of the `window_frames` frames that it gives
+    those from `valid_start` on are used, far enough from the window's ends.
     """
 
     states: tuple[StateTensor, ...]
     onnx_sha256: str = ""  # digest of the ONNX file
     format: str = FORMAT
     format_version: int = FORMAT_VERSION
-    kind: str = "stateful"  # "windowed" is reserved in the format; this runtime streams
+    kind: str = "stateful"  # or "windowed"
     sample_rate_hz: int = 16000
     hop_samples: int = 320  # samples consumed by one step
     lookahead_samples: int = 1280  # audio beyond a frame's instant that the frame may depend on
@@ -56,8 +64,12 @@ class Sidecar:
     frames_per_step: int = 1
     output_kind: str = "arkit52"
     output_names: tuple[str, ...] = ARKIT_NAMES
-    audio_input: str = "audio"  # graph input [1, hop_samples] float32
-    motion_output: str = "motion"  # graph output [1, frames_per_step, channels] float32
+    audio_input: str = "audio"  # graph input [1, input_samples] float32
+    motion_output: str = "motion"  # graph output [1, graph_frames, channels] float32
+    window_samples: int = 0  # windowed: audio that the graph sees at once
+    window_frames: int = 0  # windowed: frames that it gives for them
+    valid_start: int = 0  # windowed: the first of them that is used
+    precision: str = "fp32"  # of the weights: fp32, fp16, int8
     training: dict[str, Any] = field(default_factory=dict)  # data, command, commit
     metrics: dict[str, Any] = field(default_factory=dict)
 
@@ -65,6 +77,16 @@ class Sidecar:
     def lookahead_s(self) -> float:
         """Seconds of future audio that a frame depends on."""
         return self.lookahead_samples / self.sample_rate_hz
+
+    @property
+    def input_samples(self) -> int:
+        """Samples of audio that the graph takes in one step."""
+        return self.hop_samples if self.kind == "stateful" else self.window_samples
+
+    @property
+    def graph_frames(self) -> int:
+        """Frames that the graph gives in one step; a windowed graph gives more than are used."""
+        return self.frames_per_step if self.kind == "stateful" else self.window_frames
 
     @property
     def hop_s(self) -> float:
@@ -195,10 +217,20 @@ _FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
     "onnx_sha256": str,
 }
 
+# Later additions: a sidecar written before them is still good.
+_OPTIONAL_TYPES: dict[str, type] = {
+    "window_samples": int,
+    "window_frames": int,
+    "valid_start": int,
+    "precision": str,
+}
+
 
 def _check_types(record: dict[str, Any], path: Path) -> None:
-    for name, kinds in _FIELD_TYPES.items():
+    for name, kinds in (_FIELD_TYPES | _OPTIONAL_TYPES).items():
         if name not in record:
+            if name in _OPTIONAL_TYPES:
+                continue
             raise _mismatch(path, name, "nothing", "a value")
         value = record[name]
         if isinstance(value, bool) or not isinstance(value, kinds):
@@ -215,7 +247,8 @@ def _check_values(sidecar: Sidecar, path: Path) -> None:
 
     expect("format", sidecar.format == FORMAT, FORMAT)
     expect("format_version", sidecar.format_version == FORMAT_VERSION, FORMAT_VERSION)
-    expect("kind", sidecar.kind == "stateful", "'stateful' (the only kind this version runs)")
+    expect("kind", sidecar.kind in KINDS, f"one of {', '.join(KINDS)}")
+    expect("precision", sidecar.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
     expect("sample_rate_hz", 8000 <= sidecar.sample_rate_hz <= 192000, "8000 to 192000")
     second = sidecar.sample_rate_hz
     expect("hop_samples", 1 <= sidecar.hop_samples <= second, f"1 to {second} (one second)")
@@ -227,6 +260,7 @@ def _check_values(sidecar: Sidecar, path: Path) -> None:
         "model_rate_hz", agrees, f"{rate_hz:g} (frames_per_step * sample_rate_hz / hop_samples)"
     )
     expect("output_kind", sidecar.output_kind == "arkit52", "'arkit52'")
+    _check_window(sidecar, path)
     _check_names(sidecar, path)
     digest = sidecar.onnx_sha256
     is_hex = len(digest) == 64 and set(digest) <= set("0123456789abcdef")
@@ -234,6 +268,27 @@ def _check_values(sidecar: Sidecar, path: Path) -> None:
     elements = sum(math.prod(state.shape) for state in sidecar.states)
     if elements > MAX_STATE_ELEMENTS:
         raise _mismatch(path, "states", f"{elements} numbers", f"<= {MAX_STATE_ELEMENTS}")
+
+
+def _check_window(sidecar: Sidecar, path: Path) -> None:
+    """The window's fields agree with each other, and a stateful bundle has none of them."""
+
+    def expect(name: str, condition: bool, expected: str) -> None:
+        if not condition:
+            text = f"{expected}, as kind is {sidecar.kind!r}"
+            raise _mismatch(path, name, getattr(sidecar, name), text)
+
+    if sidecar.kind == "stateful":
+        for name in ("window_samples", "window_frames", "valid_start"):
+            expect(name, getattr(sidecar, name) == 0, "0")
+        return
+    hop, longest = sidecar.hop_samples, MAX_WINDOW_S * sidecar.sample_rate_hz
+    window, unused = sidecar.window_samples, sidecar.window_frames - sidecar.frames_per_step
+    expect("window_samples", hop <= window <= longest, f"{hop} (one hop) to {longest}")
+    expect("window_frames", 0 <= unused < 1000, f"{sidecar.frames_per_step} or a little more")
+    expect("valid_start", 0 <= sidecar.valid_start <= unused, f"0 to {unused}")
+    expect("lookahead_samples", sidecar.lookahead_samples <= window, f"at most {window}")
+    expect("states", not sidecar.states, "none")
 
 
 def _check_names(sidecar: Sidecar, path: Path) -> None:
@@ -290,8 +345,8 @@ def _check_graph(onnx_path: Path, sidecar_path: Path, sidecar: Sidecar) -> None:
     outputs = {item.name: item for item in session.get_outputs()}
     wanted_in: dict[str, tuple[str, tuple[int, ...]]] = {}
     wanted_out: dict[str, tuple[str, tuple[int, ...]]] = {}
-    wanted_in[sidecar.audio_input] = ("audio_input", (1, sidecar.hop_samples))
-    motion_shape = (1, sidecar.frames_per_step, len(sidecar.output_names))
+    wanted_in[sidecar.audio_input] = ("audio_input", (1, sidecar.input_samples))
+    motion_shape = (1, sidecar.graph_frames, len(sidecar.output_names))
     wanted_out[sidecar.motion_output] = ("motion_output", motion_shape)
     for i, state in enumerate(sidecar.states):
         for names, name, side in (

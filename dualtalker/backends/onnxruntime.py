@@ -1,4 +1,4 @@
-"""Stateful bundles in onnxruntime on the CPU. Checks of the sidecar live in `bundle`."""
+"""Bundles in onnxruntime on the CPU. Checks of the sidecar live in `bundle`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ class OnnxRuntimeBackend:
     def step(
         self, audio: np.ndarray, state: list[np.ndarray]
     ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Run `audio` [1, hop] float32; return motion [1, frames, channels] and the new state."""
+        """Run `audio` [1, input_samples] float32; return motion [1, graph_frames, channels].
+
+        The new state comes with it. A windowed graph is fed by `windowed.SlidingWindow`.
+        """
         if self._session is None:
             raise BackendError("this backend was closed; open the bundle again")
         feed = {self._sidecar.audio_input: audio}
@@ -52,13 +55,13 @@ class OnnxRuntimeBackend:
         self._session = None
 
     def _probe(self, path: Path) -> None:
-        silence = np.zeros((1, self._sidecar.hop_samples), np.float32)
+        silence = np.zeros((1, self._sidecar.input_samples), np.float32)
         state = self.new_state()
         try:
             motion, new_state = self.step(silence, state)
         except _session_errors() as error:
             raise BundleError(f"{path}: one step on silence failed: {error}") from error
-        expected = (1, self._sidecar.frames_per_step, len(self._sidecar.output_names))
+        expected = (1, self._sidecar.graph_frames, len(self._sidecar.output_names))
         if motion.shape != expected:
             raise BundleError(f"{path}: motion is {motion.shape}, the sidecar promises {expected}")
         for item, before, after in zip(self._sidecar.states, state, new_state, strict=True):

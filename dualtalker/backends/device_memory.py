@@ -1,0 +1,343 @@
+"""All of CUDA that the TensorRT runner needs, through pycuda or cuda-bindings. No TensorRT.
+
+Memory is named by its address, an int, because that is what TensorRT takes. Tests drive the runner
+with an object of the same interface that allocates ordinary memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import numpy as np
+
+from dualtalker.errors import BackendError
+
+INSTALL = (
+    "install NVIDIA's bindings: python -m pip install 'cuda-bindings==12.9.*' (CUDA 12, JetPack "
+    "6) or 'cuda-bindings==13.0.*' (CUDA 13, JetPack 7)"
+)
+# What to do about the driver's errors, by a part of their names.
+_MENDS = {
+    "INSUFFICIENTDRIVER": "install or update NVIDIA's driver, or take bindings of an older CUDA",
+    "NODEVICE": "no NVIDIA GPU is visible: check nvidia-smi, CUDA_VISIBLE_DEVICES, and --gpus of "
+    "a container (--runtime nvidia on a Jetson)",
+    "NO_DEVICE": "no NVIDIA GPU is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES",
+    "MEMORYALLOCATION": "the GPU's memory is full: see nvidia-smi or tegrastats for who holds it",
+    "OUT OF MEMORY": "the GPU's memory is full: see nvidia-smi or tegrastats for who holds it",
+    "ILLEGALADDRESS": "the CUDA context is broken: restart the process; if it comes again, build "
+    "the engine anew",
+    "NOKERNELIMAGE": "the engine is for another GPU: build it on this one",
+}
+
+
+class Graph(Protocol):
+    """Work on the stream that was recorded once and starts as one."""
+
+    def launch(self) -> None:
+        """Start it on the device's stream."""
+        ...
+
+    def close(self) -> None:
+        """Free it."""
+        ...
+
+
+class Device(Protocol):
+    """One GPU with one stream; all work on it is in order."""
+
+    binding: str  # which library, with its version
+    gpu: str  # the driver's name of the GPU
+    compute_capability: str
+    multiprocessors: int
+    stream: int  # handle, for TensorRT
+
+    def active(self) -> AbstractContextManager[object]:
+        """Make the GPU the calling thread's; all other methods need it."""
+        ...
+
+    def allocate(self, size: int) -> int:
+        """Return the address of `size` bytes on the GPU, to be given back with `free`."""
+        ...
+
+    def free(self, address: int) -> None:
+        """Give memory of `allocate` back."""
+        ...
+
+    def pin(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return a float32 array in page-locked memory of the host, which copies need."""
+        ...
+
+    def unpin(self, array: np.ndarray) -> None:
+        """Give memory of `pin` back; the array must not be touched afterwards."""
+        ...
+
+    def clear(self, address: int, size: int) -> None:
+        """Queue filling with zeros."""
+        ...
+
+    def upload(self, address: int, array: np.ndarray) -> None:
+        """Queue a copy to the GPU."""
+        ...
+
+    def download(self, array: np.ndarray, address: int) -> None:
+        """Queue a copy from the GPU."""
+        ...
+
+    def synchronize(self) -> None:
+        """Wait until all that was queued is done."""
+        ...
+
+    def record(self, work: Callable[[], None]) -> Graph | None:
+        """Record what `work` queues, without running it; None: this binding cannot."""
+        ...
+
+    def used_bytes(self) -> int:
+        """Memory of the GPU in use, by all processes."""
+        ...
+
+    def close(self) -> None:
+        """Free the stream."""
+        ...
+
+
+def open_device() -> Device:
+    """Open the first GPU through pycuda where it is installed, else through cuda-bindings.
+
+    Raises:
+        BackendError: neither is installed, or the driver refuses; says what mends it.
+    """
+    try:
+        import pycuda.driver as pycuda_driver
+    except ImportError:
+        pass
+    else:
+        return PycudaDevice(pycuda_driver)
+    try:
+        from cuda.bindings import runtime
+    except ImportError as error:
+        raise BackendError(
+            f"neither pycuda nor cuda-bindings can be imported ({error}); {INSTALL}"
+        ) from error
+    return CudaBindingsDevice(runtime)
+
+
+class CudaBindingsDevice:
+    """A GPU through `cuda.bindings.runtime`."""
+
+    def __init__(self, runtime: Any) -> None:
+        """Open the first GPU; raises BackendError."""
+        self._runtime = runtime
+        self.binding = f"cuda-bindings {_version('cuda-bindings')}"
+        self._call("cudaSetDevice", 0)
+        properties = self._call("cudaGetDeviceProperties", 0)
+        name = properties.name
+        self.gpu = (name.decode() if isinstance(name, bytes) else str(name)).strip("\0 ")
+        self.compute_capability = f"{properties.major}.{properties.minor}"
+        self.multiprocessors = int(properties.multiProcessorCount)
+        self._stream = self._call("cudaStreamCreateWithFlags", runtime.cudaStreamNonBlocking)
+        self.stream = int(self._stream)
+
+    @contextlib.contextmanager
+    def active(self):
+        """See `Device`."""
+        self._call("cudaSetDevice", 0)
+        yield
+
+    def allocate(self, size: int) -> int:
+        """See `Device`."""
+        return int(self._call("cudaMalloc", size))
+
+    def free(self, address: int) -> None:
+        """See `Device`."""
+        self._call("cudaFree", address)
+
+    def pin(self, shape: tuple[int, ...]) -> np.ndarray:
+        """See `Device`."""
+        count = int(np.prod(shape))
+        address = int(self._call("cudaHostAlloc", 4 * count, 0))
+        flat = (ctypes.c_float * count).from_address(address)
+        array = np.frombuffer(flat, np.float32).reshape(shape)
+        array[...] = 0.0
+        return array
+
+    def unpin(self, array: np.ndarray) -> None:
+        """See `Device`."""
+        self._call("cudaFreeHost", array.ctypes.data)
+
+    def clear(self, address: int, size: int) -> None:
+        """See `Device`."""
+        self._call("cudaMemsetAsync", address, 0, size, self._stream)
+
+    def upload(self, address: int, array: np.ndarray) -> None:
+        """See `Device`."""
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
+        source = array.ctypes.data
+        self._call("cudaMemcpyAsync", address, source, array.nbytes, kind, self._stream)
+
+    def download(self, array: np.ndarray, address: int) -> None:
+        """See `Device`."""
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        target = array.ctypes.data
+        self._call("cudaMemcpyAsync", target, address, array.nbytes, kind, self._stream)
+
+    def synchronize(self) -> None:
+        """See `Device`."""
+        self._call("cudaStreamSynchronize", self._stream)
+
+    def record(self, work: Callable[[], None]) -> Graph:
+        """See `Device`."""
+        mode = self._runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        self._call("cudaStreamBeginCapture", self._stream, mode)
+        try:
+            work()
+        finally:
+            captured = self._call("cudaStreamEndCapture", self._stream)
+        try:
+            executable = self._call("cudaGraphInstantiate", captured, 0)
+        finally:
+            self._call("cudaGraphDestroy", captured)
+        return _CudaBindingsGraph(self._call, executable, self._stream)
+
+    def used_bytes(self) -> int:
+        """See `Device`."""
+        free, total = self._call("cudaMemGetInfo")
+        return int(total) - int(free)
+
+    def close(self) -> None:
+        """See `Device`."""
+        self._call("cudaStreamDestroy", self._stream)
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        """Call a function of the runtime: `(error, value...)`; raise its errors as ours."""
+        error, *values = getattr(self._runtime, name)(*arguments)
+        if int(error) != 0:
+            kind = getattr(error, "name", str(error))
+            _, text = self._runtime.cudaGetErrorString(error)
+            text = text.decode() if isinstance(text, bytes) else str(text)
+            raise _driver_error(name, kind, text)
+        return values[0] if len(values) == 1 else tuple(values)
+
+
+class _CudaBindingsGraph:
+    def __init__(self, call: Callable[..., Any], executable: Any, stream: Any) -> None:
+        self._call, self._executable, self._stream = call, executable, stream
+
+    def launch(self) -> None:
+        self._call("cudaGraphLaunch", self._executable, self._stream)
+
+    def close(self) -> None:
+        self._call("cudaGraphExecDestroy", self._executable)
+
+
+class PycudaDevice:
+    """A GPU through `pycuda.driver`, which offers no graph capture."""
+
+    def __init__(self, driver: Any) -> None:
+        """Open the first GPU; raises BackendError."""
+        self._driver = driver
+        self.binding = f"pycuda {_version('pycuda')}"
+        with self._errors("open the GPU"):
+            driver.init()
+            device = driver.Device(0)
+            self.gpu = device.name()
+            self.compute_capability = ".".join(str(n) for n in device.compute_capability())
+            attribute = driver.device_attribute.MULTIPROCESSOR_COUNT
+            self.multiprocessors = int(device.get_attribute(attribute))
+            # The primary context, which TensorRT's own CUDA calls use too.
+            self._context = device.retain_primary_context()
+        self._memory: dict[int, Any] = {}
+        with self.active(), self._errors("create a stream"):
+            self._stream = driver.Stream()
+        self.stream = int(self._stream.handle)
+
+    @contextlib.contextmanager
+    def active(self):
+        """See `Device`."""
+        self._context.push()
+        try:
+            yield
+        finally:
+            self._context.pop()
+
+    def allocate(self, size: int) -> int:
+        """See `Device`."""
+        with self._errors("allocate memory"):
+            memory = self._driver.mem_alloc(size)
+        self._memory[int(memory)] = memory
+        return int(memory)
+
+    def free(self, address: int) -> None:
+        """See `Device`."""
+        with self._errors("free memory"):
+            self._memory.pop(address).free()
+
+    def pin(self, shape: tuple[int, ...]) -> np.ndarray:
+        """See `Device`."""
+        with self._errors("allocate page-locked memory"):
+            array = self._driver.pagelocked_empty(shape, np.float32)
+        array[...] = 0.0
+        return array
+
+    def unpin(self, array: np.ndarray) -> None:
+        """See `Device`."""
+        with self._errors("free page-locked memory"):
+            array.base.free()
+
+    def clear(self, address: int, size: int) -> None:
+        """See `Device`."""
+        with self._errors("clear memory"):
+            self._driver.memset_d8_async(address, 0, size, self._stream)
+
+    def upload(self, address: int, array: np.ndarray) -> None:
+        """See `Device`."""
+        with self._errors("copy to the GPU"):
+            self._driver.memcpy_htod_async(address, array, self._stream)
+
+    def download(self, array: np.ndarray, address: int) -> None:
+        """See `Device`."""
+        with self._errors("copy from the GPU"):
+            self._driver.memcpy_dtoh_async(array, address, self._stream)
+
+    def synchronize(self) -> None:
+        """See `Device`."""
+        with self._errors("run the engine"):
+            self._stream.synchronize()
+
+    def record(self, work: Callable[[], None]) -> None:
+        """See `Device`."""
+        return
+
+    def used_bytes(self) -> int:
+        """See `Device`."""
+        free, total = self._driver.mem_get_info()
+        return int(total) - int(free)
+
+    def close(self) -> None:
+        """See `Device`."""
+        self._context.detach()
+
+    @contextlib.contextmanager
+    def _errors(self, doing: str):
+        try:
+            yield
+        except self._driver.Error as error:
+            raise _driver_error(doing, type(error).__name__, str(error)) from error
+
+
+def _driver_error(doing: str, kind: str, text: str) -> BackendError:
+    haystack = f"{kind} {text}".upper().replace("CUDA_ERROR_", "")
+    mend = next((mend for part, mend in _MENDS.items() if part in haystack), None)
+    return BackendError(f"CUDA: {doing}: {text} ({kind})" + (f"; {mend}" if mend else ""))
+
+
+def _version(package: str) -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # built from source without metadata
+        return "of unknown version"
