@@ -1,0 +1,150 @@
+"""Which vertices of a template are the lips and the upper face: from a file, else from geometry.
+
+Rigs with blendshapes have `dualtalker.lips`; the templates here have none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.clips import CorpusError
+from training.datasets.safe_pickle import load_pickle
+from training.datasets.vertex_clips import VertexSet
+
+# The radius gives FLAME's published lip set best (93 % of ours are in it, 69 % of it in ours);
+# the box is that of the published upper-face sets of FLAME and BIWI. All in mouth widths.
+LIP_RADIUS = 0.5
+UPPER_HEIGHT = 1.75
+UPPER_DEPTH = 1.5
+UPPER_HALF_WIDTH = 1.5
+
+_LIP_KEYS = ("lips", "lip", "mouth", "lip_vertices")
+_UPPER_KEYS = ("upper_face", "upper", "upper_face_vertices")
+_UPPER_PARTS = ("eye_region", "forehead")  # of FLAME_masks.pkl, whose regions overlap
+
+
+def read_vertex_set(path: Path, part: str, vertex_count: int) -> VertexSet:
+    """Read a set of vertex indices, numbered from 0, for `part` "lips" or "upper_face".
+
+    .txt: numbers parted by commas or white space (as CodeTalker's lve.txt and fdd.txt).
+    .npy: integer [n], or bool [V]. .json: a list, or an object with the part's name.
+    .pkl: FLAME_masks.pkl (lips; upper face is eye_region with forehead), or a plain array.
+    """
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise CorpusError(f"{path}: no such file; expected a .txt, .npy, .json or .pkl of indices")
+    try:
+        if suffix == ".txt":
+            text = path.read_text(encoding="utf-8")
+            found: Any = [int(word) for word in re.split(r"[,\s]+", text) if word]
+        elif suffix == ".npy":
+            found = np.load(path, allow_pickle=False)
+        elif suffix == ".json":
+            found = _pick(json.loads(path.read_text(encoding="utf-8")), part)
+        elif suffix == ".pkl":
+            found = _pick(load_pickle(path), part)
+        else:
+            raise ValueError(f"ending {suffix!r}, expected .txt, .npy, .json or .pkl")
+        indices = _as_indices(found, vertex_count)
+    except (ValueError, TypeError, OSError) as error:
+        raise CorpusError(f"{path}: no set of vertices ({error})") from error
+    return VertexSet(indices, f"file {path.name}")
+
+
+def _pick(content: Any, part: str) -> Any:
+    """Return the entry of a dictionary that means the part; anything else as it is."""
+    if not isinstance(content, dict):
+        return content
+    for key in _LIP_KEYS if part == "lips" else _UPPER_KEYS:
+        if key in content:
+            return content[key]
+    parts = [content[key] for key in _UPPER_PARTS if key in content]
+    if part == "upper_face" and parts:
+        return np.concatenate([np.asarray(indices).reshape(-1) for indices in parts])
+    raise ValueError(f"found the regions {sorted(map(str, content))}, none of which is the {part}")
+
+
+def _as_indices(found: Any, vertex_count: int) -> np.ndarray:
+    array = np.asarray(found).reshape(-1)
+    if array.dtype == np.bool_:
+        if len(array) != vertex_count:
+            raise ValueError(f"a mask of {len(array)} vertices, the template has {vertex_count}")
+        array = np.flatnonzero(array)
+    if array.dtype.kind not in "iu" or not len(array):
+        raise ValueError(f"{len(array)} entries of type {array.dtype}, expected whole numbers")
+    if array.min() < 0 or array.max() >= vertex_count:
+        raise ValueError(
+            f"indices {array.min()} to {array.max()}, the template has {vertex_count} vertices: "
+            "a set of another topology?"
+        )
+    return np.unique(array).astype(np.int32)
+
+
+def find_regions(template: np.ndarray, triangles: np.ndarray) -> tuple[VertexSet, VertexSet]:
+    """Return lips and upper face of a template [V, 3] with triangles [T, 3]; y up, z to the front.
+
+    The mouth is the mesh's opening between the lips: of the closed chains of edges that belong to
+    one triangle only, the widest that lies across the face's middle and is not the outer border.
+    Lips are the vertices no farther from it, along edges, than half the mouth's width. The upper
+    face is what lies above the tip of the nose (the foremost vertex of that surface): up to 1.75
+    mouth widths above, 1.5 behind and 1.5 to either side. Raises `CorpusError` where the mesh has
+    no such opening.
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components, dijkstra
+
+    mouth = _find_mouth(template, triangles)
+    width = float(np.ptp(template[mouth, 0]))
+    edges = triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    lengths = np.linalg.norm(template[edges[:, 0]] - template[edges[:, 1]], axis=1)
+    shape = (len(template), len(template))
+    # An edge of two triangles comes twice, and building the matrix adds the two up.
+    unique, first = np.unique(np.sort(edges, axis=1), axis=0, return_index=True)
+    graph = coo_matrix((lengths[first], (unique[:, 0], unique[:, 1])), shape=shape).tocsr()
+    away = dijkstra(graph, directed=False, indices=mouth, min_only=True, limit=LIP_RADIUS * width)
+    lips = np.flatnonzero(np.isfinite(away))
+
+    _, surface = connected_components(graph, directed=False)
+    skin = surface == surface[mouth[0]]  # not the eyeballs, which are surfaces of their own
+    nose = template[np.flatnonzero(skin)[np.argmax(template[skin, 2])]]
+    side, above, behind = (np.abs(template[:, 0] - nose[0]), template[:, 1] - nose[1], nose[2] - template[:, 2])
+    upper = skin & (above > 0) & (above <= UPPER_HEIGHT * width)
+    upper &= (behind <= UPPER_DEPTH * width) & (side <= UPPER_HALF_WIDTH * width)
+    upper[lips] = False
+    return (
+        VertexSet(lips.astype(np.int32), "computed: mouth opening"),
+        VertexSet(np.flatnonzero(upper).astype(np.int32), "computed: above the nose"),
+    )
+
+
+def _find_mouth(template: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Return the vertices of the opening between the lips."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    edges = np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    unique, counts = np.unique(edges, axis=0, return_counts=True)
+    border = unique[counts == 1]
+    if not len(border):
+        raise CorpusError("the mesh is closed, so its mouth cannot be found: give --lips FILE")
+    shape = (len(template), len(template))
+    links = coo_matrix((np.ones(len(border)), (border[:, 0], border[:, 1])), shape=shape)
+    _, chain = connected_components(links, directed=False)
+    chains = [np.flatnonzero(chain == number) for number in np.unique(chain[border[:, 0]])]
+    chains.sort(key=lambda c: float(np.linalg.norm(np.ptp(template[c], axis=0))))
+    chains.pop()  # the outer border is the largest; eyes and nostrils lie to the sides
+    middle = (template[:, 0].min() + template[:, 0].max()) / 2
+    across = [
+        c for c in chains if template[c, 0].min() < middle < template[c, 0].max() and len(c) > 3
+    ]
+    if not across:
+        raise CorpusError(
+            f"the mesh has {len(chains)} openings, none across its middle, so its mouth cannot "
+            "be found: give --lips FILE"
+        )
+    return max(across, key=lambda c: float(np.ptp(template[c, 0])))
