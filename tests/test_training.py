@@ -157,6 +157,13 @@ def test_batches_repeat_and_differ_by_step(corpus: Path, tmp_path: Path) -> None
     assert first.audio.shape[1] == hops * TINY_NETWORK.hop_samples
 
 
+def test_batches_of_worker_processes_are_the_same(corpus: Path, tmp_path: Path) -> None:
+    run = prepare(tiny_train_config(corpus, tmp_path, loader_workers=1))
+    for step in (3, 4, 9):
+        fetched, made = run.batches.fetch(step), run.batches.make(step)
+        assert torch.equal(fetched.audio, made.audio) and torch.equal(fetched.phones, made.phones)
+
+
 def test_held_out_clips_are_never_trained_on(corpus: Path) -> None:
     clips = load_clips(corpus)
     train_clips, validation = split_clips(clips, ("made_1",), 1.0, seed=0)

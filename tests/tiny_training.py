@@ -79,6 +79,7 @@ def tiny_train_config(corpus: Path, out: Path, **fields: object) -> TrainConfig:
         "save_every": 3,
         "validate_every": 6,
         "threads": 1,
+        "loader_workers": 0,
         **fields,
     }
     return TrainConfig(

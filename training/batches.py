@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from dualtalker.arkit import ARKIT_NAMES
 from training.augmentation import augment, make_background
@@ -71,6 +72,7 @@ class BatchMaker:
         config: DataConfig,
         seed: int,
         augmented: bool = True,
+        workers: int = 0,
     ) -> None:
         self.network, self.config, self.seed, self.augmented = network, config, seed, augmented
         self.phones = {label: index + 1 for index, label in enumerate(phones)}
@@ -94,8 +96,9 @@ class BatchMaker:
             for name, (share, pool) in shares.items()
             if pool and share > 0
         }
-        self._worker = ThreadPoolExecutor(max_workers=1)
-        self._next: dict[int, Future[Batch]] = {}
+        self.workers = workers
+        self._stream: Iterator[Batch] | None = None
+        self._expected = 0
         if not self.pools:
             raise ValueError("no clips to train on; make some with `python -m training.corpus`")
 
@@ -111,13 +114,25 @@ class BatchMaker:
         return Batch(**{n: torch.from_numpy(np.stack([row[n] for row in rows])) for n in names})
 
     def fetch(self, step: int) -> Batch:
-        """Return the batch of this step, and begin on the next one in the background.
+        """Return the batch of this step; worker processes are already making the next ones.
 
-        Batches are pure functions of the step, so a wrong guess costs time, never a result.
+        Batches are pure functions of the step, so an unexpected step costs time, never a result.
+        Processes, not a thread: the network's thread would wait for the interpreter's lock.
         """
-        ready = self._next.pop(step, None)
-        self._next = {step + 1: self._worker.submit(self.make, step + 1)}
-        return ready.result() if ready is not None else self.make(step)
+        if self.workers == 0:
+            return self.make(step)
+        if self._stream is None or step != self._expected:
+            loader = DataLoader(
+                _Steps(self),
+                batch_size=None,
+                sampler=range(step, step + 1_000_000_000),
+                num_workers=self.workers,
+                prefetch_factor=2,
+            )
+            self._stream = iter(loader)
+        self._expected = step + 1
+        batch: Batch = next(self._stream)
+        return batch
 
     def _make_row(self, rng: np.random.Generator) -> dict:
         hop = self.network.hop_samples
@@ -147,6 +162,16 @@ class BatchMaker:
             "paired": np.float32(1),
             "style": np.int64(rng.integers(len(self.styles))),
         }
+
+
+class _Steps(Dataset):
+    """Batches by step, as torch's loader wants them."""
+
+    def __init__(self, maker: BatchMaker) -> None:
+        self._maker = maker
+
+    def __getitem__(self, step: int) -> Batch:
+        return self._maker.make(step)
 
 
 def cut_row(

@@ -138,6 +138,8 @@ class TrainConfig:
     """Steps between checkpoints."""
     validate_every: int = 500
     """Steps between validations on the held-out captured clips."""
+    loader_workers: int = 1
+    """Processes that make batches ahead; 0 makes them in the training process."""
     threads: int = 2
     """CPU threads for torch."""
     resume: bool = False

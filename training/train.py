@@ -150,6 +150,7 @@ def prepare(config: TrainConfig) -> Run:
         config.data,
         config.seed,
         config.augment,
+        config.loader_workers,
     )
     ema = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     return Run(config, network, ema, optimizer, priors, batches, validation, meta)
