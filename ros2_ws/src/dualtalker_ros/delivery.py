@@ -96,6 +96,7 @@ class Delivery:
         self._pieces.clear()
         self._frames.clear()
         self.queued_s = 0.0
+        self.first_audio_ns: int | None = None  # stamp of the first sample heard
         self._start_ns = self._now_ns = now_ns
         self._arrival_ns: int | None = None  # of the last chunk
         self._end_ns = now_ns  # of all audio that was taken
@@ -123,6 +124,8 @@ class Delivery:
         self._check_clock(now_ns)
         begin_ns = self._place(chunk.stamp_ns, now_ns)
         self._arrival_ns = now_ns
+        if self.first_audio_ns is None:
+            self.first_audio_ns = begin_ns - self._offset_ns(begin_ns)
         size = max(int(chunk.rate_hz * PIECE_S), 1)
         for start in range(0, len(chunk.samples), size):
             samples = chunk.samples[start : start + size]

@@ -130,9 +130,9 @@ class Nodes:
         """Start a node of this package with parameters."""
         command = [sys.executable, "-m", f"dualtalker_ros.{module}", "--ros-args"]
         for name, value in parameters.items():
-            # ROS reads values as YAML, where only a whole path is sure to be a text.
-            text = value.resolve() if isinstance(value, Path) else value
-            command += ["-p", f"{name}:={text}"]
+            # ROS reads values as YAML, where a path with a colon would be something else.
+            quoted = f"""'{str(value).replace("'", "''")}'""" if isinstance(value, Path) else value
+            command += ["-p", f"{name}:={quoted}"]
         environment = {**os.environ, "ROS_DOMAIN_ID": self.domain}
         process = subprocess.Popen(
             command, stdout=self._log, stderr=subprocess.STDOUT, env=environment

@@ -52,6 +52,9 @@ class Diagnostician:
             "stated latency (ms)": f"{delivery.latency_s * 1e3:.2f}",
             "planned delay (ms)": f"{delivery.delay_s * 1e3:.2f}",
             "queued audio (s)": f"{delivery.queued_s:.2f}",
+            "first audio (ns)": "-"
+            if delivery.first_audio_ns is None
+            else delivery.first_audio_ns,
             "backend": delivery.talker.backend_name,
             "model digest": delivery.talker.bundle.digest,
             "frame rate (Hz)": f"{delivery.talker.fps:g}",

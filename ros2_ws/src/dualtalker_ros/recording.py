@@ -36,7 +36,7 @@ class Recording:
     fps: float
     times_s: np.ndarray  # [frames] that each frame depicts
     weights: np.ndarray  # [frames, 52]
-    received_s: np.ndarray  # [frames] when it came, on the same axis
+    received_s: np.ndarray  # [frames] when it came, after the receipt of the first audio
     status: dict[str, str]  # the talker's last diagnostics
 
     @property
@@ -83,22 +83,24 @@ def read_recording(bag: Path) -> Recording:
         if not messages.get(topic):
             raise DualtalkerError(f"{bag} holds no message of {topic}; see the nodes' output")
     chunks = [read_message(message, AudioFormat()) for _, message in messages["audio"]]
-    origin_ns = chunks[0].stamp_ns or messages["audio"][0][0]
     status = {v.key: v.value for v in messages["diagnostics"][-1][1].status[0].values}
     fps = float(status["frame rate (Hz)"])
+    if status["first audio (ns)"] == "-":
+        raise DualtalkerError(f"{bag}: the talker heard no audio; see the nodes' output")
     samples = np.concatenate([chunk.samples for chunk in chunks])
     frames = messages["blendshapes"]
     stamps_ns = np.array([m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for _, m in frames])
-    times_s = (stamps_ns - origin_ns) / 1e9
+    times_s = (stamps_ns - int(status["first audio (ns)"])) / 1e9
+    received_ns = np.array([received for received, _ in frames])
     end_s = len(samples) / chunks[0].rate_hz + TAIL_S
-    kept = (times_s > -0.5 / fps) & (times_s < end_s)
+    kept = (times_s > -1e-4) & (times_s < end_s)
     return Recording(
         samples=samples,
         rate_hz=chunks[0].rate_hz,
         fps=fps,
         times_s=times_s[kept],
         weights=np.stack([message.position for _, message in frames])[kept].astype(np.float32),
-        received_s=(np.array([received for received, _ in frames])[kept] - origin_ns) / 1e9,
+        received_s=(received_ns[kept] - messages["audio"][0][0]) / 1e9,
         status=status,
     )
 

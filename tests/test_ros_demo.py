@@ -1,0 +1,131 @@
+"""The demo's road from a recording to tables and pictures, and the measures it prints."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dualtalker.arkit import ARKIT_NAMES
+
+pytest.importorskip("rosbags", reason="no rosbags here; `make test` installs it")
+
+from dualtalker_ros.pictures import choose_moments, fill_grid
+from dualtalker_ros.recording import Recording, measure, read_recording
+
+FPS = 30.0
+STATUS = {"stated latency (ms)": "100.0", "real-time factor total": "0.02"}
+
+
+def make_recording(times_s, received_s, duration_s=2.0):
+    weights = np.linspace(0, 1, len(times_s))[:, None] * np.ones(52)
+    return Recording(
+        np.zeros(int(duration_s * 16000), np.float32),
+        16000,
+        FPS,
+        np.asarray(times_s),
+        weights.astype(np.float32),
+        np.asarray(received_s),
+        STATUS,
+    )
+
+
+def test_measures_of_a_perfect_stream():
+    times_s = np.arange(60) / FPS
+    measures = measure(make_recording(times_s, times_s + 0.105))
+    assert measures.frames == 60
+    assert measures.rate_hz == pytest.approx(30)
+    assert measures.jitter_p99_ms == pytest.approx(0, abs=1e-6)
+    assert measures.beyond_p50_ms == pytest.approx(5)
+    assert measures.missing == 0
+
+
+def test_measures_of_a_flawed_stream():
+    times_s = np.delete(np.arange(60) / FPS, [10, 11, 30])
+    received_s = times_s + 0.1
+    received_s[20] += 0.02
+    measures = measure(make_recording(times_s, received_s))
+    assert measures.missing == 3
+    assert measures.beyond_p99_ms > 5
+    assert measures.jitter_p99_ms > 19
+    assert measures.jitter_p50_ms == pytest.approx(0, abs=1e-6)
+
+
+def test_a_video_has_no_gaps():
+    times_s = np.delete(np.arange(60) / FPS, [10, 11]) + 0.004
+    recording = make_recording(times_s, times_s)
+    whole = fill_grid(recording)
+    assert len(whole.times_s) == 60
+    np.testing.assert_array_equal(whole.weights[9:12], recording.weights[[9, 9, 9]])
+    np.testing.assert_array_equal(whole.weights[12:], recording.weights[10:])
+
+
+def test_moments_of_the_sheet():
+    recording = make_recording(np.arange(60) / FPS, np.arange(60) / FPS)
+    marks = [(i / 20, f"p{i}") for i in range(40)]
+    times_s, labels = choose_moments(recording, marks)
+    assert labels[0] == "p0" and labels[-1] == "p39" and len(labels) == 12
+    assert (np.diff(times_s) > 0).all()
+    times_s, labels = choose_moments(recording, [])
+    assert len(times_s) == len(labels) == 12
+    assert 0 < times_s[0] and times_s[-1] < 2.0
+
+
+@pytest.fixture(scope="module")
+def folder(ros, ros_domain, tiny, tmp_path_factory):
+    """Results of the demo on a second and a half of stereo noise at 44.1 kHz."""
+    import soundfile
+
+    folder = tmp_path_factory.mktemp("demo")
+    noise = np.random.default_rng(0).uniform(-0.7, 0.7, (66150, 2))
+    soundfile.write(folder / "my own: voice.wav", noise, 44100)
+    options = ["--wav", str(folder / "my own: voice.wav"), "--fps", "60", "--model", str(tiny)]
+    command = [sys.executable, "-m", "dualtalker_ros.demo", *options, "-o", str(folder / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "out", done.stdout
+
+
+def test_demo_prints_its_table_and_paths(folder):
+    out, printed = folder
+    for word in ("frame rate", "jitter p50 / p99", "beyond it p50 / p99", "frames missing"):
+        assert word in printed
+    for name in ("bag", "curves.csv", "curves.png", "faces.png", "face.mp4"):
+        assert str(out / name) in printed
+        assert (out / name).exists()
+
+
+def test_demo_records_every_frame(folder):
+    recording = read_recording(folder[0] / "bag")
+    assert recording.rate_hz == 44100
+    assert recording.duration_s == pytest.approx(1.5, abs=0.001)
+    speech = recording.times_s < 1.5
+    assert speech.sum() == pytest.approx(90, abs=2)
+    assert measure(recording).missing == 0
+    assert np.ptp(recording.weights) > 0.2
+
+
+def test_demo_writes_curves_as_the_command_does(folder):
+    rows = list(csv.reader((folder[0] / "curves.csv").open()))
+    assert rows[0] == ["time_s", *ARKIT_NAMES]
+    times_s = np.array([float(row[0]) for row in rows[1:]])
+    np.testing.assert_allclose(np.diff(times_s), 1 / 60, atol=1e-4)
+
+
+def test_demo_video_has_picture_and_sound(folder):
+    av = pytest.importorskip("av")
+    with av.open(str(folder[0] / "face.mp4")) as video:
+        kinds = {stream.type for stream in video.streams}
+        assert kinds == {"video", "audio"}
+        assert float(video.streams.video[0].average_rate) == pytest.approx(60, rel=0.01)
+
+
+def test_a_missing_recording_is_named(ros, tmp_path):
+    command = [sys.executable, "-m", "dualtalker_ros.demo", "--wav", "no.wav", "-o", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "no.wav" in done.stderr or "default.onnx" in done.stderr
+    assert "Traceback" not in done.stderr
