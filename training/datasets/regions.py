@@ -112,7 +112,11 @@ def find_regions(template: np.ndarray, triangles: np.ndarray) -> tuple[VertexSet
     _, surface = connected_components(graph, directed=False)
     skin = surface == surface[mouth[0]]  # not the eyeballs, which are surfaces of their own
     nose = template[np.flatnonzero(skin)[np.argmax(template[skin, 2])]]
-    side, above, behind = (np.abs(template[:, 0] - nose[0]), template[:, 1] - nose[1], nose[2] - template[:, 2])
+    side, above, behind = (
+        np.abs(template[:, 0] - nose[0]),
+        template[:, 1] - nose[1],
+        nose[2] - template[:, 2],
+    )
     upper = skin & (above > 0) & (above <= UPPER_HEIGHT * width)
     upper &= (behind <= UPPER_DEPTH * width) & (side <= UPPER_HALF_WIDTH * width)
     upper[lips] = False

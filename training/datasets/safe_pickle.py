@@ -107,11 +107,11 @@ class _Capped:
 
 def _scan(path: Path, stream: _Capped, size: int) -> None:
     """Go through the file without running it; refuse what the reader must never meet."""
-    for opcode, argument, _ in pickletools.genops(stream):
+    for opcode, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]
         if opcode.name in _REFUSED_OPCODES:
             raise PickleError(f"{path}: refused: uses {opcode.name}, which plain data never needs")
         # A memo is a list as long as its largest index, so a tiny file could ask for gigabytes.
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument) > size:
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > size:
             raise PickleError(f"{path}: refused: memo index {argument} in a file of {size} bytes")
         if opcode.name == "GLOBAL":
             module, _, name = str(argument).partition(" ")
@@ -169,6 +169,8 @@ class _Callable:
     """What the pickle gets for a global: it can be called, but neither changed nor looked into."""
 
     __slots__ = ("_budget", "_role")
+    _role: str
+    _budget: list[int]
 
     def __init__(self, role: str, budget: list[int]) -> None:
         object.__setattr__(self, "_role", role)
@@ -224,7 +226,9 @@ class _Dtype:
     def __setstate__(self, state: Any) -> None:
         order = state[1] if isinstance(state, tuple) and len(state) >= 5 else None
         if order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
-            raise PickleError("refused: an array type with fields; only arrays of numbers are read")
+            raise PickleError(
+                "refused: an array type with fields; only arrays of numbers are read"
+            )
         self.dtype = self.dtype.newbyteorder(order)
 
 
@@ -244,9 +248,7 @@ class _Array:
         self.array = _make_array(shape, dtype, data, bool(fortran), self._budget)
 
 
-def _make_array(
-    shape: Any, dtype: Any, data: Any, fortran: bool, budget: list[int]
-) -> np.ndarray:
+def _make_array(shape: Any, dtype: Any, data: Any, fortran: bool, budget: list[int]) -> np.ndarray:
     """Return data as an array of the given shape; its bytes must be there, to the last one."""
     if not isinstance(dtype, _Dtype):
         raise PickleError("refused: an array without a numeric type")
