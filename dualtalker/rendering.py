@@ -13,8 +13,13 @@ from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import RigError
 from dualtalker.rig import Rig
 
-_SUPERSAMPLING = 2  # samples per pixel each way
+_SUPERSAMPLING = 2  # samples per pixel each way; `_bounds` and `_averaged` count on 2
 _DEPTH_LEVELS = (1 << 30) - 1
+_NUMBER_BITS = 32  # of a depth buffer entry hold the triangle's number, the rest its nearness
+# Range of red, green, blue and nearness; a little inside, so that rounding cannot leave it.
+_LOWEST = np.array([1, 1, 1, 64], dtype=np.float32)
+_HIGHEST = np.array([254, 254, 254, _DEPTH_LEVELS - 64], dtype=np.float32)
+_FIELD, _FRACTION = 20, 10  # bits of a packed color's channel, and how many are below the point
 _STILL_M = 5e-5  # what all shapes together move less than this counts as still
 _CLOSE_UP_MOTION_M = 0.004  # what moves this far belongs into a close-up
 _CLAY_COLOR, _DARK_COLOR = (222, 188, 170), (70, 26, 30)
@@ -70,6 +75,7 @@ class Renderer:
         needed[rig.triangles[redrawn]] = True
         self._around = rig.triangles[needed[rig.triangles].any(axis=1)]
         self._moving = rig.triangles[redrawn]
+        self._moving_vertices = np.unique(self._moving)
         self._draw_still(rig.triangles[~redrawn])
 
     def render(self, weights: np.ndarray) -> np.ndarray:
@@ -92,26 +98,35 @@ class Renderer:
         # Kept exactly still, or seams could open beside what was drawn before.
         vertices = vertices.astype(np.float32)
         vertices[self._still] = self.rig.neutral[self._still]
-        depth, image = self._still_depth.copy(), self._still_image.copy()
-        self._draw(vertices, self._moving, self._around, depth, image)
-        # Averaging the samples of a pixel is the antialiasing. Two channels are added at once,
-        # each in its own 16 bits: samples hold red, green, blue and nothing in their four bytes.
-        image = image.reshape(self._rows, self._columns)
-        mask = np.uint32(0x00FF00FF)
-        pairs = [image[:, side::2] for side in (0, 1)]
-        red_blue = (pairs[0] & mask) + (pairs[1] & mask)
-        green = ((pairs[0] >> 8) & mask) + ((pairs[1] >> 8) & mask)
-        red_blue = red_blue[0::2] + red_blue[1::2]
-        green = green[0::2] + green[1::2]
-        picture = np.empty((self.height, self.width, 3), dtype=np.uint8)
-        picture[..., 0] = (red_blue & 0xFFFF) >> 2
-        picture[..., 1] = green >> 2
-        picture[..., 2] = red_blue >> 18
+        turned, screen = self._project(vertices)
+        picture = self._still_picture.copy()
+        left, top, right, bottom = self._bounds(screen[self._moving_vertices])
+        if left < right and top < bottom:
+            # Only the rectangle around what moves is drawn again.
+            depth = self._still_depth[top:bottom, left:right].copy()
+            image = self._still_image[top:bottom, left:right].copy()
+            screen[:, :2] -= np.array([left, top], dtype=np.float32)
+            self._draw(turned, screen, self._moving, self._around, depth, image)
+            picture[top // 2 : bottom // 2, left // 2 : right // 2] = _averaged(image)
         return picture
 
-    def _nearness(self, z: np.ndarray) -> np.ndarray:
-        """Depth in levels of the depth buffer, larger is nearer."""
-        return (z - self._near) * self._depth_scale + 0.5 * _DEPTH_LEVELS
+    def _project(self, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices as the viewer sees them, and their sample columns, rows and nearness."""
+        turned = vertices @ self._turn.T.astype(np.float32)
+        screen = np.empty_like(turned)
+        screen[:, 0] = (turned[:, 0] - self._middle[0]) * self._scale + 0.5 * self._columns
+        screen[:, 1] = 0.5 * self._rows - (turned[:, 1] - self._middle[1]) * self._scale
+        screen[:, 2] = (turned[:, 2] - self._middle[2]) * self._depth_scale + 0.5 * _DEPTH_LEVELS
+        return turned, screen
+
+    def _bounds(self, points: np.ndarray) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom sample around screen points, on whole pixels."""
+        if len(points) == 0:
+            return 0, 0, 0, 0
+        size = np.array([self._columns, self._rows])
+        low = np.clip(np.floor(points[:, :2].min(axis=0) / 2) * 2, 0, size).astype(int)
+        high = np.clip(np.ceil(points[:, :2].max(axis=0) / 2) * 2, 0, size).astype(int)
+        return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
     def _frame_view(self, close_up: bool) -> None:
         """Choose scale and place: the rig fits in, at rest and with an open jaw."""
@@ -131,41 +146,35 @@ class Renderer:
         )
         self._middle = 0.5 * (low + high)
         reach = float(np.abs(rig.deltas[..., 2]).sum(axis=0).max()) + float(high[2] - low[2])
-        self._near, self._depth_scale = float(self._middle[2]), _DEPTH_LEVELS / (2.2 * reach)
+        self._depth_scale = _DEPTH_LEVELS / (2.2 * reach)
 
     def _draw_still(self, triangles: np.ndarray) -> None:
         shade = np.linspace(0, 1, self._rows)[:, None, None] ** 1.2
         background = _BACKGROUND_TOP + shade * (_BACKGROUND_BOTTOM - _BACKGROUND_TOP)
-        image = np.broadcast_to(background, (self._rows, self._columns, 3)).astype(np.uint8)
-        self._still_image = image.astype(np.uint32) @ np.array(
-            [1, 1 << 8, 1 << 16], dtype=np.uint32
-        )
-        self._still_image = self._still_image.ravel()
-        self._still_depth = np.zeros(self._rows * self._columns, dtype=np.int64)
-        self._draw(
-            self.rig.neutral, triangles, self.rig.triangles, self._still_depth, self._still_image
-        )
+        self._still_image = np.repeat(_packed(background), self._columns, axis=1)
+        self._still_depth = np.zeros((self._rows, self._columns), dtype=np.int64)
+        turned, screen = self._project(self.rig.neutral)
+        around = self.rig.triangles
+        self._draw(turned, screen, triangles, around, self._still_depth, self._still_image)
+        self._still_picture = _averaged(self._still_image)
         # Keep only depths: later triangles are numbered from zero again.
-        self._still_depth |= (1 << 32) - 1
+        self._still_depth |= (1 << _NUMBER_BITS) - 1
 
     def _draw(
         self,
-        vertices: np.ndarray,
+        turned: np.ndarray,
+        screen: np.ndarray,
         triangles: np.ndarray,
         around: np.ndarray,
         depth: np.ndarray,
         image: np.ndarray,
     ) -> None:
-        """Draw triangles [n, 3] over a depth buffer and an image, both flat and changed in place.
+        """Draw triangles [n, 3] over a depth buffer and an image [rows, columns], in place.
 
         `around` are the triangles that make the vertex normals. A depth buffer entry holds
         the sample's nearness in its upper half and the triangle's number in its lower half.
         """
-        turned = vertices @ self._turn.T.astype(np.float32)
-        screen = np.empty_like(turned)
-        screen[:, 0] = (turned[:, 0] - self._middle[0]) * self._scale + 0.5 * self._columns
-        screen[:, 1] = 0.5 * self._rows - (turned[:, 1] - self._middle[1]) * self._scale
-        screen[:, 2] = turned[:, 2]
+        rows, columns = depth.shape
         a, b, c = (screen[triangles[:, corner]] for corner in range(3))
         area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (
             c[:, 0] - a[:, 0]
@@ -175,32 +184,66 @@ class Renderer:
             return
         triangles = triangles[front]
         lit = _light(turned, around, self._colors)
-        values = np.concatenate([lit, self._nearness(screen[:, 2:])], axis=1)
+        values = np.concatenate([np.clip(lit, 1, 254), screen[:, 2:]], axis=1, dtype=np.float32)
         planes = _attribute_planes(screen, triangles, values)
-        number, column, row = _cover(screen, triangles, self._columns, self._rows)
-        # Everything is linear along a scan line: repeat its start and its slope, add up.
-        sample_column, run = _spans(column)
-        across, y = sample_column.astype(np.float32), row.astype(np.float32)
-        slope, down, offset = planes[number].transpose(1, 2, 0)
-        start = down * y + offset
+        lines, column, row = _cover(screen, triangles, columns, rows)
+        number = np.repeat(np.arange(len(triangles)), lines)
+        step, run = _spans(np.maximum(column - column[:, :1], 0))
+        # What is linear along a scan line is its start plus a slope, packed in whole numbers.
+        first, slope = _ends(planes, lines, column, row)
+        key = np.repeat((np.round(slope[:, 3]).astype(np.int64) << _NUMBER_BITS), run)
+        key *= step
+        key += np.repeat((first[:, 3].astype(np.int64) << _NUMBER_BITS) | number, run)
+        pixel = np.repeat(row * columns + column[:, 0], run)
+        pixel += step
+        np.maximum.at(depth.reshape(-1), pixel, key)
+        seen = np.flatnonzero(depth.reshape(-1)[pixel] == key)
+        color = np.repeat(_packed(slope[:, :3]), run)
+        color *= step
+        color += np.repeat(_packed(first[:, :3]), run)
+        image.reshape(-1)[pixel[seen]] = color[seen]
 
-        def along(channel: int) -> np.ndarray:
-            value = np.repeat(slope[channel], run)
-            value *= across
-            value += np.repeat(start[channel], run)
-            return value
 
-        key = np.clip(along(3), 1, _DEPTH_LEVELS).astype(np.int64)
-        key <<= 32
-        key |= np.repeat(number, run)
-        pixel = np.repeat(row * self._columns, run)
-        pixel += sample_column
-        np.maximum.at(depth, pixel, key)
-        packed = along(0).astype(np.uint32)
-        packed |= along(1).astype(np.uint32) << np.uint32(8)
-        packed |= along(2).astype(np.uint32) << np.uint32(16)
-        seen = depth[pixel] == key
-        image[pixel[seen]] = packed[seen]
+def _ends(
+    planes: np.ndarray, lines: np.ndarray, column: np.ndarray, row: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values at the first sample of each scan line and their change per sample, [lines, 4] each.
+
+    `lines` [triangles] counts the scan lines of each triangle. Values are kept in range: the
+    plane of a triangle seen from its edge is so steep that rounding would carry it anywhere.
+    """
+    along_x, along_y, offset = (np.repeat(plane, lines, axis=0) for plane in planes)
+    left = column[:, :1].astype(np.float32)
+    steps = np.maximum(column[:, 1:] - 1 - column[:, :1], 0).astype(np.float32)
+    first = along_y * row[:, None].astype(np.float32)
+    first += offset
+    first += along_x * left
+    last = first + along_x * steps
+    for value in (first, last):
+        np.minimum(np.maximum(value, _LOWEST, out=value), _HIGHEST, out=value)
+    last -= first
+    last /= np.maximum(steps, 1)
+    return first, last
+
+
+def _averaged(image: np.ndarray) -> np.ndarray:
+    """The mean color of each pixel's samples: packed [2 h, 2 w] -> [h, w, 3] uint8."""
+    pairs = image[0::2] + image[1::2]  # packed colors add up field by field
+    total = pairs[:, 0::2] + pairs[:, 1::2]
+    picture = np.empty((*total.shape, 3), dtype=np.uint8)
+    for channel in range(3):
+        picture[..., channel] = (total >> (channel * _FIELD + _FRACTION + 2)) & 0xFF
+    return picture
+
+
+def _packed(color: np.ndarray) -> np.ndarray:
+    """Pack colors [..., 3] in 0..255 to fixed-point numbers side by side in one, [...] int64.
+
+    Sums and multiples of packed colors are those of the colors, also for negative slopes, as
+    long as each result is one that fits into its field.
+    """
+    fixed = np.round(color * (1 << _FRACTION)).astype(np.int64)
+    return fixed[..., 0] + (fixed[..., 1] << _FIELD) + (fixed[..., 2] << (2 * _FIELD))
 
 
 def _spans(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -213,35 +256,33 @@ def _spans(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _cover(
     screen: np.ndarray, triangles: np.ndarray, columns: int, rows: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scan lines of all triangles: triangle number [lines], columns [lines, 2], row [lines].
+    """Scan lines of all triangles: how many each has, columns [lines, 2] and row [lines].
 
     A sample is covered where its center lies in the triangle; the second column is past the last.
     """
-    corners = screen[:, :2][triangles] - np.float32(0.5)  # sample centers at whole numbers
+    corners = screen[:, :2].astype(np.float64)[triangles] - 0.5  # centers at whole numbers
     order = np.argsort(corners[:, :, 1], axis=1)
-    corners = np.take_along_axis(corners, order[:, :, None], axis=1)
-    first = np.clip(np.ceil(corners[:, 0, 1]), 0, rows).astype(np.int64)
-    last = np.clip(np.ceil(corners[:, 2, 1]), 0, rows).astype(np.int64)
-    row, run = _spans(np.stack([first, last], axis=1))
-    number = np.repeat(np.arange(len(triangles)), run)
-    y = row.astype(np.float32)
-    top, middle, bottom = (corners[:, index][number] for index in range(3))
-    long_edge = _crossing(top, bottom, y)
-    above = (y < middle[:, 1])[:, None]
-    short_edge = _crossing(np.where(above, top, middle), np.where(above, middle, bottom), y)
+    x = np.take_along_axis(corners[:, :, 0], order, axis=1).T
+    y = np.take_along_axis(corners[:, :, 1], order, axis=1).T
+    top, bottom = (np.clip(np.ceil(y[corner]), 0, rows).astype(np.int64) for corner in (0, 2))
+    row, lines = _spans(np.stack([top, bottom], axis=1))
+    level = row.astype(np.float64)
+    crossing = []
+    for start, stop in ((0, 2), (0, 1), (1, 2)):  # the long edge, the upper and lower short one
+        height = y[stop] - y[start]
+        slope = (x[stop] - x[start]) / np.where(height > 1e-9, height, 1.0)
+        crossing.append(
+            np.repeat(slope, lines) * level + np.repeat(x[start] - slope * y[start], lines)
+        )
+    long_edge, upper_edge, lower_edge = crossing
+    short_edge = np.where(level < np.repeat(y[1], lines), upper_edge, lower_edge)
     ends = np.stack([np.minimum(long_edge, short_edge), np.maximum(long_edge, short_edge)], axis=1)
-    return number, np.clip(np.ceil(ends), 0, columns).astype(np.int64), row
-
-
-def _crossing(start: np.ndarray, stop: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Where the edges start -> stop [n, 2] meet the heights y [n]."""
-    height = stop[:, 1] - start[:, 1]
-    share = (y - start[:, 1]) / np.where(height > 1e-9, height, 1.0)
-    return start[:, 0] + np.clip(share, 0, 1) * (stop[:, 0] - start[:, 0])
+    ends = np.minimum(np.maximum(np.ceil(ends), 0), columns)
+    return lines, ends.astype(np.int64), row
 
 
 def _attribute_planes(screen: np.ndarray, triangles: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Planes p0 * x + p1 * y + p2 over sample positions. [vertices, c] -> [triangles, 3 (p), c].
+    """Planes p0 * x + p1 * y + p2 over sample positions. [vertices, c] -> [3 (p), triangles, c].
 
     In an orthographic view all that is linear on a triangle is linear on the screen.
     """
@@ -253,7 +294,7 @@ def _attribute_planes(screen: np.ndarray, triangles: np.ndarray, values: np.ndar
     along_x = (vb * ac[:, 1:] - vc * ab[:, 1:]) / area
     along_y = (vc * ab[:, :1] - vb * ac[:, :1]) / area
     offset = values[a] - along_x * xy[a, :1] - along_y * xy[a, 1:]
-    return np.stack([along_x, along_y, offset], axis=1).astype(np.float32)
+    return np.stack([along_x, along_y, offset]).astype(np.float32)
 
 
 def _light(turned: np.ndarray, triangles: np.ndarray, colors: np.ndarray) -> np.ndarray:
@@ -275,9 +316,7 @@ def _light(turned: np.ndarray, triangles: np.ndarray, colors: np.ndarray) -> np.
     gloss = np.maximum(normal @ (halfway / np.linalg.norm(halfway)), 0) ** _GLOSS_POWER
     # Dark surfaces are the inside of the mouth: no highlight there.
     shine = _GLOSS_STRENGTH * gloss * (colors.max(axis=1) / 255) ** 2
-    lit = colors * diffuse[:, None] + shine[:, None]
-    # Half a step inside the range, so that rounding in between cannot leave it.
-    return np.clip(lit, 0.5, 254.5).astype(np.float32)
+    return (colors * diffuse[:, None] + shine[:, None]).astype(np.float32)
 
 
 def _clay_colors(rig: Rig) -> np.ndarray:
