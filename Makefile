@@ -46,7 +46,7 @@ demo: $(VENV)/demo.stamp
 	  --fps $(FPS) --output "$(OUT)"
 
 test: lint
-	$(PY) -m pytest
+	DUALTALKER_REQUIRE_ROS=1 $(PY) -m pytest
 
 lint: $(VENV)/test.stamp
 	$(PY) -m ruff check .

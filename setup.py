@@ -106,6 +106,10 @@ DEV = [
     *TEST,
     "ruff>=0.17,<0.18",  # the formatter's taste changes with the minor version
     "mypy>=1.15",
+    # To build wheels without the network in the tests; never a dependency of the package, because
+    # the newest turn `colcon build --symlink-install` into a copy.
+    "setuptools>=59",
+    "wheel>=0.38",
     # The pair that is known to build the package; ros-ament-package is Jazzy's.
     "colcon-common-extensions==0.3.0",
     f"ros-ament-package==0.16.4 ; {ON_JAZZY_WHEELS}",
