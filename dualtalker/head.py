@@ -21,7 +21,7 @@ def build_head() -> Rig:
     """Return the default robot head (one shared object: treat its arrays as read-only).
 
     About 0.23 m high and exactly symmetric: mirroring the mesh left to right and exchanging Left
-    and Right shapes gives the same face. At rest the lips are 0.3 mm apart.
+    and Right shapes gives the same face. At rest the lips are 0.1 mm apart.
     """
     pieces = [_build_skin(), *_build_mouth(), *_build_trim()]
     for part, shapes in build_left_eye():
@@ -68,8 +68,8 @@ def _build_mouth() -> list[tuple[Part, Shapes]]:
     _, level, front = (
         float(place) for place in head_parts.shell_point(np.array(0.0), np.array(0.0))
     )
-    upper = head_parts.build_teeth("upper teeth", level + 0.0100, level - 0.0004, front - 0.0075)
-    lower = head_parts.build_teeth("lower teeth", level - 0.0125, level - 0.0032, front - 0.0095)
+    upper = head_parts.build_teeth("upper teeth", level + 0.0100, level - 0.0015, front - 0.0075)
+    lower = head_parts.build_teeth("lower teeth", level - 0.0125, level - 0.0034, front - 0.0095)
     tongue = build_solid(
         "tongue",
         (0.0, level - 0.0070, front - 0.0270),

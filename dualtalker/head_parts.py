@@ -15,7 +15,7 @@ SHELL_EXPONENT = 2.5  # 2 is an ellipsoid, larger is boxier
 MOUTH_Y_M = -0.050  # nominal; the boxy shell puts the lip line 3 mm lower
 LIP_HALF_WIDTH_M = 0.029
 LIP_HEIGHT_M = 0.0085  # of each lip's colored part, at the middle
-REST_HALF_GAP_M = 0.00015
+REST_HALF_GAP_M = 0.00005
 REST_SMILE_M = 0.0022  # how far the corners lie above the middle
 COLUMNS = 72  # around the mouth; divisible by 4, so that corners and middle are vertices
 
