@@ -7,10 +7,12 @@ bundle is written.
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import tyro
@@ -43,6 +45,9 @@ class ExportConfig:
     """Largest difference of a blendshape weight that is accepted."""
     metrics: Path | None = None
     """JSON of `python -m training.evaluate` to put into the sidecar."""
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    """Other than fp32: convert after the check, as `python -m engines.convert` does; fp16 is for
+    TensorRT (engines.build_engine does it by itself), int8 for onnxruntime on a CPU."""
 
 
 def name_states(shapes: list[tuple[int, ...]]) -> list[dict[str, Any]]:
@@ -115,11 +120,30 @@ def compare_with_torch(talker: StreamingTalker, bundle_path: Path, steps: int) -
 
 
 def export(config: ExportConfig) -> float:
-    """Export, check and write the bundle; returns the largest difference from torch.
+    """Export, check and write the bundle; returns the largest difference of fp32 from torch.
+
+    Everything is made in a folder beside the target and moved there when it is good.
 
     Raises:
-        ExportError: the difference is above the tolerance; the files are removed.
+        ExportError: the difference is above the tolerance; nothing is written.
+        PrecisionError: another precision moves the lips too far; nothing is written.
     """
+    from engines.convert import ConvertConfig, convert
+
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=config.out.parent, prefix=".exporting-") as folder:
+        draft = Path(folder) / config.out.name
+        difference = _export_fp32(config, draft)
+        if config.precision != "fp32":
+            converted = Path(folder) / config.precision / config.out.name
+            convert(ConvertConfig(draft, converted, config.precision))
+            draft = converted
+        for suffix in (".onnx", ".json"):
+            os.replace(draft.with_suffix(suffix), config.out.with_suffix(suffix))
+    return difference
+
+
+def _export_fp32(config: ExportConfig, path: Path) -> float:
     import json
 
     from dualtalker.bundle import write_sidecar
@@ -129,12 +153,11 @@ def export(config: ExportConfig) -> float:
     network, checkpoint = load_network(config.checkpoint)
     mixture = config.style or dict.fromkeys(network.animation.styles, 1.0)
     talker = StreamingTalker(network, mixture).eval()
-    config.out.parent.mkdir(parents=True, exist_ok=True)
-    states = export_graph(talker, config.out)
+    states = export_graph(talker, path)
     meta = checkpoint.meta
     metrics = json.loads(config.metrics.read_text("utf-8")) if config.metrics else {}
-    sidecar = write_sidecar(
-        config.out,
+    write_sidecar(
+        path,
         states,
         sample_rate_hz=network.config.sample_rate_hz,
         hop_samples=network.config.hop_samples,
@@ -147,10 +170,8 @@ def export(config: ExportConfig) -> float:
         },
         metrics=metrics,
     )
-    difference = compare_with_torch(talker, config.out, config.steps)
+    difference = compare_with_torch(talker, path, config.steps)
     if not difference <= config.tolerance:
-        config.out.unlink()
-        sidecar.unlink()
         raise ExportError(
             f"the exported graph differs from torch by {difference:.2e} over {config.steps} "
             f"steps, expected at most {config.tolerance:.0e}; nothing was written"

@@ -160,7 +160,7 @@ class CudaBindingsDevice:
         count = int(np.prod(shape))
         address = int(self._call("cudaHostAlloc", 4 * count, 0))
         flat = (ctypes.c_float * count).from_address(address)
-        array = np.frombuffer(flat, np.float32).reshape(shape)
+        array: np.ndarray = np.ctypeslib.as_array(flat).reshape(shape)
         array[...] = 0.0
         return array
 
@@ -285,7 +285,8 @@ class PycudaDevice:
     def unpin(self, array: np.ndarray) -> None:
         """See `Device`."""
         with self._errors("free page-locked memory"):
-            array.base.free()
+            memory: Any = array.base  # pycuda's allocation
+            memory.free()
 
     def clear(self, address: int, size: int) -> None:
         """See `Device`."""

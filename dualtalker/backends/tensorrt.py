@@ -155,7 +155,9 @@ class TensorRtBackend:
         self._bundle, self._sidecar = bundle, bundle.sidecar
         self._lock = threading.Lock()
         self._closed = self._ran = False
-        self._runtime = self._engine = self._context = None
+        self._runtime: Any = None
+        self._engine: Any = None
+        self._context: Any = None
         self._record_graphs = cuda_graph
         self._slots: list[_Slot] = []
         self._free_slots: list[_Slot] = []

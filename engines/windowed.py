@@ -1,0 +1,138 @@
+"""Windowed graphs: a fixed window of audio -> all its motion frames, with no state between.
+
+For encoders that look at a whole window at once, such as wav2vec2; they suit GPUs and offline
+work. The runtime slides the window on by one hop and uses the frames far from its ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from dualtalker.bundle import write_sidecar
+from engines.export_onnx import OPSET
+
+if TYPE_CHECKING:
+    from transformers import Wav2Vec2Model
+
+# Of wav2vec2's convolutional front end (Baevski et al. 2020): one frame each 320 samples, each
+# of which sees 400.
+WAV2VEC2_SPACING = 320
+WAV2VEC2_REACH = 400
+
+
+@dataclass(frozen=True)
+class WindowPlan:
+    """Which frames of a window are used, and what that costs in latency; all in samples."""
+
+    window_samples: int
+    hop_samples: int
+    window_frames: int
+    valid_start: int
+    frames_per_step: int
+    lookahead_samples: int
+
+
+def plan_window(
+    window_samples: int,
+    hop_samples: int,
+    future_frames: int,
+    spacing: int = WAV2VEC2_SPACING,
+    reach: int = WAV2VEC2_REACH,
+) -> WindowPlan:
+    """Choose the valid range of an encoder whose frame j sees `reach` samples from j * `spacing`.
+
+    A frame depicts the middle of what it sees. The last frame used has `future_frames` after it
+    in the window; with more of them the motion is better and later.
+
+    Raises:
+        ValueError: the hop is no multiple of the spacing, or the window is too short.
+    """
+    if hop_samples <= 0 or hop_samples % spacing:
+        raise ValueError(f"hop of {hop_samples} samples: expected a multiple of {spacing}")
+    frames = (window_samples - reach) // spacing + 1
+    per_step = hop_samples // spacing
+    start = frames - future_frames - per_step
+    if start < 0 or future_frames < 0:
+        raise ValueError(
+            f"a window of {window_samples} samples has {frames} frames, too few for "
+            f"{per_step} in a step and {future_frames} after them"
+        )
+    depicted = (start + per_step - 1) * spacing + reach // 2
+    lookahead = window_samples - depicted
+    return WindowPlan(window_samples, hop_samples, frames, start, per_step, lookahead)
+
+
+class WindowedTalker(nn.Module):
+    """Audio `[1, window]` -> motion `[1, frames, channels]` in [0, 1]: wav2vec2 and a head."""
+
+    def __init__(self, encoder: Wav2Vec2Model, head: nn.Module) -> None:
+        """`head` maps latents `[1, frames, hidden]` to logits `[1, frames, channels]`."""
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Normalize the window as wav2vec2's feature extractor does, encode, decode."""
+        centered = audio - audio.mean(dim=1, keepdim=True)
+        scale = torch.sqrt((centered * centered).mean(dim=1, keepdim=True) + 1e-7)
+        latents = self.encoder(centered / scale).last_hidden_state
+        return torch.sigmoid(self.head(latents))
+
+
+def fuse_weight_norm(module: nn.Module) -> None:
+    """Turn weight-norm parametrizations into plain weights: they export as dozens of nodes."""
+    from torch.nn.utils import parametrize
+
+    for part in module.modules():
+        if parametrize.is_parametrized(part):
+            for name in list(part.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(part, name)
+
+
+def export_windowed(talker: nn.Module, path: Path, plan: WindowPlan, **sidecar: Any) -> Path:
+    """Write graph and sidecar of any module audio `[1, window]` -> motion `[1, frames, channels]`.
+
+    transformers' encoders must be loaded with `attn_implementation="eager"`. `sidecar` are more
+    fields of it, such as `training`. Returns the path of the graph.
+
+    Raises:
+        ValueError: the module's frames are not those of the plan.
+    """
+    talker = talker.eval()
+    fuse_weight_norm(talker)
+    audio = torch.zeros(1, plan.window_samples)
+    with torch.no_grad():
+        frames = talker(audio).shape[1]
+    if frames != plan.window_frames:
+        raise ValueError(f"the network gives {frames} frames; expected {plan.window_frames}")
+    program = torch.onnx.export(
+        talker,
+        (audio,),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["audio"],
+        output_names=["motion"],
+        verbose=False,
+    )
+    assert program is not None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    program.save(str(path), external_data=False)
+    write_sidecar(
+        path,
+        [],
+        kind="windowed",
+        hop_samples=plan.hop_samples,
+        lookahead_samples=plan.lookahead_samples,
+        model_rate_hz=plan.frames_per_step * 16000 / plan.hop_samples,
+        frames_per_step=plan.frames_per_step,
+        window_samples=plan.window_samples,
+        window_frames=plan.window_frames,
+        valid_start=plan.valid_start,
+        **sidecar,
+    )
+    return path
