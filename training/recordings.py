@@ -23,6 +23,7 @@ from training.clips import (
     check_clip,
     frame_count,
 )
+from training.datasets.timecodes import parse_timecodes
 from training.dominance import RULE_MASK, rule_motion
 from training.phones import segment_arpabet
 
@@ -40,7 +41,6 @@ EXTRA_CHANNELS: dict[str, dict[str, float]] = {
 }
 
 _LIVE_LINK_COLUMNS = {"timecode", "blendshapecount"}
-_LIVE_LINK_RATE_HZ = 60.0
 _HEAD_COLUMNS = re.compile(r"^(head|lefteye|righteye)(yaw|pitch|roll)$")
 
 
@@ -157,10 +157,19 @@ def read_captured(folder: Path, holdout: Sequence[str] = ()) -> Iterator[Clip]:
         yield clip
 
 
-def read_motion_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return times in seconds [rows] and weights float64 [rows, 52] in [0, 1] of a motion CSV."""
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        rows = [row for row in csv.reader(stream) if row]
+def read_motion_csv(
+    path: Path, timecode_rate_hz: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return times in seconds [rows] and weights float64 [rows, 52] in [0, 1] of a motion CSV.
+
+    Rows that repeat the timecode of the row before are left out. `timecode_rate_hz` is how many
+    frames the timecode counts in a second, by default the usual rate that fits.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            rows = [row for row in csv.reader(stream) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CorpusError(f"{path}: not a readable CSV ({error})") from error
     if len(rows) < 3:
         raise CorpusError(f"{path}: expected a header and at least two frames")
     header = [name.strip() for name in rows[0]]
@@ -170,7 +179,10 @@ def read_motion_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 f"{path}: line {number} has {len(row)} fields, the header {len(header)}"
             )
     if header[0].lower() == "timecode":
-        times_s = _timecodes(path, [row[0] for row in rows[1:]])
+        times_s = _timecodes(path, [row[0] for row in rows[1:]], timecode_rate_hz)
+        fresh = np.concatenate([[True], np.diff(times_s) != 0])
+        times_s = times_s[fresh]
+        rows = [rows[0], *itertools.compress(rows[1:], fresh)]
     elif header[0] == "time_s":
         times_s = _numbers(path, rows, [0])[:, 0]
     else:
@@ -216,16 +228,12 @@ def _numbers(path: Path, rows: list[list[str]], columns: list[int]) -> np.ndarra
     return values
 
 
-def _timecodes(path: Path, codes: list[str]) -> np.ndarray:
-    """Return seconds since the first row of Live Link Face timecodes HH:MM:SS:FRAME.FRACTION."""
+def _timecodes(path: Path, codes: list[str], rate_hz: float | None) -> np.ndarray:
+    """Return seconds since the first row of Live Link Face timecodes."""
     try:
-        fields = np.array([[float(part) for part in code.split(":")] for code in codes])
-        hours, minutes, seconds, frames = fields.T
+        return parse_timecodes(codes, rate_hz)
     except ValueError as error:
-        raise CorpusError(f"{path}: timecode is not HH:MM:SS:FRAME ({error})") from error
-    rate_hz = 30.0 if frames.max() < 30.5 else _LIVE_LINK_RATE_HZ
-    times_s = hours * 3600 + minutes * 60 + seconds + frames / rate_hz
-    return np.asarray(times_s - times_s[0])
+        raise CorpusError(f"{path}: {error}") from error
 
 
 def _align(

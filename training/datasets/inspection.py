@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
-_SHOWN = 12  # of one kind; a folder with 400 broken files is described by its first few
+_SHOWN = 20  # of one kind; a folder with 400 broken files is described by its first few
 
 
 @dataclass(frozen=True)

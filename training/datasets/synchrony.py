@@ -15,7 +15,7 @@ MIN_DURATION_S = 2.0
 # A shift is only believed where the curves agree this much, and clearly better than at any other
 # place; docs/datasets.md gives the measurement behind both.
 MIN_CORRELATION = 0.4
-MIN_CONFIDENCE = 3.0
+MIN_CONFIDENCE = 4.0
 _RIVAL_DISTANCE_S = 0.15
 
 
@@ -72,7 +72,7 @@ def estimate_offset(audio: np.ndarray, times_s: np.ndarray, weights: np.ndarray)
 
 
 def _measure_level_db(audio: np.ndarray, count: int) -> np.ndarray:
-    """Return the level around each grid point in dB, 25 ms wide, no lower than 45 dB below peak."""
+    """Return the level around each grid point in dB, no lower than 45 dB below the peak."""
     from dualtalker.metrics import measure_loudness
 
     loudness = measure_loudness(audio, SAMPLE_RATE_HZ, np.arange(count) / GRID_HZ)

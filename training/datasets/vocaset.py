@@ -207,20 +207,21 @@ def _plan_clips(report: Inspection, tables: _Tables) -> list[PlannedClip]:
             "subj_seq_to_idx.pkl",
             f"subjects that VOCASET does not have are left out: {name_some(map(str, strange))}",
         )
-    for subject in known:
-        missing = [
-            name
-            for name, table in (
-                ("subj_seq_to_idx.pkl", tables.frames),
-                ("raw_audio_fixed.pkl", tables.audio),
-                ("templates.pkl", tables.templates),
-            )
-            if subject not in table
-        ]
+    for name, table in (
+        ("subj_seq_to_idx.pkl", tables.frames),
+        ("raw_audio_fixed.pkl", tables.audio),
+        ("templates.pkl", tables.templates),
+    ):
+        missing = [subject for subject in known if subject not in table]
         if missing:
             report.warn(
-                " and ".join(missing), f"subject {subject} is missing, so left out", _AGAIN
+                name,
+                f"{len(missing)} of {len(known)} subjects are missing, so left out: "
+                f"{name_some(missing)}",
+                _AGAIN,
             )
+    for subject in known:
+        if not all(subject in t for t in (tables.frames, tables.audio, tables.templates)):
             continue
         absent = []
         for sentence in SENTENCES:

@@ -1,0 +1,391 @@
+"""Turns data sets as they are distributed into clips for training. Only the order of work is here.
+
+    python -m training.prepare vocaset DIR --check
+    python -m training.prepare vocaset DIR OUT
+    python -m training.prepare biwi DIR OUT --lips BIWI/regions/lve.txt
+    python -m training.prepare arkit DIR OUT --holdout 'MySlate_9*'
+
+A second run continues where the first one stopped, or does nothing where all is done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from dualtalker.errors import DualtalkerError
+from training import clips as arkit_clips
+from training.clips import CorpusError
+from training.datasets import biwi, captures, vertex_clips, vocaset
+from training.datasets.inspection import Inspection
+from training.datasets.regions import find_regions, read_vertex_set
+from training.datasets.sources import MeshSource, PlannedClip
+from training.datasets.vertex_clips import VertexSet
+
+CONVERTER_VERSION = 1  # raised whenever the same files would give other clips
+
+# Files of vertex indices that are used where they lie in the data set's folder.
+_LIP_FILES = ("FLAME_masks.pkl", "lips.txt", "lips.npy", "regions/lve.txt")
+_UPPER_FILES = ("FLAME_masks.pkl", "upper_face.txt", "upper_face.npy", "regions/fdd.txt")
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What all data sets have in common."""
+
+    folder: tyro.conf.Positional[Path]
+    """Where the download lies."""
+    out: tyro.conf.Positional[Path | None] = None
+    """Where the clips go; not needed with --check."""
+    check: bool = False
+    """Only report what is there and what is wrong."""
+    skip_bad: bool = False
+    """Leave out what is broken instead of stopping."""
+
+
+@dataclass(frozen=True)
+class MeshPreparation(Preparation):
+    """What recordings of vertices have in common."""
+
+    topology: Path | None = None
+    """A .ply or .obj with the triangles; by default one that lies in the folder."""
+    lips: Path | None = None
+    """Lip vertices: .txt, .npy, .json, or FLAME_masks.pkl; by default found or computed."""
+    upper_face: Path | None = None
+    """Upper-face vertices: the same kinds of file."""
+
+
+@dataclass(frozen=True)
+class VocasetPreparation(MeshPreparation):
+    """VOCASET: data_verts.npy, raw_audio_fixed.pkl, templates.pkl, subj_seq_to_idx.pkl."""
+
+    vertices: int = vocaset.VERTICES
+    """Vertices of the topology."""
+
+
+@dataclass(frozen=True)
+class BiwiPreparation(MeshPreparation):
+    """BIWI: faces/, rigid_scans/ and wav/; or vertices_npy/, templates.pkl and wav/."""
+
+    normalization: str = "area"
+    """"area": as in CodeTalker's numbers; "none": as recorded, turned upright."""
+    vertices: int = biwi.VERTICES
+    """Vertices of the topology."""
+
+
+@dataclass(frozen=True)
+class ArkitPreparation(Preparation):
+    """ARKit weights beside their sound: Live Link Face takes, or CSVs of `dualtalker animate`."""
+
+    speaker: str | None = None
+    """Whose face it is; by default the first folder below DIR, or DIR itself."""
+    offset_ms: float | None = None
+    """How late the sound is against the picture; by default estimated for each take."""
+    timecode_rate_hz: float | None = None
+    """Frames a second that the timecode counts; by default the usual rate that fits."""
+    holdout: tuple[str, ...] = ()
+    """Clip names to mark as validation; * and ? as in a shell."""
+
+
+def prepare_meshes(config: VocasetPreparation | BiwiPreparation) -> int:
+    """Check and convert VOCASET or BIWI; return the exit status."""
+    if isinstance(config, BiwiPreparation):
+        if config.normalization not in biwi.NORMALIZATIONS:
+            raise CorpusError(
+                f"normalization is {config.normalization!r}, expected one of {biwi.NORMALIZATIONS}"
+            )
+        report, source = biwi.inspect_biwi(
+            config.folder, config.normalization, config.topology, config.vertices
+        )
+    else:
+        report, source = vocaset.inspect_vocaset(config.folder, config.topology, config.vertices)
+    lips, upper_face = _choose_regions(report, source, config)
+    if not _may_go_on(report, config, source is not None and bool(source.clips)):
+        return 0 if config.check and not report.errors else 2
+    assert source is not None
+    out = _demand_out(config)
+    plan = _plan_of(source, config)
+    if _is_complete(out, plan, source.clips, lips, upper_face):
+        print(f"{out}: already complete, nothing to do")
+        return 0
+    _check_space(out, source)
+    _write_meshes(out, source, plan)
+    index = vertex_clips.write_corpus(
+        out,
+        [clip.name for clip in source.clips],
+        source.templates,
+        source.triangles,
+        lips,
+        upper_face,
+        {
+            "dataset": source.dataset,
+            "fps": source.fps,
+            "unit": source.unit,
+            "license": source.license,
+            "styles": list(source.styles),
+            "plan": plan,
+            **source.options,
+        },
+    )
+    counts = ", ".join(f"{split} {len(names)}" for split, names in index["splits"].items())
+    print(f"{out}: {counts}; {index['hours']:.2f} h, digest {index['digest'][:12]}")
+    return 0
+
+
+def prepare_captures(config: ArkitPreparation) -> int:
+    """Check and convert a folder of ARKit recordings; return the exit status."""
+    report = Inspection(config.folder)
+    options = captures.CaptureOptions(
+        config.speaker, config.offset_ms, config.timecode_rate_hz, config.holdout
+    )
+    takes = captures.find_takes(report, config.speaker)
+    files = [path for take in takes for path in (take.motion, take.sound)]
+    settings = {**dataclasses.asdict(options), "version": CONVERTER_VERSION}
+    plan = _digest([json.dumps(settings, sort_keys=True), *_stamps(config.folder, files)])
+    if not config.check and _captures_complete(_demand_out(config), plan):
+        print(f"{config.out}: already complete, nothing to do")
+        return 0
+    moving = captures.find_moving(takes, options, report)
+    for pattern in captures.matches_nothing(config.holdout, [take.name for take in takes]):
+        report.error("--holdout", f"no take fits {pattern!r}", "see the names below")
+    aligned = _convert_takes(report, config, options, takes, moving)
+    if not _may_go_on(report, config, bool(aligned)):
+        return 0 if config.check and not report.errors else 2
+    out = _demand_out(config)
+    index = arkit_clips.write_index(out, {"plan": plan, "takes": aligned})
+    print(f"{out}: {len(aligned)} clips, digest {index['digest'][:12]}")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; what is wrong with the data is told without a traceback, status 2."""
+    config = tyro.cli(
+        Annotated[VocasetPreparation, tyro.conf.subcommand("vocaset")]
+        | Annotated[BiwiPreparation, tyro.conf.subcommand("biwi")]
+        | Annotated[ArkitPreparation, tyro.conf.subcommand("arkit")],  # type: ignore[arg-type]
+        description=__doc__,
+        args=arguments,
+    )
+    try:
+        if not config.folder.is_dir():
+            raise CorpusError(f"{config.folder} is no folder: give the one with the download")
+        if isinstance(config, ArkitPreparation):
+            return prepare_captures(config)
+        return prepare_meshes(config)
+    except (DualtalkerError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+# ---- Common ------------------------------------------------------------------------------------
+
+
+def _may_go_on(report: Inspection, config: Preparation, anything: bool) -> bool:
+    """Print the report; tell whether to convert now."""
+    for line in report.lines():
+        print(line)
+    count = len(report.errors)
+    if config.check:
+        print(f"{config.folder}: {'usable' if not count else f'{count} errors'} (only checked)")
+        return False
+    if count and not (config.skip_bad and anything):
+        remedy = ", or leave them out with --skip-bad" if anything else ""
+        print(f"{config.folder}: {count} errors, nothing written; mend them{remedy}")
+        return False
+    return anything
+
+
+def _demand_out(config: Preparation) -> Path:
+    if config.out is None:
+        raise CorpusError("give OUT, the folder for the clips, or --check to look only")
+    return config.out
+
+
+def _stamps(folder: Path, files: Sequence[Path]) -> list[str]:
+    """Return names, sizes and dates of files: equal ones are taken to be unchanged."""
+    stamps = []
+    for path in files:
+        stat = path.stat()
+        where = path.relative_to(folder) if path.is_relative_to(folder) else path
+        stamps.append(f"{where} {stat.st_size} {stat.st_mtime_ns}")
+    return stamps
+
+
+def _digest(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+# ---- Meshes ------------------------------------------------------------------------------------
+
+
+def _choose_regions(
+    report: Inspection, source: MeshSource | None, config: MeshPreparation
+) -> tuple[VertexSet, VertexSet]:
+    """Return lips and upper face: from files that are given or lie there, else computed."""
+    none = VertexSet(np.zeros(0, np.int32), "none")
+    if source is None or not source.templates:
+        return none, none
+    template = next(iter(source.templates.values()))
+    chosen: dict[str, VertexSet] = {}
+    for part, given, usual in (
+        ("lips", config.lips, _LIP_FILES),
+        ("upper_face", config.upper_face, _UPPER_FILES),
+    ):
+        path = given or next((p for n in usual if (p := config.folder / n).is_file()), None)
+        if path is not None:
+            try:
+                chosen[part] = read_vertex_set(path, part, len(template))
+            except CorpusError as error:
+                report.error(path, str(error).removeprefix(f"{path}: "))
+                chosen[part] = none
+    if len(chosen) < 2 and len(source.triangles):
+        try:
+            computed = dict(
+                zip(("lips", "upper_face"), find_regions(template, source.triangles), strict=True)
+            )
+            chosen = {**computed, **chosen}
+        except CorpusError as error:
+            report.warn("topology", str(error))
+    for part in ("lips", "upper_face"):
+        found = chosen.setdefault(part, none)
+        if not len(found.indices):
+            report.warn(
+                part,
+                "no vertex set: LVE and FDD cannot be measured",
+                f"give --{part.replace('_', '-')} FILE, or the triangles with --topology FILE",
+            )
+        report.facts.append(f"{part}: {len(found.indices)} vertices ({found.source})")
+    return chosen["lips"], chosen["upper_face"]
+
+
+def _plan_of(source: MeshSource, config: VocasetPreparation | BiwiPreparation) -> str:
+    settings = {
+        "dataset": source.dataset,
+        "normalization": source.options.get("normalization"),
+        "vertices": config.vertices,
+        "version": CONVERTER_VERSION,
+        "clips": [clip.name for clip in source.clips],
+    }
+    return _digest([json.dumps(settings), *_stamps(config.folder, source.files)])
+
+
+def _is_complete(
+    out: Path, plan: str, clips: list[PlannedClip], lips: VertexSet, upper_face: VertexSet
+) -> bool:
+    path = out / vertex_clips.INDEX_NAME
+    if not path.is_file():
+        return False
+    corpus = vertex_clips.read_corpus(out)
+    same = corpus.index.get("plan") == plan and len(corpus.index["clips"]) == len(clips)
+    for before, now in ((corpus.lips, lips), (corpus.upper_face, upper_face)):
+        same = same and before.source == now.source
+        same = same and np.array_equal(before.indices, now.indices)
+    return same and vertex_clips.files_complete(out, corpus.index)
+
+
+def _check_space(out: Path, source: MeshSource) -> None:
+    """Raise `CorpusError` where the disk cannot hold the clips."""
+    vertices = len(next(iter(source.templates.values())))
+    needed = sum(clip.frames for clip in source.clips) * vertices * 12
+    out.mkdir(parents=True, exist_ok=True)
+    there = sum(path.stat().st_size for path in out.glob("clips/*.vertices.npy"))
+    free = shutil.disk_usage(out).free
+    if needed - there > free:
+        raise CorpusError(
+            f"{out}: {(needed - there) / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
+        )
+
+
+def _write_meshes(out: Path, source: MeshSource, plan: str) -> None:
+    from tqdm import tqdm
+
+    (out / vertex_clips.INDEX_NAME).unlink(missing_ok=True)  # until all of it is true again
+    vertices = len(next(iter(source.templates.values())))
+    for clip in tqdm(source.clips, desc=source.dataset, unit="clip"):
+        if vertex_clips.is_written(out, clip.name, plan):
+            continue
+        vertex_clips.write_clip(
+            out,
+            clip.name,
+            clip.read_audio(),
+            clip.read_frames(),
+            (clip.frames, vertices, 3),
+            subject=clip.subject,
+            sentence=clip.sentence,
+            split=clip.split,
+            fps=str(source.fps),
+            plan=plan,
+        )
+
+
+# ---- ARKit -------------------------------------------------------------------------------------
+
+
+def _captures_complete(out: Path, plan: str) -> bool:
+    if not (out / arkit_clips.INDEX_NAME).is_file():
+        return False
+    index = arkit_clips.read_index(out)
+    return index.get("plan") == plan and all(
+        (out / shard["file"]).is_file() for shard in index["shards"]
+    )
+
+
+def _convert_takes(
+    report: Inspection,
+    config: ArkitPreparation,
+    options: captures.CaptureOptions,
+    takes: Sequence[captures.Take],
+    moving: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    """Read every take and, unless only checking, write it as one shard; one is held at a time.
+
+    Shards only count once index.json lists them, so what was written before an error is harmless.
+    """
+    from tqdm import tqdm
+
+    if not config.check:
+        _refuse_foreign(_demand_out(config), takes)
+        (_demand_out(config) / arkit_clips.INDEX_NAME).unlink(missing_ok=True)
+    told: dict[str, Any] = {}
+    for take in tqdm(takes, desc="arkit", unit="take", disable=not takes):
+        mask = moving.get(take.speaker)
+        aligned = None
+        if mask is not None:
+            aligned = captures.read_take(take, mask, options, report)
+        if aligned is None:
+            continue
+        if not config.check:
+            arkit_clips.write_shard(_demand_out(config), take.name, [aligned.clip])
+        told[take.name] = {
+            "offset_ms": round(aligned.offset.offset_ms, 1),
+            "correlation": round(aligned.offset.correlation, 3),
+            "confidence": round(aligned.offset.confidence, 2),
+            "applied_ms": aligned.applied_ms,
+            "rate_hz": round(aligned.timing.rate_hz, 3),
+            "dropped_frames": aligned.timing.dropped,
+        }
+    return told
+
+
+def _refuse_foreign(out: Path, takes: Sequence[captures.Take]) -> None:
+    names = {take.name for take in takes}
+    foreign = [path.name for path in sorted(out.glob("*.npz")) if path.stem not in names]
+    if foreign:
+        raise CorpusError(
+            f"{out} also holds {', '.join(foreign[:3])} of other recordings: "
+            "give another OUT, or delete that folder"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
