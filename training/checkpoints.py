@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from torch import Tensor
 
 from dualtalker.errors import DualtalkerError
 from training.configs import NetworkConfig, from_plain, to_plain
-from training.network import DualTalker
+from training.network import DualTalker, HeadPlan
+from training.wav2vec2_encoder import Wav2Vec2Encoder
 
 
 class CheckpointError(DualtalkerError):
@@ -25,18 +26,36 @@ class CheckpointError(DualtalkerError):
 
 def describe_network(network: DualTalker) -> dict[str, Any]:
     """Return what is needed to build an equal network, JSON-ready."""
-    return {
+    description = {
         "network": to_plain(network.config),
         "active": [bool(v) for v in network.animation.active.tolist()],
         "styles": network.animation.styles,
         "phones": network.phones,
+        "characters": network.characters,
+        "heads": [asdict(plan) for plan in network.head_plans],
     }
+    if isinstance(network.audio_encoder, Wav2Vec2Encoder):
+        description["architecture"] = network.audio_encoder.architecture
+    return description
+
+
+def complete_description(description: dict[str, Any]) -> dict[str, Any]:
+    """Return a description as of today: what an older checkpoint lacks gets its default."""
+    config = to_plain(from_plain(NetworkConfig, description["network"]))
+    return {"characters": "", "heads": [], **description, "network": config}
 
 
 def build_network(description: dict[str, Any]) -> DualTalker:
-    """Build a network from `describe_network` output."""
-    config = from_plain(NetworkConfig, description["network"])
-    return DualTalker(config, description["active"], description["styles"], description["phones"])
+    """Build a network from `describe_network` output; nothing is downloaded."""
+    return DualTalker(
+        from_plain(NetworkConfig, description["network"]),
+        description["active"],
+        description["styles"],
+        description["phones"],
+        description.get("characters", ""),
+        [HeadPlan(**plan) for plan in description.get("heads", [])],
+        description.get("architecture"),
+    )
 
 
 def find_commit() -> str:

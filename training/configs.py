@@ -10,8 +10,66 @@ from typing import Any, get_type_hints
 
 
 @dataclass
+class EncoderConfig:
+    """Which audio encoder, and what only `wav2vec2` needs."""
+
+    kind: str = "streaming"
+    """`streaming` (causal, what robots run) or `wav2vec2` (whole utterance; GPU, offline)."""
+    pretrained: str = ""
+    """wav2vec2: local folder or hub name of the weights; empty gives random weights."""
+    layers: int = 12
+    """wav2vec2: how many of the transformer's layers, from the bottom."""
+    freeze_features: bool = True
+    """wav2vec2: keep the convolutional front end as it was pretrained."""
+    learning_rate_scale: float = 0.05
+    """wav2vec2: learning rate of the pretrained part relative to the rest."""
+    hidden: int = 768
+    """wav2vec2 without `pretrained`: width of the transformer."""
+    attention_heads: int = 12
+    """wav2vec2 without `pretrained`: attention heads; must divide `hidden`."""
+    front_channels: int = 512
+    """wav2vec2 without `pretrained`: width of the convolutional front end."""
+
+
+@dataclass
+class AutoregressiveConfig:
+    """The decoder that sees its own past motion (`network.decoder = "autoregressive"`)."""
+
+    layers: int = 2
+    """Transformer layers."""
+    attention_heads: int = 4
+    """Attention heads; must divide `network.channels`."""
+    history_frames: int = 100
+    """Longest look back at past motion, frames; bounds the key-value cache."""
+    teacher_forcing: bool = True
+    """Train on the true past motion (else on the decoder's own: slower, no exposure bias)."""
+
+
+@dataclass
+class VertexConfig:
+    """Heads that give mesh vertices; one is made for each folder of `data.vertices`."""
+
+    basis: str = "pca"
+    """`pca`, or `learned`: a trained matrix mixes `components` outputs into the coordinates."""
+    rank: int = 64
+    """Coordinates (principal components of displacement) in which a mesh moves."""
+    components: int = 48
+    """Outputs of a head with a learned basis."""
+    fit_frames: int = 800
+    """Frames from which the principal components are found; memory is frames x vertices x 24 B."""
+
+
+@dataclass
 class NetworkConfig:
     """Sizes of the DualTalker network."""
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    decoder: str = "parallel"
+    """`parallel` (streams, is exported) or `autoregressive` (for comparison)."""
+    autoregressive: AutoregressiveConfig = field(default_factory=AutoregressiveConfig)
+    vertex: VertexConfig = field(default_factory=VertexConfig)
+    lipread_targets: tuple[str, ...] = ("phones", "units")
+    """What the lip reader names: any of `phones`, `units` (acoustic), `characters`."""
 
     sample_rate_hz: int = 16000
     """Audio rate of the network, Hz."""
@@ -78,6 +136,23 @@ class LossConfig:
     duality: float = 0.01
     """Dual supervised learning: both factorizations of the joint likelihood agree."""
 
+    def check(self, targets: tuple[str, ...]) -> None:
+        """Raise ValueError where a term needs a lip-reading target that is not among `targets`."""
+        known = ("phones", "units", "characters")
+        if not set(targets) <= set(known):
+            raise ValueError(f"lipread_targets are {targets}, expected some of {known}")
+        reading = self.lipread_true or self.lipread_predicted
+        if reading and not targets:
+            raise ValueError(
+                "found no lipread_targets, expected one at least: give --network.lipread-targets "
+                "or --loss.lipread-true 0 --loss.lipread-predicted 0"
+            )
+        if self.duality and "units" not in targets:
+            raise ValueError(
+                f"the duality term needs the target `units`, found {targets}: add it to "
+                "--network.lipread-targets or give --loss.duality 0"
+            )
+
     def dual_is_on(self) -> bool:
         """True when any term needs the motion encoder or the lip reader."""
         return any((self.lipread_true, self.lipread_predicted, self.consistency, self.duality))
@@ -105,6 +180,12 @@ class DataConfig:
     """Share that is silence or noise alone, with the face at rest."""
     paired_fraction: float = 1.0
     """Fraction of the paired clips that is used (for data-efficiency experiments)."""
+    vertices: tuple[Path, ...] = ()
+    """Folders written by `python -m training.prepare vocaset|biwi`; each gets its own head."""
+    vertex_share: float = 0.5
+    """Share of the batches that show vertices, where there are blendshape clips too."""
+    style_dropout: float = 0.0
+    """Share of segments heard in the mean of the trained styles (for unseen subjects)."""
 
 
 @dataclass
@@ -138,6 +219,16 @@ class TrainConfig:
     """Steps between checkpoints."""
     validate_every: int = 500
     """Steps between validations on the held-out captured clips."""
+    accumulate: int = 1
+    """Micro-batches of `data.batch` segments in a step, shared out over all processes."""
+    precision: str = "auto"
+    """`float32`, `bfloat16` (autocast), or `auto`: bfloat16 on CUDA, float32 on a CPU."""
+    device: str = "auto"
+    """`cpu`, `cuda`, `cuda:N`, or `auto`: CUDA where there is any."""
+    patience: int = 0
+    """Validations without a better lip-vertex error after which training stops; 0: never."""
+    validation_clips: int = 16
+    """Most held-out vertex clips measured at a validation, of each folder."""
     loader_workers: int = 1
     """Processes that make batches ahead; 0 makes them in the training process."""
     threads: int = 2

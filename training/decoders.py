@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
 from training.configs import NetworkConfig
 from training.encoders import CausalBlock
+from training.heads import ARKIT, VertexHead
 
 JAW_OPEN = ARKIT_INDEX["jawOpen"]
 MOUTH_CLOSE = ARKIT_INDEX["mouthClose"]
@@ -44,6 +45,21 @@ def close_lips(weights: Tensor, gate: Tensor) -> Tensor:
     return shaped + gate * close * shaped[..., JAW_OPEN : JAW_OPEN + 1]
 
 
+def sharpen_gate(logit: Tensor) -> Tensor:
+    """Turn the closure's logit into a gate that is exactly 0 or 1 except near the decision."""
+    return torch.clamp((torch.sigmoid(logit) - 0.25) / 0.3, 0.0, 1.0)
+
+
+def finish_motion(motion: Tensor, logit: Tensor, head: str = ARKIT) -> Tensor:
+    """Return motion as it is shown: lips closed and weights in [0, 1] for ARKit.
+
+    Coordinates of a vertex head stay as they are.
+    """
+    if head != ARKIT:
+        return motion
+    return close_lips(motion.clamp(0.0, 1.0), sharpen_gate(logit)).clamp(0.0, 1.0)
+
+
 class AnimationDecoder(nn.Module):
     """Primary task: audio latents and a style -> blendshape weights, causal, parallel in time."""
 
@@ -68,17 +84,24 @@ class AnimationDecoder(nn.Module):
         self.register_buffer("active", torch.tensor(active, dtype=torch.float32))
         # Learned scale of the Gaussian motion likelihood, per channel (duality term).
         self.log_scale = nn.Parameter(torch.full((len(ARKIT_NAMES),), -2.5))
+        self.vertex_heads = nn.ModuleDict()
 
     def state_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of the state tensors of `forward`: one history per block."""
         return [(1, block.history, self.config.channels) for block in self.blocks]  # type: ignore[misc,list-item]
 
-    def mix_styles(self, mixture: dict[str, float]) -> Tensor:
+    def mix_styles(self, mixture: dict[str, float], among: Tensor | None = None) -> Tensor:
         """Return the style vector `[1, 16]` of a weighted mixture of trained styles.
+
+        An empty mixture is the mean of the styles `among` (indices; default all): how a subject
+        who was never seen is shown unless told otherwise.
 
         Raises:
             ValueError: a style was never trained.
         """
+        if not mixture:
+            table = self.style.weight
+            return (table if among is None else table[among]).mean(dim=0, keepdim=True)
         unknown = sorted(set(mixture) - set(self.styles))
         if unknown:
             raise ValueError(f"unknown styles {unknown}; this model has {self.styles}")
@@ -86,35 +109,76 @@ class AnimationDecoder(nn.Module):
         parts = [self.style.weight[self.styles.index(s)] * (w / total) for s, w in mixture.items()]
         return torch.stack(parts).sum(dim=0, keepdim=True)
 
+    def look_up(self, style: Tensor, among: Tensor | None = None) -> Tensor:
+        """Return style vectors `[batch, 16]` of indices `[batch]`.
+
+        -1 stands for nobody in particular: the mean of the styles `among` (indices; default all).
+        """
+        if not bool((style < 0).any()):
+            vectors: Tensor = self.style(style)
+            return vectors
+        table = self.style.weight
+        mean = (table if among is None else table[among]).mean(dim=0, keepdim=True)
+        return torch.cat([table, mean])[style]
+
+    def add_head(self, name: str, head: VertexHead) -> None:
+        """Give vertices through `head` as well; `name` is no `arkit`."""
+        self.vertex_heads[name] = head
+
+    def read_out(self, x: Tensor, head: str = ARKIT) -> Tensor:
+        """Map the trunk's activations `[batch, time, channels]` to motion of one head.
+
+        Weights before the closure and before clamping `[batch, time, 52]`, or coordinates of a
+        vertex head `[batch, time, rank]`.
+        """
+        if head != ARKIT:
+            coordinates: Tensor = self.vertex_heads[head](x)
+            return coordinates
+        # A sigmoid slightly wider than [0, 1], clamped later, reaches exact rest and exact full.
+        return (1.04 * torch.sigmoid(self.head(x)) - 0.02) * self.active
+
     def forward(
-        self, latents: Tensor, style: Tensor, state: list[Tensor] | None = None
+        self,
+        latents: Tensor,
+        style: Tensor,
+        state: list[Tensor] | None = None,
+        head: str = ARKIT,
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Decode latents `[batch, time, channels]` in style `[batch, 16]`.
 
-        Returns weights before the closure and before clamping `[batch, time, 52]`, the closure's
-        logit `[batch, time, 1]`, and the new state.
+        Returns the motion of `head` (see `read_out`), the closure's logit `[batch, time, 1]`, and
+        the new state.
         """
+        x, kept_states = self.run_blocks(latents, style, state)
+        return self.read_out(self.norm(x), head), self.gate(latents), kept_states
+
+    def run_blocks(
+        self, latents: Tensor, style: Tensor, state: list[Tensor] | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Run the styled causal blocks; returns activations `[batch, time, channels]` and state."""
         x = latents
         kept_states = []
         for index, (block, film) in enumerate(zip(self.blocks, self.film, strict=True)):
             history = None if state is None else state[index]
             x, kept = block(x, history, film(style).unsqueeze(1))
             kept_states.append(kept)
-        x = self.norm(x)
-        # A sigmoid slightly wider than [0, 1], clamped later, reaches exact rest and exact full.
-        weights = (1.04 * torch.sigmoid(self.head(x)) - 0.02) * self.active
-        return weights, self.gate(latents), kept_states
+        return x, kept_states
 
 
 class LipReadingDecoder(nn.Module):
-    """Dual task: motion latents -> phone classes (CTC) and acoustic units (frame by frame)."""
+    """Dual task: motion latents -> phone classes, characters (CTC) and acoustic units (framewise).
 
-    def __init__(self, config: NetworkConfig, phones: int) -> None:
+    `config.lipread_targets` says which of them the losses use.
+    """
+
+    def __init__(self, config: NetworkConfig, phones: int, characters: int = 0) -> None:
         super().__init__()
         width = config.motion_channels
+        self.targets = config.lipread_targets
         self.hidden = nn.Sequential(nn.Linear(width, width), nn.GELU())
         self.phones = nn.Linear(width, phones + 1)
         self.units = nn.Linear(width, config.units)
+        self.characters = nn.Linear(width, characters + 1) if characters else None
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Map latents `[batch, frames, motion_channels]` to log-probabilities.
@@ -124,3 +188,16 @@ class LipReadingDecoder(nn.Module):
         """
         hidden = self.hidden(latents)
         return self.phones(hidden).log_softmax(-1), self.units(hidden).log_softmax(-1)
+
+    def read(self, latents: Tensor) -> dict[str, Tensor]:
+        """Return log-probabilities `[batch, frames, classes]` of each of the targets, by name.
+
+        Index 0 of phones and characters is CTC's blank.
+        """
+        hidden = self.hidden(latents)
+        layers = {"phones": self.phones, "units": self.units, "characters": self.characters}
+        return {
+            name: layer(hidden).float().log_softmax(-1)
+            for name, layer in layers.items()
+            if layer is not None and name in self.targets
+        }

@@ -142,7 +142,9 @@ class AudioEncoder(nn.Module):
 
     def features(self, audio: Tensor) -> Tensor:
         """Return log-mel `[batch, steps, per_step * bands]` of audio `[batch, steps * hop]`."""
-        mel = self.mel(functional.pad(audio, (self.mel.tail, 0)))
+        # A power spectrum spans more than bfloat16's eight bits of mantissa can hold.
+        with torch.autocast(audio.device.type, enabled=False):
+            mel = self.mel(functional.pad(audio, (self.mel.tail, 0)))
         return mel.reshape(mel.shape[0], -1, self.per_step * mel.shape[2])
 
     def forward(self, audio: Tensor) -> Tensor:
@@ -196,11 +198,18 @@ class MotionEncoder(nn.Module):
             for d in config.motion_dilations
         )
         self.norm = nn.LayerNorm(config.motion_channels)
+        # One more inlet for each vertex head, by its name.
+        self.inlets = nn.ModuleDict()
 
-    def forward(self, motion: Tensor) -> Tensor:
-        """Map weights `[batch, frames, 52]` to latents `[batch, frames, motion_channels]`."""
+    def add_head(self, name: str, inputs: int) -> None:
+        """Learn to read motion of `inputs` channels of the head `name` as well."""
+        self.inlets[name] = nn.Linear(2 * inputs, self.inlet.out_features)
+
+    def forward(self, motion: Tensor, head: str = "arkit") -> Tensor:
+        """Map motion `[batch, frames, 52 or rank]` to latents `[batch, frames, motion_channels]`."""
         velocity = functional.pad(motion[:, 1:] - motion[:, :-1], (0, 0, 1, 0))
-        x = self.inlet(torch.cat([motion, 4.0 * velocity], dim=-1))
+        inlet = self.inlet if head == "arkit" else self.inlets[head]
+        x = inlet(torch.cat([motion, 4.0 * velocity], dim=-1))
         for block in self.blocks:
             x = block(x)
         return self.norm(x)

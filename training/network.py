@@ -3,15 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from dualtalker.arkit import ARKIT_NAMES
+from training.autoregressive import AutoregressiveDecoder
 from training.configs import NetworkConfig
-from training.decoders import AnimationDecoder, LipReadingDecoder, close_lips
+from training.decoders import (
+    AnimationDecoder,
+    LipReadingDecoder,
+    close_lips,
+    finish_motion,
+    sharpen_gate,
+)
 from training.encoders import AudioEncoder, MotionEncoder
+from training.heads import ARKIT, VertexHead
+from training.wav2vec2_encoder import Wav2Vec2Encoder
+
+__all__ = ["DualTalker", "HeadPlan", "Prediction", "StreamingTalker", "WindowTalker", "sharpen_gate"]
+
+
+@dataclass(frozen=True)
+class HeadPlan:
+    """Sizes of one vertex head; its tensors come from the data or from a checkpoint."""
+
+    name: str
+    """Name of the data set, e.g. `vocaset`; its styles begin with it."""
+    rank: int
+    """Coordinates in which the mesh moves."""
+    vertices: int
+    """Vertices of the mesh."""
+    lips: int
+    """Vertices of the lips among them."""
+    styles: int
+    """Subjects that it is trained on."""
 
 
 @dataclass
@@ -19,16 +47,11 @@ class Prediction:
     """What the primary task says of a batch; time is aligned with motion frames."""
 
     weights: Tensor
-    """Blendshape weights with the closure applied, not clamped, `[batch, frames, 52]`."""
+    """Weights with the closure applied, not clamped, `[batch, frames, 52]`; or coordinates."""
     gate_logit: Tensor
     """Logit of the bilabial closure, `[batch, frames, 1]`."""
     latents: Tensor
     """Audio latents of the same instants, `[batch, frames, channels]`."""
-
-
-def sharpen_gate(logit: Tensor) -> Tensor:
-    """Turn the closure's logit into a gate that is exactly 0 or 1 except near the decision."""
-    return torch.clamp((torch.sigmoid(logit) - 0.25) / 0.3, 0.0, 1.0)
 
 
 class DualTalker(nn.Module):
@@ -39,35 +62,121 @@ class DualTalker(nn.Module):
     """
 
     def __init__(
-        self, config: NetworkConfig, active: list[bool], styles: list[str], phones: list[str]
+        self,
+        config: NetworkConfig,
+        active: list[bool],
+        styles: list[str],
+        phones: list[str],
+        characters: str = "",
+        heads: list[HeadPlan] | None = None,
+        architecture: dict[str, Any] | None = None,
     ) -> None:
+        """Build the network.
+
+        `characters` is the alphabet of the lip-reading target of that name, `heads` are the
+        vertex heads beside ARKit's, `architecture` is a checkpoint's of its wav2vec2 encoder.
+        """
         super().__init__()
         self.config = config
         self.phones = list(phones)
-        self.audio_encoder = AudioEncoder(config)
+        self.characters = characters
+        self.head_plans = list(heads or [])
+        self.audio_encoder = build_encoder(config, architecture)
         self.motion_encoder = MotionEncoder(config, len(ARKIT_NAMES))
-        self.animation = AnimationDecoder(config, active, styles)
-        self.lip_reader = LipReadingDecoder(config, len(phones))
+        self.animation = build_decoder(config, active, styles)
+        self.lip_reader = LipReadingDecoder(config, len(phones), len(characters))
         self.audio_joint = nn.Linear(config.channels, config.joint_channels)
         self.motion_joint = nn.Linear(config.motion_channels, config.joint_channels)
         self.joint_temperature = nn.Parameter(torch.tensor(-2.3))
+        for plan in self.head_plans:
+            head = VertexHead(
+                config.channels, config.vertex, plan.rank, plan.vertices, plan.lips, plan.styles
+            )
+            self.animation.add_head(plan.name, head)
+            self.motion_encoder.add_head(plan.name, plan.rank)
 
-    def animate(self, audio: Tensor, style: Tensor) -> Prediction:
+    def styles_of(self, head: str) -> Tensor | None:
+        """Indices of the styles that a vertex head was trained on; None (all) for ARKit."""
+        if head == ARKIT:
+            return None
+        indices: Tensor = self.animation.vertex_heads[head].style_indices  # type: ignore[assignment]
+        return indices
+
+    def animate(
+        self, audio: Tensor, style: Tensor, head: str = ARKIT, truth: Tensor | None = None
+    ) -> Prediction:
         """Primary task over audio `[batch, steps * hop]` with style indices `[batch]`.
 
-        The first `shift_frames` steps depict instants before the audio and are dropped, so that
-        frame k of the result depicts time k / model_rate_hz.
+        Index -1 is nobody in particular (`AnimationDecoder.look_up`). The first `shift_frames`
+        steps depict instants before the audio and are dropped, so that frame k of the result
+        depicts time k / model_rate_hz. `truth` `[batch, frames, C]` is the motion that an
+        autoregressive decoder is to go on from (teacher forcing); others ignore it.
         """
-        latents = self.audio_encoder(audio)
-        weights, gate_logit, _ = self.animation(latents, self.animation.style(style))
-        # The gate learns from closure labels alone: motion losses must not teach it to hedge.
-        weights = close_lips(weights, torch.sigmoid(gate_logit).detach())
         shift = self.config.shift_frames
-        return Prediction(weights[:, shift:], gate_logit[:, shift:], latents[:, shift:])
+        latents = self.audio_encoder(audio)
+        vector = self.animation.look_up(style, self.styles_of(head))
+        if isinstance(self.animation, AutoregressiveDecoder) and truth is not None:
+            # Step i depicts frame i - shift, so what it follows is frame i - shift - 1.
+            past = functional.pad(truth, (0, 0, shift + 1, 0))[:, : latents.shape[1]]
+            motion = self.animation.force(latents, vector, past, head)
+            gate_logit = self.animation.gate(latents)
+        else:
+            motion, gate_logit, _ = self.animation(latents, vector, head=head)
+        motion, gate_logit = motion.float(), gate_logit.float()
+        if head == ARKIT:
+            # The gate learns from closure labels alone: motion losses must not teach it to hedge.
+            motion = close_lips(motion, torch.sigmoid(gate_logit).detach())
+        return Prediction(motion[:, shift:], gate_logit[:, shift:], latents[:, shift:])
 
-    def read_lips(self, motion: Tensor) -> tuple[Tensor, Tensor]:
-        """Dual task over motion `[batch, frames, 52]`; see `LipReadingDecoder.forward`."""
-        return self.lip_reader(self.motion_encoder(motion))
+    def animate_whole(self, audio: Tensor, style: Tensor, head: str = ARKIT) -> Tensor:
+        """Map a whole utterance `[1, samples]` to finished motion `[frames, C]` of one head.
+
+        `style` is a vector `[1, 16]`. Frame k depicts k / model_rate_hz; silence is appended so
+        that every instant of the audio is depicted. Any encoder, any decoder, any length.
+        """
+        config = self.config
+        steps = -(-audio.shape[1] // config.hop_samples) + config.shift_frames
+        padded = functional.pad(audio, (0, steps * config.hop_samples - audio.shape[1]))
+        motion, gate_logit, _ = self.animation(self.audio_encoder(padded), style, head=head)
+        return finish_motion(motion, gate_logit, head)[0, config.shift_frames :]
+
+    def read_lips(self, motion: Tensor, head: str = ARKIT) -> tuple[Tensor, Tensor]:
+        """Dual task over motion `[batch, frames, C]`; see `LipReadingDecoder.forward`."""
+        return self.lip_reader(self.motion_encoder(motion, head))
+
+
+def build_encoder(
+    config: NetworkConfig, architecture: dict[str, Any] | None = None
+) -> AudioEncoder | Wav2Vec2Encoder:
+    """Return the audio encoder that `config.encoder.kind` names.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    if config.encoder.kind == "streaming":
+        return AudioEncoder(config)
+    if config.encoder.kind == "wav2vec2":
+        return Wav2Vec2Encoder(config, architecture)
+    raise ValueError(
+        f"encoder.kind is {config.encoder.kind!r}, expected `streaming` or `wav2vec2`"
+    )
+
+
+def build_decoder(
+    config: NetworkConfig, active: list[bool], styles: list[str]
+) -> AnimationDecoder | AutoregressiveDecoder:
+    """Return the animation decoder that `config.decoder` names.
+
+    Raises:
+        ValueError: there is no such decoder.
+    """
+    if config.decoder == "parallel":
+        return AnimationDecoder(config, active, styles)
+    if config.decoder == "autoregressive":
+        return AutoregressiveDecoder(config, active, styles)
+    raise ValueError(
+        f"network.decoder is {config.decoder!r}, expected `parallel` or `autoregressive`"
+    )
 
 
 class StreamingTalker(nn.Module):
@@ -75,6 +184,17 @@ class StreamingTalker(nn.Module):
 
     def __init__(self, network: DualTalker, mixture: dict[str, float]) -> None:
         super().__init__()
+        if not isinstance(network.audio_encoder, AudioEncoder):
+            raise ValueError(
+                "found a wav2vec2 encoder, expected `streaming`: export it as a window "
+                "(`training.network.WindowTalker`)"
+            )
+        if not bool(network.animation.active.any()):
+            raise ValueError(
+                "this network has no ARKit head, only vertices of "
+                f"{[plan.name for plan in network.head_plans]}; expected one trained on --data.corpus"
+            )
+        self.network = [network]  # in a list: its own parts alone belong to the exported graph
         self.encoder = network.audio_encoder
         self.decoder = network.animation
         self.register_buffer("style", network.animation.mix_styles(mixture).detach().clone())
@@ -92,20 +212,37 @@ class StreamingTalker(nn.Module):
         split = len(self.encoder.state_shapes())
         latents, audio_state = self.encoder.step(audio, list(state[:split]))
         weights, gate_logit, decoder_state = self.decoder(latents, self.style, list(state[split:]))
-        motion = close_lips(weights.clamp(0.0, 1.0), sharpen_gate(gate_logit))
-        return (motion.clamp(0.0, 1.0), *audio_state, *decoder_state)
+        return (finish_motion(weights, gate_logit), *audio_state, *decoder_state)
 
     def run(self, audio: Tensor) -> Tensor:
         """Map whole audio `[1, samples]` to motion `[frames, 52]`, frame k at k / model_rate_hz.
 
         The parallel form of `forward`: silence is appended so that every instant is depicted.
         """
-        config = self.encoder.config
-        hop = config.hop_samples
-        total = audio.shape[1]
-        steps = -(-total // hop) + config.shift_frames
-        padded = functional.pad(audio, (0, steps * hop - total))
-        latents = self.encoder(padded)
-        weights, gate_logit, _ = self.decoder(latents, self.style)
-        motion = close_lips(weights.clamp(0.0, 1.0), sharpen_gate(gate_logit)).clamp(0.0, 1.0)
-        return motion[0, config.shift_frames :]
+        return self.network[0].animate_whole(audio, self.style)
+
+
+class WindowTalker(nn.Module):
+    """Audio `[1, window]` -> finished motion `[1, window / hop + 1, 52]`: any encoder, no state.
+
+    Frame k depicts sample k * hop of the window. For `engines.windowed.export_windowed` plan the
+    window with `plan_window(..., spacing=hop, reach=0)`.
+    """
+
+    def __init__(self, network: DualTalker, mixture: dict[str, float]) -> None:
+        super().__init__()
+        if not isinstance(network.audio_encoder, Wav2Vec2Encoder):
+            raise ValueError(
+                "found a streaming encoder, expected wav2vec2: export it with "
+                "`python -m engines.export_onnx`"
+            )
+        self.encoder = network.audio_encoder
+        self.decoder = network.animation
+        self.register_buffer("style", network.animation.mix_styles(mixture).detach().clone())
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Map a window `[1, samples]` to weights `[1, frames, 52]` in [0, 1]."""
+        frames = audio.shape[1] // self.encoder.config.hop_samples + 1
+        latents = self.encoder.encode(audio, frames)
+        motion, gate_logit, _ = self.decoder(latents, self.style)
+        return finish_motion(motion, gate_logit)

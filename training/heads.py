@@ -1,0 +1,106 @@
+"""Vertex heads: one trunk moves several meshes, each through a basis of its displacements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.configs import VertexConfig
+
+ARKIT = "arkit"
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Directions in which a mesh moves, found on the training frames of one data set.
+
+    directions: float32 [rank, vertices * 3], metres for one unit of each coordinate.
+    explained: share of the frames' displacement (sum of squares) that lies in the directions.
+    """
+
+    directions: np.ndarray
+    explained: float
+
+
+def fit_basis(displacements: np.ndarray, rank: int) -> Basis:
+    """Find the principal directions of displacements `[frames, vertices * 3]` from the template.
+
+    No mean is taken off, so that all coordinates at zero are the neutral face. The directions
+    are orthogonal and equally long, so that the summed squares of coordinates measure squared
+    distance on the whole mesh; their length makes that sum 1 for the average frame.
+
+    Raises:
+        ValueError: there are fewer frames than directions.
+    """
+    frames = len(displacements)
+    if frames < rank:
+        raise ValueError(
+            f"found {frames} frames, expected at least {rank} (one per coordinate): give more "
+            "data or lower --network.vertex.rank"
+        )
+    gram = displacements.astype(np.float32) @ displacements.T.astype(np.float32)
+    values, vectors = np.linalg.eigh(gram.astype(np.float64))
+    values, vectors = values[::-1][:rank], vectors[:, ::-1][:, :rank]
+    values = np.maximum(values, 1e-12 * max(float(values[0]), 1e-12))
+    orthonormal = (vectors / np.sqrt(values)).T.astype(np.float32) @ displacements
+    total = float(np.trace(gram, dtype=np.float64))
+    explained = float(values.sum()) / max(total, 1e-12)
+    scale = np.sqrt(values.sum() / frames)
+    return Basis((orthonormal * scale).astype(np.float32), explained)
+
+
+def project(displacements: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Return coordinates `[frames, rank]` of displacements `[frames, vertices * 3]`."""
+    square = float((directions[0].astype(np.float64) ** 2).sum())
+    return np.asarray(displacements @ directions.T / square, dtype=np.float32)
+
+
+class VertexHead(nn.Module):
+    """Trunk activations -> coordinates of one mesh, and what is needed to judge and draw them."""
+
+    def __init__(
+        self, channels: int, config: VertexConfig, rank: int, vertices: int, lips: int, styles: int
+    ) -> None:
+        """Make an empty head; `fit` or a checkpoint fills its frozen tensors.
+
+        `styles` counts the subjects that it was trained on.
+        """
+        super().__init__()
+        self.rank = rank
+        if config.basis == "learned":
+            self.outlet: nn.Module = nn.Sequential(
+                nn.Linear(channels, config.components),
+                nn.Linear(config.components, rank, bias=False),
+            )
+        elif config.basis == "pca":
+            self.outlet = nn.Linear(channels, rank)
+        else:
+            raise ValueError(f"vertex.basis is {config.basis!r}, expected `pca` or `learned`")
+        for layer in self.outlet.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=0.3 / layer.in_features**0.5)
+        # Learned scale of the Gaussian motion likelihood, per coordinate (duality term).
+        self.log_scale = nn.Parameter(torch.full((rank,), -2.5))
+        self.register_buffer("directions", torch.zeros(rank, vertices * 3))
+        self.register_buffer("lip_vertices", torch.zeros(lips, dtype=torch.int32))
+        self.register_buffer("motion_prior", torch.zeros(3, rank))
+        self.register_buffer("style_indices", torch.zeros(styles, dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map activations `[batch, time, channels]` to coordinates `[batch, time, rank]`."""
+        coordinates: Tensor = self.outlet(x)
+        return coordinates
+
+    def lip_basis(self) -> Tensor:
+        """Directions of the lip vertices, metres `[rank, lips * 3]`."""
+        by_vertex = self.directions.unflatten(1, (-1, 3))  # type: ignore[operator]
+        basis: Tensor = by_vertex[:, self.lip_vertices.long()].flatten(1)  # type: ignore[operator]
+        return basis
+
+    def pose(self, coordinates: Tensor, template: Tensor) -> Tensor:
+        """Return vertices `[frames, vertices, 3]` of coordinates `[frames, rank]`, metres."""
+        moved = coordinates.float() @ self.directions  # type: ignore[operator]
+        return template + moved.unflatten(-1, (-1, 3))
