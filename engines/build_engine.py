@@ -8,7 +8,7 @@ and fits is kept; `--rebuild` makes it anew.
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import sys
 import time
 from dataclasses import dataclass
@@ -125,7 +125,7 @@ def _write(
         onnx_sha256=bundle.digest,
         engine_sha256=sha256(built.engine),
         log_sha256=sha256(built.log_text.encode()),
-        built_utc=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        built_utc=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
     )
     try:
         write_engine(path, bundle, built.engine, built.log_text, record)

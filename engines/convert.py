@@ -118,7 +118,7 @@ def convert_to_int8(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def find_end_products(graph: onnx.GraphProto, spectrum: set[int]) -> set[int]:
-    """Return the indices of the products that no other, outside `spectrum`, precedes or follows."""
+    """Return the indices of the first and last products, those in `spectrum` aside."""
     products = [
         i for i, node in enumerate(graph.node) if node.op_type in PRODUCTS and i not in spectrum
     ]

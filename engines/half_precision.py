@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 PRODUCTS = frozenset(("MatMul", "Gemm", "Conv", "ConvTranspose"))
 # Run in fp16 where all their inputs are fp16 already.
-FOLLOWERS = frozenset(
-    """Add Clip Concat Div Elu Erf Expand Flatten Gather Gelu Identity LeakyRelu Mul Neg Pad Relu
-    Reshape Sigmoid Slice Split Squeeze Sub Tanh Transpose Unsqueeze Where""".split()
-)
+_FOLLOWERS = """
+    Add Clip Concat Div Elu Erf Expand Flatten Gather Gelu Identity LeakyRelu Mul Neg Pad Relu
+    Reshape Sigmoid Slice Split Squeeze Sub Tanh Transpose Unsqueeze Where"""
+FOLLOWERS = frozenset(_FOLLOWERS.split())
 FP16_LARGEST = 65504.0
 
 

@@ -38,15 +38,15 @@ REFUSED = {
 
 # Those that this project's graphs use or may come to use, out of the support matrix of
 # onnx-tensorrt (docs/operators.md): the list is a promise about what we tried, not about TensorRT.
-ACCEPTED = frozenset(
-    """Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast Ceil Clip Concat Constant
+_ACCEPTED = """
+    Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast Ceil Clip Concat Constant
     ConstantOfShape Conv ConvTranspose Cos CumSum Div Elu Equal Erf Exp Expand Flatten Floor Gather
     GatherElements Gelu Gemm Greater GreaterOrEqual GroupNormalization HardSigmoid Identity
     InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul Max
     MaxPool Mean Min Mul Neg Not Or Pad Pow PRelu Reciprocal ReduceMax ReduceMean ReduceMin
     ReduceProd ReduceSum ReduceSumSquare Relu Reshape Selu Shape Sigmoid Sin Slice Softmax Softplus
-    Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Unsqueeze Where""".split()
-)
+    Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Unsqueeze Where"""
+ACCEPTED = frozenset(_ACCEPTED.split())
 
 
 def check_operators(model: onnx.ModelProto) -> None:
