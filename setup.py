@@ -46,6 +46,8 @@ TRAIN = [
     "onnx>=1.16",
     "onnxscript>=0.5",
     "scipy>=1.10",
+    "jiwer>=3.0",  # phone error rate of lip reading
+    "torchmetrics>=1.8",  # the second opinion on LVE in the tests
 ]
 
 # ROS 2 Jazzy from PyPI, for Linux on x86_64; other machines install ROS with apt and need none

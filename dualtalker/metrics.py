@@ -7,12 +7,17 @@ inputs that are compared must have the same number of frames, or a ValueError sa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dualtalker.arkit import ARKIT_INDEX
+from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
+
+if TYPE_CHECKING:
+    from dualtalker.rig import Rig
 
 BILABIAL = "PP"
+LABIODENTAL = "FF"
 OPEN_VOWELS = ("AA", "AE", "AO")
 
 
@@ -29,6 +34,8 @@ def correlate(left: np.ndarray, right: np.ndarray, where: np.ndarray | None = No
     _same_length(left, right)
     if where is not None:
         left, right = left[where], right[where]
+    # In double precision, or the rounding of a constant curve would correlate with something.
+    left, right = np.asarray(left, np.float64), np.asarray(right, np.float64)
     left, right = left - left.mean(), right - right.mean()
     scale = float(np.sqrt((left**2).sum() * (right**2).sum()))
     return float((left * right).sum() / scale) if scale > 1e-12 else 0.0
@@ -79,11 +86,51 @@ def find_closed(gap: np.ndarray, rest: float, span: float | None = None) -> np.n
     return gap <= rest + 0.05 * max(span, 1e-9)
 
 
+def lower_lip_drop(rig: Rig, weights: np.ndarray) -> np.ndarray:
+    """How far the lower lip's inner edge hangs below its rest height, `[frames]`, metres.
+
+    The mean over the central lip pairs. The upper teeth are fixed to the head, and with shut lips
+    the lower lip covers their edge (on the default head by 0.2 mm), so this is the distance from
+    the lower lip up to the upper incisors' edge, to that accuracy, on rigs without teeth, too.
+    """
+    _, lower = rig.central_lip_pairs
+    slopes = np.zeros(len(ARKIT_NAMES))
+    for name, delta in zip(rig.names, rig.deltas, strict=True):
+        slopes[ARKIT_INDEX[name]] = -delta[lower, 1].mean()
+    return np.asarray(weights @ slopes)
+
+
+def find_contact(drop: np.ndarray, span: float | None = None) -> np.ndarray:
+    """Frames `[frames]` bool in which the lower lip touches the upper teeth.
+
+    `drop` is that of `lower_lip_drop`. Touching means within 10 % of the drop's range (its 98th
+    percentile unless given): 1.9 mm on the default head, whose lower lip hangs 4 mm or more below
+    the teeth in all other sounds. The lip's depth is not looked at.
+    """
+    if span is None:
+        span = float(np.percentile(drop, 98.0))
+    return drop <= 0.1 * max(span, 1e-9)
+
+
+def measure_contact_recall(
+    touching: np.ndarray,
+    times_s: np.ndarray,
+    phones: Sequence[tuple[str, float, float]],
+    tolerance_s: float = 0.04,
+) -> tuple[int, int]:
+    """Count /f v/ in whose interval, widened by `tolerance_s`, the lower lip touches the teeth.
+
+    `phones` are (class, start, end) in seconds. Returns (met, all).
+    """
+    return measure_closure_recall(touching, times_s, phones, tolerance_s, LABIODENTAL)
+
+
 def measure_closure_recall(
     closed: np.ndarray,
     times_s: np.ndarray,
     phones: Sequence[tuple[str, float, float]],
     tolerance_s: float = 0.04,
+    label_of_interest: str = BILABIAL,
 ) -> tuple[int, int]:
     """Count /p b m/ in whose interval, widened by `tolerance_s`, the lips meet.
 
@@ -91,7 +138,7 @@ def measure_closure_recall(
     """
     met = total = 0
     for label, start_s, end_s in phones:
-        if label != BILABIAL:
+        if label != label_of_interest:
             continue
         inside = (times_s >= start_s - tolerance_s) & (times_s <= end_s + tolerance_s)
         if inside.any():
@@ -143,16 +190,32 @@ def measure_jitter(curve: np.ndarray, rate_hz: float) -> float:
     return float(np.sqrt(np.mean(np.diff(curve, n=3) ** 2))) * rate_hz**3
 
 
+def pose_vertices(rig: Rig, weights: np.ndarray, vertices: np.ndarray) -> np.ndarray:
+    """Positions `[frames, n, 3]` in metres of some of the rig's vertices (indices `[n]`)."""
+    basis = np.zeros((len(ARKIT_NAMES), 3 * len(vertices)))
+    for name, delta in zip(rig.names, rig.deltas, strict=True):
+        basis[ARKIT_INDEX[name]] = delta[vertices].ravel()
+    return (weights @ basis).reshape(len(weights), -1, 3) + rig.neutral[vertices]
+
+
+def measure_vertex_error(predicted: np.ndarray, reference: np.ndarray) -> float:
+    """Mean over frames and vertices of the distance, in mm; inputs `[frames, n, 3]` in metres."""
+    _same_length(predicted, reference)
+    return float(np.linalg.norm(predicted - reference, axis=-1).mean() * 1e3)
+
+
 def measure_lip_error(predicted: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     """Lip vertex error (LVE) of lip vertices `[frames, lips, 3]`, metres.
 
     `lve_squared_mm2`: mean over frames of the maximum *squared* distance (the convention of
-    CodeTalker's and FaceFormer's code); `lve_mm`: mean over frames of the maximum distance.
+    CodeTalker's and FaceFormer's code, and of torchmetrics' `lip_vertex_error`); `lve_root_mm`:
+    its root; `lve_mm`: mean over frames of the maximum distance.
     """
     _same_length(predicted, reference)
     squared = ((predicted - reference) ** 2).sum(-1).max(-1) * 1e6
     return {
         "lve_squared_mm2": float(squared.mean()),
+        "lve_root_mm": float(np.sqrt(squared.mean())),
         "lve_mm": float(np.sqrt(squared).mean()),
     }
 

@@ -107,3 +107,59 @@ def test_curves_read_the_right_channels() -> None:
     weights[0, ARKIT_INDEX["mouthPucker"]] = 0.3
     assert metrics.jaw_opening(weights)[0] == 0.5
     assert metrics.lip_rounding(weights)[0] == pytest.approx(0.5)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 5))
+@settings(max_examples=20, deadline=None)
+def test_lip_error_agrees_with_torchmetrics(seed: int, frames: int, lips: int) -> None:
+    torch = pytest.importorskip("torch")
+    reference = pytest.importorskip("torchmetrics.functional.multimodal").lip_vertex_error
+    left, right = 0.01 * np.random.default_rng(seed).standard_normal((2, frames, lips, 3))
+    ours = metrics.measure_lip_error(left, right)
+    theirs = reference(torch.from_numpy(left), torch.from_numpy(right), list(range(lips)))
+    assert ours["lve_squared_mm2"] == pytest.approx(1e6 * float(theirs), rel=1e-9)
+    assert ours["lve_root_mm"] ** 2 == pytest.approx(ours["lve_squared_mm2"])
+    assert ours["lve_mm"] <= ours["lve_root_mm"] + 1e-12
+
+
+def test_vertex_error_is_the_mean_distance_in_mm() -> None:
+    reference = np.zeros((2, 2, 3))
+    predicted = reference.copy()
+    predicted[0, 0] = [0.003, 0.004, 0.0]
+    assert metrics.measure_vertex_error(predicted, reference) == pytest.approx(5.0 / 4)
+    with pytest.raises(ValueError, match="frames"):
+        metrics.measure_vertex_error(predicted, reference[:1])
+
+
+def test_posed_vertices_are_those_of_the_rig() -> None:
+    from dualtalker.head import build_head
+
+    head = build_head()
+    weights = np.random.default_rng(0).random((3, 52)).astype(np.float32)
+    posed = metrics.pose_vertices(head, weights, head.lip_vertices)
+    np.testing.assert_allclose(posed, head.pose(weights)[:, head.lip_vertices], atol=1e-6)
+
+
+def test_lower_lip_drops_with_the_jaw_and_not_with_the_upper_lip() -> None:
+    from dualtalker.head import build_head
+
+    head = build_head()
+    weights = np.zeros((4, 52), np.float32)
+    weights[1, ARKIT_INDEX["jawOpen"]] = 0.5
+    weights[2, ARKIT_INDEX["jawOpen"]] = weights[2, ARKIT_INDEX["mouthClose"]] = 0.5
+    weights[3, [ARKIT_INDEX["mouthUpperUpLeft"], ARKIT_INDEX["mouthUpperUpRight"]]] = 1.0
+    drop = metrics.lower_lip_drop(head, weights)
+    assert drop[0] == 0.0 and drop[1] > 0.01
+    assert abs(drop[2]) < 1e-4 and abs(drop[3]) < 1e-4
+    _, lower = head.central_lip_pairs
+    posed = head.pose(weights)[:, lower, 1].mean(-1)
+    np.testing.assert_allclose(drop, posed[0] - posed, atol=1e-6)
+    assert metrics.find_contact(drop).tolist() == [True, False, True, True]
+
+
+def test_contact_is_counted_on_labiodentals_alone() -> None:
+    times_s = np.arange(100) / 50
+    touching = np.zeros(100, bool)
+    touching[20:23] = True
+    phones = [("FF", 0.40, 0.46), ("FF", 1.0, 1.1), ("PP", 0.4, 0.46)]
+    assert metrics.measure_contact_recall(touching, times_s, phones) == (1, 2)

@@ -1,28 +1,57 @@
 """Accuracy of a model bundle: `python -m training.evaluate NAME.onnx --corpus corpus_real`.
 
 Runs the bundle through the same Talker that a robot runs, over the clips of a corpus that were
-held out from training, and prints each figure beside the loudness baseline (root mean square of
-the audio drives `jawOpen`). The conventions are those of `dualtalker/metrics.py`.
+held out from training, and prints each figure beside those of the baselines (loudness drives the
+jaw; the mean face; the nearest neighbor in audio) with what is required and aimed at. With
+`--report DIR` it also writes one HTML page with plots, error maps and a video, and JSON.
+
+The conventions are those of `dualtalker/figures.py`; the formulas are in `dualtalker/metrics.py`.
 """
 
 from __future__ import annotations
 
 import json
+import platform
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import tyro
 
 from dualtalker import metrics
-from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
+from dualtalker.accuracy import Recording, find_recorded_speech, measure_speeds
+from dualtalker.bundle import Bundle, load_bundle
 from dualtalker.errors import DualtalkerError
+from dualtalker.figures import Columns
+from dualtalker.report import Report, ReportOptions, build_report
+from dualtalker.report_page import Picture
 from dualtalker.rig import Rig
-from training.augmentation import make_noise
-from training.clips import MOTION_RATE_HZ, SAMPLE_RATE_HZ, Clip, iterate_clips
+from training.baselines import NearestNeighbor, animate_by_loudness, find_mean_face
+from training.clips import (
+    MOTION_RATE_HZ,
+    SAMPLE_RATE_HZ,
+    Clip,
+    digest_of,
+    iterate_clips,
+    read_index,
+)
+from training.noises import measure_speech_level
+from training.trials import (
+    Animate,
+    Sweep,
+    animate_by_model,
+    measure_silence,
+    measure_tick_ms,
+    sweep_noise,
+    sweep_noisy_speech,
+)
 
-SILENCE_S = 5.0
+SUBJECT = "model"
+NEIGHBOR_S = 600.0  # of each style's training clips that the nearest neighbor is sought in
+HEADLINE_SNR_DB = 10.0
 
 
 @dataclass
@@ -33,107 +62,166 @@ class EvaluateConfig:
     """Bundle (.onnx); the shipped model if not given."""
     corpus: tuple[Path, ...] = (Path("corpus"),)
     """Folders of clips; those whose split is `validation` are measured."""
+    suite: Literal["default", "clips"] = "default"
+    """`default`: the whole table; `clips`: only what the recordings tell, without trials."""
     rig: Path | None = None
     """Face on which the lip gap is measured (.npz, .glb, folder of OBJs); the default head."""
+    reader: Path | None = None
+    """Checkpoint (.safetensors) whose lip reader gives the phone error rates."""
+    report: Path | None = None
+    """Folder for report.html and report.json."""
     json_out: Path | None = None
     """Also write the figures here as JSON (for `engines.export_onnx --metrics`)."""
+    video_s: float = 8.0
+    """Length of the report's video, seconds; 0 for none."""
+    trial_s: float = 4.0
+    """Length of each silence and noise, seconds."""
+    timing_s: float = 10.0
+    """How long the paced timing runs, seconds; 0 leaves it out."""
 
 
 @dataclass
-class Tally:
-    """Figures gathered over clips for one contestant (the model or a baseline)."""
+class Training:
+    """What is known of the training split of the corpora, without its sound."""
 
-    values: dict[str, list[float]] = field(default_factory=dict)
-    counts: dict[str, list[int]] = field(default_factory=dict)
-
-    def add(self, name: str, value: float) -> None:
-        """Add one clip's figure."""
-        self.values.setdefault(name, []).append(value)
-
-    def count(self, name: str, part: int, whole: int) -> None:
-        """Add one clip's share as (part, whole)."""
-        total = self.counts.setdefault(name, [0, 0])
-        total[0] += part
-        total[1] += whole
-
-    def result(self) -> dict[str, float]:
-        """Means of the figures and shares of the counts."""
-        means = {name: float(np.mean(values)) for name, values in self.values.items()}
-        shares = {name: part / whole for name, (part, whole) in self.counts.items() if whole}
-        return {**means, **shares}
+    speakers: set[str] = field(default_factory=set)
+    paired_s: dict[str, float] = field(default_factory=dict)
+    """Seconds with motion, by style."""
 
 
-def animate_by_loudness(audio: np.ndarray, frames: int) -> np.ndarray:
-    """The baseline: `jawOpen` follows the loudness, 0.5 at its 95th percentile; `[frames, 52]`."""
-    times_s = np.arange(frames) / MOTION_RATE_HZ
-    loudness = metrics.measure_loudness(audio, SAMPLE_RATE_HZ, times_s)
-    weights = np.zeros((frames, len(ARKIT_NAMES)), np.float32)
-    scale = max(float(np.percentile(loudness, 95.0)), 1e-9)
-    weights[:, ARKIT_INDEX["jawOpen"]] = np.clip(0.5 * loudness / scale, 0.0, 1.0)
-    return weights
+def read_training(folders: tuple[Path, ...]) -> Training:
+    """Read speakers and durations of the training split from the shards' descriptions."""
+    training = Training()
+    for folder in folders:
+        for shard in read_index(folder)["shards"]:
+            text = (folder / shard["file"]).with_suffix(".json").read_text(encoding="utf-8")
+            for row in json.loads(text)["clips"]:
+                if row["split"] == "train":
+                    training.speakers.add(row["speaker"])
+                    if row["paired"]:
+                        total_s = training.paired_s.get(row["style"], 0.0)
+                        training.paired_s[row["style"]] = total_s + row["duration_s"]
+    return training
 
 
-def animate_by_model(audio: np.ndarray, frames: int, model: Path | None) -> np.ndarray:
-    """The bundle through the Talker at the corpus' motion rate, idle life off; `[frames, 52]`."""
-    from dualtalker.animation import animate
-
-    animation = animate(
-        audio, SAMPLE_RATE_HZ, model=model, fps=float(MOTION_RATE_HZ), idle_motion=False
-    )
-    weights = animation.weights[:frames]
-    return np.pad(weights, ((0, frames - len(weights)), (0, 0)), mode="edge")
-
-
-def measure_clip(weights: np.ndarray, clip: Clip, rig: Rig, span: float, tally: Tally) -> None:
-    """Add the figures of one clip's motion `[frames, 52]` to the tally."""
-    times_s = np.arange(len(weights)) / MOTION_RATE_HZ
-    gap = rig.lip_gap(weights)
-    rest = float(rig.lip_gap(np.zeros((1, len(ARKIT_NAMES)), np.float32))[0])
-    if clip.motion is not None and clip.style.startswith("captured"):
-        truth = clip.motion
-        loudness = metrics.measure_loudness(clip.audio, SAMPLE_RATE_HZ, times_s)
-        speech = metrics.find_speech(loudness)
-        jaw, true_jaw = metrics.jaw_opening(weights), metrics.jaw_opening(truth)
-        tally.add("jaw r", metrics.correlate(jaw, true_jaw, speech))
-        rounding, true_rounding = metrics.lip_rounding(weights), metrics.lip_rounding(truth)
-        tally.add("rounding r", metrics.correlate(rounding, true_rounding, speech))
-        true_gap = rig.lip_gap(truth)
-        tally.add("lip gap r", metrics.correlate(gap, true_gap, speech))
-        tally.add("offset ms", metrics.estimate_offset_ms(jaw, true_jaw, MOTION_RATE_HZ))
-        jitter = metrics.measure_jitter(gap, MOTION_RATE_HZ)
-        tally.add("jitter ratio", jitter / metrics.measure_jitter(true_gap, MOTION_RATE_HZ))
-        lips = rig.lip_vertices
-        errors = metrics.measure_lip_error(rig.pose(weights)[:, lips], rig.pose(truth)[:, lips])
-        tally.add("LVE mm", errors["lve_mm"])
-        tally.add("LVE mm2", errors["lve_squared_mm2"])
-    if clip.phones:
-        phones = [(p.label, p.start_s, p.end_s) for p in clip.phones]
-        closed = metrics.find_closed(gap, rest, span)
-        tally.count("closures met", *metrics.measure_closure_recall(closed, times_s, phones))
-        wrong = metrics.measure_false_closures(closed, times_s, phones)
-        tally.count("false closures", *wrong)
-
-
-def measure_rest(rig: Rig, model: Path | None, speech_speed: float, tally: Tally) -> None:
-    """Add the motion in silence and in noise, relative to speech (90th percentile of speed)."""
-    samples = int(SILENCE_S * SAMPLE_RATE_HZ)
-    frames = int(SILENCE_S * MOTION_RATE_HZ)
+def draw_training_clips(
+    folders: tuple[Path, ...], training: Training, seconds: float
+) -> Iterator[Clip]:
+    """Yield about `seconds` of paired training clips of each style, drawn evenly."""
     rng = np.random.default_rng(0)
-    quiet = [np.zeros(samples, np.float32), 1e-3 * make_noise(samples, rng)]
-    loud = [level * make_noise(samples, rng) for level in (0.01, 0.03, 0.1) for _ in range(4)]
-    for name, sounds in (("silence motion", quiet), ("noise motion", loud)):
-        for sound in sounds:
-            sound = np.clip(sound, -1.0, 1.0).astype(np.float32)
-            gap = rig.lip_gap(animate_by_model(sound, frames, model))
-            speed = metrics.measure_speed(gap, MOTION_RATE_HZ)
-            tally.add(name, speed / max(speech_speed, 1e-9))
+    for folder in folders:
+        for clip in iterate_clips(folder, "train"):
+            if clip.motion is not None:
+                share = seconds / max(training.paired_s[clip.style], 1e-9)
+                if rng.random() < share:
+                    yield clip
 
 
-def evaluate(config: EvaluateConfig) -> dict[str, dict[str, float]]:
-    """Return the figures of the model and of the loudness baseline.
+def to_recording(clip: Clip, training: Training) -> Recording:
+    """Describe a clip for the report."""
+    phones = None
+    if clip.phones is not None:
+        phones = tuple((p.label, p.start_s, p.end_s) for p in clip.phones)
+    return Recording(
+        name=clip.name,
+        audio=clip.audio,
+        sample_rate_hz=SAMPLE_RATE_HZ,
+        fps=float(MOTION_RATE_HZ),
+        frames=clip.frames,
+        reference=clip.motion,
+        captured=clip.style.startswith("captured"),
+        phones=phones,
+        group="synthetic" if clip.source.startswith("synthetic") else "",
+        unseen=clip.speaker not in training.speakers,
+    )
+
+
+def list_contestants(
+    bundle: Bundle, clips: list[Clip], recordings: list[Recording], config: EvaluateConfig
+) -> dict[str, Animate]:
+    """Return the model and the baselines as functions from sound to motion."""
+    training = read_training(config.corpus)
+    drawn = list(draw_training_clips(config.corpus, training, NEIGHBOR_S))
+    contestants: dict[str, Animate] = {}
+    # One gain for all sounds, or silence would be as loud as speech.
+    peaks = [
+        np.percentile(metrics.measure_loudness(r.audio, SAMPLE_RATE_HZ, r.times_s), 95.0)
+        for r in recordings
+    ]
+    full = float(np.median(peaks))
+    contestants["loudness"] = lambda audio, frames, _: animate_by_loudness(audio, frames, full)
+    if drawn:
+        faces = {style: find_mean_face(drawn, style) for style in {c.style for c in clips}}
+        neighbor = NearestNeighbor(drawn)
+        contestants["mean face"] = lambda _, frames, style: np.tile(faces[style], (frames, 1))
+        contestants["nearest neighbor"] = neighbor.animate
+    contestants[SUBJECT] = lambda audio, frames, _: animate_by_model(audio, frames, bundle)
+    return contestants
+
+
+def try_contestant(
+    animate: Animate,
+    clips: list[Clip],
+    recordings: list[Recording],
+    gaps: list[np.ndarray],
+    rig: Rig,
+    trial_s: float,
+) -> tuple[dict[str, float], dict[str, Sweep]]:
+    """Return the figures of the trials, and the sweeps behind them for drawing."""
+    speed, _ = measure_speeds(recordings, gaps)
+    levels = [measure_speech_level(r.audio, find_recorded_speech(r)) for r in recordings]
+    level, style = float(np.median(levels)), clips[0].style
+    noise = sweep_noise(animate, rig, speed, level, style, trial_s)
+    figures = {
+        "silence motion": measure_silence(animate, rig, speed, style, trial_s),
+        "noise motion": float(np.mean([list(points.values()) for points in noise.values()])),
+    }
+    sweeps = {"noise": noise}
+    noisy = sweep_noisy_speech(animate, clips)
+    if noisy:
+        losses = [points[HEADLINE_SNR_DB] for points in noisy.values()]
+        figures["noisy speech loss"] = float(np.mean(losses))
+        sweeps["noisy speech"] = noisy
+    return figures, sweeps
+
+
+def measure_bundle(bundle: Bundle, timing_s: float) -> dict[str, float]:
+    """Lookahead, size and time of a tick."""
+    files = (bundle.onnx_path, bundle.onnx_path.with_suffix(".json"))
+    figures = {
+        "lookahead ms": bundle.sidecar.lookahead_s * 1e3,
+        "size MB": sum(path.stat().st_size for path in files) / 1e6,
+    }
+    if timing_s > 1.0:
+        figures["step p99 ms"] = measure_tick_ms(bundle, timing_s)
+    return figures
+
+
+def read_lips(
+    checkpoint: Path, clips: list[Clip], motions: dict[str, list[np.ndarray]]
+) -> dict[str, dict[str, float]]:
+    """Phone error rates by contestant, on the clips that have labels; {} if none has."""
+    from training.lipread import LipReader, read_clips
+
+    kept = [k for k, clip in enumerate(clips) if clip.phones]
+    if not kept:
+        return {}
+    reader = LipReader.load(checkpoint)
+    labelled = [clips[k] for k in kept]
+    rates = {
+        name: {"phone error rate": read_clips(reader, labelled, [tracks[k] for k in kept])}
+        for name, tracks in motions.items()
+    }
+    truth = [c.motion for c in labelled if c.motion is not None]
+    rates[SUBJECT]["phone error rate, true"] = read_clips(reader, labelled, truth)
+    return rates
+
+
+def run_evaluation(config: EvaluateConfig) -> Report:
+    """Measure the model and the baselines and return the report; written where it is asked for.
 
     Raises:
-        DualtalkerError: no corpus folder has a validation clip.
+        DualtalkerError: no corpus folder has a validation clip, or the bundle is broken.
     """
     from tqdm import tqdm
 
@@ -141,6 +229,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, float]]:
     from dualtalker.rig_files import load_rig
 
     rig = load_rig(config.rig) if config.rig else build_head()
+    bundle = load_bundle(config.model)
     clips = [c for folder in config.corpus for c in iterate_clips(folder, "validation")]
     clips = [c for c in clips if c.motion is not None]
     if not clips:
@@ -148,29 +237,45 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, float]]:
             f"found no validation clip with motion in {[str(f) for f in config.corpus]}; "
             "make some with `python -m training.corpus --holdout NAME`"
         )
-    rest = float(rig.lip_gap(np.zeros((1, len(ARKIT_NAMES)), np.float32))[0])
-    result = {}
-    for contestant in ("loudness", "model"):
-        motions = []
-        for clip in tqdm(clips, desc=contestant, unit="clip"):
-            if contestant == "model":
-                motions.append(animate_by_model(clip.audio, clip.frames, config.model))
-            else:
-                motions.append(animate_by_loudness(clip.audio, clip.frames))
-        gaps = np.concatenate([rig.lip_gap(motion) for motion in motions])
-        span = float(np.percentile(gaps, 98.0)) - rest
-        tally = Tally()
-        for motion, clip in zip(motions, clips, strict=True):
-            measure_clip(motion, clip, rig, span, tally)
-        if contestant == "model":
-            speed = metrics.measure_speed(gaps, MOTION_RATE_HZ)
-            measure_rest(rig, config.model, speed, tally)
-        result[contestant] = tally.result()
-    return result
+    # Captured clips first: their style is the one of the trials.
+    clips.sort(key=lambda clip: not clip.style.startswith("captured"))
+    training = read_training(config.corpus)
+    recordings = [to_recording(clip, training) for clip in clips]
+    contestants = list_contestants(bundle, clips, recordings, config)
+    motions: dict[str, list[np.ndarray]] = {}
+    more: Columns = {}
+    sweeps: dict[str, Sweep] = {}
+    for name, animate in contestants.items():
+        bar = tqdm(clips, desc=name, unit="clip")
+        motions[name] = [animate(clip.audio, clip.frames, clip.style) for clip in bar]
+        if config.suite == "default":
+            gaps = [rig.lip_gap(motion) for motion in motions[name]]
+            more[name], sweeps = try_contestant(
+                animate, clips, recordings, gaps, rig, config.trial_s
+            )
+    if config.suite == "default":
+        more[SUBJECT].update(measure_bundle(bundle, config.timing_s))
+    if config.reader is not None:
+        for name, rates in read_lips(config.reader, clips, motions).items():
+            more.setdefault(name, {}).update(rates)
+    options = ReportOptions(
+        title=f"Evaluation of {bundle.onnx_path.name}",
+        subject=SUBJECT,
+        filmed=(SUBJECT, "loudness"),
+        video_s=config.video_s,
+        facts=_list_facts(bundle, config, rig, recordings),
+    )
+    pictures = _draw_sweeps(sweeps) if config.report else []
+    return build_report(config.report, recordings, motions, rig, more, pictures, options)
 
 
-def format_table(figures: dict[str, dict[str, float]]) -> str:
-    """Return the figures as a Markdown table, one row a figure."""
+def evaluate(config: EvaluateConfig) -> Columns:
+    """Return the figures of the model and of the baselines; see `run_evaluation`."""
+    return run_evaluation(config).figures
+
+
+def format_table(figures: Columns) -> str:
+    """Return the bare figures as a Markdown table, one row a figure."""
     names = list(dict.fromkeys(n for column in figures.values() for n in column))
     lines = [f"| figure | {' | '.join(figures)} |", "|---" * (len(figures) + 1) + "|"]
     for name in names:
@@ -179,16 +284,51 @@ def format_table(figures: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
+def _draw_sweeps(sweeps: dict[str, Sweep]) -> list[Picture]:
+    """Plots of the model's sweeps over the signal-to-noise ratio."""
+    from dualtalker.report_pictures import draw_sweep
+
+    pictures = []
+    x = "noise below speech (dB)"
+    if "noise" in sweeps:
+        drawn = draw_sweep(sweeps["noise"], x, "lip speed / speech")
+        text = "90th percentile of the lip gap's speed in noise alone, relative to speech."
+        pictures.append(Picture("Mouth motion in noise alone", text, "svg", drawn))
+    if "noisy speech" in sweeps:
+        drawn = draw_sweep(sweeps["noisy speech"], x, "loss of jaw r")
+        text = "Jaw r of the clean recording less that in noise."
+        pictures.append(Picture("Speech in noise", text, "svg", drawn))
+    return pictures
+
+
+def _list_facts(
+    bundle: Bundle, config: EvaluateConfig, rig: Rig, recordings: list[Recording]
+) -> dict[str, str]:
+    """Lines that tell what was measured on what."""
+    seconds = sum(r.frames / r.fps for r in recordings)
+    corpora = ", ".join(f"{f.name} ({digest_of(f)[:12]})" for f in config.corpus)
+    found: dict[str, Any] = {
+        "Model": f"{bundle.onnx_path.name}, SHA-256 {bundle.digest[:12]}",
+        "Validation clips": f"{len(recordings)}, {seconds:.0f} s, of {corpora}",
+        "Rig": f"{rig.name}, {len(rig.lip_vertices)} lip vertices",
+        "Machine": f"{platform.machine()}, Python {platform.python_version()}",
+    }
+    return {key: str(value) for key, value in found.items()}
+
+
 def main() -> None:
     """Parse the command line, measure, print the table."""
     config = tyro.cli(EvaluateConfig, description=__doc__)
     try:
-        figures = evaluate(config)
+        report = run_evaluation(config)
     except DualtalkerError as error:
         sys.exit(f"training.evaluate: {error}")
-    print(format_table(figures))
+    print(report.table)
+    if report.html is not None:
+        print(f"\nreport: {report.html}\nJSON:   {report.json}")
     if config.json_out:
-        config.json_out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(report.figures, indent=2) + "\n"
+        config.json_out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

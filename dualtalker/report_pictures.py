@@ -1,0 +1,212 @@
+"""The pictures of a report as SVG text, PNG or MP4 bytes. The page they stand on is elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dualtalker import metrics
+from dualtalker.accuracy import Recording, find_recorded_speech, measure_error_map
+
+if TYPE_CHECKING:
+    from dualtalker.rig import Rig
+
+CURVES_S = 12.0  # more cannot be read in one plot
+_REFERENCE_COLOR = "#222222"
+_COLORS = ("#2e6fbb", "#d1495b", "#1b998b", "#b8860b", "#7b5ea7", "#5b6b7c")
+_HEAT_LIMIT_SHARE = 99.0  # percentile of the errors at which the color scale ends
+
+
+def draw_curves(
+    recording: Recording, motions: Mapping[str, np.ndarray], rig: Rig, start_s: float = 0.0
+) -> str:
+    """Waveform over jaw opening, rounding and lip gap of reference and contestants, as SVG.
+
+    Draws `CURVES_S` from `start_s`; speech is shaded.
+    """
+    first = int(start_s * recording.fps)
+    last = min(recording.frames, first + int(CURVES_S * recording.fps))
+    times_s = recording.times_s[first:last]
+    figure, axes = _new_figure(4, (10, 7))
+    rate_hz = recording.sample_rate_hz
+    samples = recording.audio[int(times_s[0] * rate_hz) : int(times_s[-1] * rate_hz)]
+    step = max(1, len(samples) // 3000)
+    axes[0].plot(
+        times_s[0] + np.arange(0, len(samples), step) / rate_hz,
+        samples[::step],
+        color="#5b6b7c",
+        linewidth=0.5,
+    )
+    axes[0].set_ylabel("speech")
+    tracks: dict[str, np.ndarray] = {}
+    if recording.reference is not None:
+        tracks["reference"] = recording.reference
+    tracks.update(motions)
+    for name, motion in tracks.items():
+        color = _REFERENCE_COLOR if name == "reference" else _color_of(name, motions)
+        curves = (
+            metrics.jaw_opening(motion),
+            metrics.lip_rounding(motion),
+            rig.lip_gap(motion) * 1e3,
+        )
+        for axis, curve in zip(axes[1:], curves, strict=True):
+            axis.plot(times_s, curve[first:last], color=color, linewidth=1.2, label=name)
+    labels = ("jaw opening\n(weight)", "lip rounding\n(weight)", "lip gap (mm)")
+    for axis, label in zip(axes[1:], labels, strict=True):
+        axis.set_ylabel(label)
+        axis.margins(x=0)
+        speech = find_recorded_speech(recording)[first:last]
+        axis.fill_between(
+            times_s,
+            *axis.get_ylim(),
+            where=speech,
+            color="#2e6fbb",
+            alpha=0.06,
+            linewidth=0,
+        )
+    axes[1].legend(loc="upper right", ncol=4, fontsize=8)
+    axes[3].set_xlabel("time (s)")
+    _mark_closures(axes[3], recording, times_s)
+    return _to_svg(figure)
+
+
+def _mark_closures(axis: Any, recording: Recording, times_s: np.ndarray) -> None:
+    """Mark /p b m/ on the gap's axis."""
+    for label, start_s, end_s in recording.phones or ():
+        if label == metrics.BILABIAL and times_s[0] <= start_s <= times_s[-1]:
+            axis.axvspan(start_s, min(end_s, times_s[-1]), color="#d1495b", alpha=0.18)
+
+
+def draw_sweep(values: Mapping[str, Mapping[float, float]], x_label: str, y_label: str) -> str:
+    """One line for each name over the numbers it was measured at, as SVG."""
+    figure, axes = _new_figure(1, (7, 3.2))
+    for name, points in values.items():
+        x = sorted(points)
+        axes[0].plot(x, [points[k] for k in x], "o-", color=_color_of(name, values), label=name)
+    axes[0].set_xlabel(x_label)
+    axes[0].set_ylabel(y_label)
+    axes[0].set_ylim(bottom=min(0.0, axes[0].get_ylim()[0]))
+    axes[0].legend(fontsize=8)
+    axes[0].grid(alpha=0.25)
+    return _to_svg(figure)
+
+
+def draw_error_maps(
+    recordings: Sequence[Recording],
+    motions: Mapping[str, Sequence[np.ndarray]],
+    rig: Rig,
+    size_px: int = 320,
+) -> bytes | None:
+    """Mean vertex error on the neutral face, one picture a contestant on one scale, as PNG.
+
+    None where no recording has a captured reference.
+    """
+    maps: dict[str, np.ndarray] = {}
+    for name, tracks in motions.items():
+        errors = [
+            measure_error_map(rig, motion, recording.reference) * 1e3
+            for recording, motion in zip(recordings, tracks, strict=True)
+            if recording.captured and recording.reference is not None
+        ]
+        if errors:
+            maps[name] = np.mean(errors, axis=0)
+    if not maps:
+        return None
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    from dualtalker.rendering import Renderer
+
+    scale = Normalize(0.0, float(np.percentile(np.stack(list(maps.values())), _HEAT_LIMIT_SHARE)))
+    heat = colormaps["turbo"]
+    figure, axes = _new_figure(1, (3.0 * len(maps) + 0.8, 3.3), columns=len(maps))
+    for axis, (name, errors_mm) in zip(axes, maps.items(), strict=True):
+        colors = (np.asarray(heat(scale(errors_mm)))[:, :3] * 255).astype(np.uint8)
+        painted = dataclasses.replace(rig, colors=colors)
+        face = Renderer(painted, size_px, size_px)
+        axis.imshow(face.render(np.zeros(len(face.names), np.float32)))
+        axis.set_axis_off()
+        axis.set_title(f"{name}: {errors_mm.mean():.2f} mm", fontsize=9)
+    figure.colorbar(ScalarMappable(scale, heat), ax=list(axes), label="mean error (mm)")
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    return stream.getvalue()
+
+
+def film_side_by_side(
+    recording: Recording,
+    motions: Mapping[str, np.ndarray],
+    rig: Rig,
+    seconds: float,
+    start_s: float = 0.0,
+    size_px: int = 256,
+) -> bytes:
+    """Reference and contestants beside each other with the sound, as MP4 bytes."""
+    from dualtalker.rendering import Renderer
+    from dualtalker.video import write_video
+
+    tracks: dict[str, np.ndarray] = {}
+    if recording.reference is not None:
+        tracks["reference"] = recording.reference
+    tracks.update(motions)
+    # Pictures at most 25 times a second: more costs time and shows nothing.
+    step = max(1, round(recording.fps / 25.0))
+    first = int(start_s * recording.fps)
+    last = min(recording.frames, first + int(seconds * recording.fps))
+    renderer = Renderer(rig, size_px, size_px, close_up=True)
+    banners = [_write_banner(name, size_px) for name in tracks]
+
+    def pictures() -> Iterator[np.ndarray]:
+        for frame in range(first, last, step):
+            faces = [renderer.render(track[frame]) for track in tracks.values()]
+            columns = [np.vstack(pair) for pair in zip(banners, faces, strict=True)]
+            yield np.hstack(columns)
+
+    rate_hz = recording.sample_rate_hz
+    sound = recording.audio[int(first / recording.fps * rate_hz) :]
+    sound = sound[: int((last - first) / recording.fps * rate_hz)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "side_by_side.mp4"
+        write_video(path, pictures(), recording.fps / step, sound, rate_hz)
+        return path.read_bytes()
+
+
+def _write_banner(text: str, width: int) -> np.ndarray:
+    """Dark letters on white, `[20, width, 3]` uint8."""
+    from PIL import Image, ImageDraw
+
+    image = Image.new("RGB", (width, 20), "white")
+    ImageDraw.Draw(image).text((6, 4), text, fill=(40, 40, 40))
+    return np.asarray(image)
+
+
+def _color_of(name: str, names: Mapping[str, Any]) -> str:
+    return _COLORS[list(names).index(name) % len(_COLORS)]
+
+
+def _new_figure(rows: int, inches: tuple[float, float], columns: int = 1) -> tuple[Any, Any]:
+    """A figure and its axes in a flat array, without a display and without global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=inches, dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False).ravel()
+
+
+def _to_svg(figure: Any) -> str:
+    """The figure as an `<svg>` element; the same figure gives the same text."""
+    import matplotlib as mpl
+
+    stream = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "dualtalker"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    text = stream.getvalue()
+    return text[text.index("<svg") :]
