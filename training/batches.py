@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -12,12 +12,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from dualtalker.arkit import ARKIT_NAMES
 from training.augmentation import augment, make_background
-from training.clips import Clip
+from training.clips import MOTION_RATE_HZ, Clip
 from training.configs import DataConfig, NetworkConfig
+from training.heads import ARKIT
+from training.vertex_data import CoordinateClip
 
 CLOSED_CLASS = "PP"
 SILENCE_CLASS = "sil"
 CHANNELS = len(ARKIT_NAMES)
+AnyClip = Clip | CoordinateClip
 
 
 @dataclass
@@ -36,6 +39,12 @@ class Batch:
     """1 in a bilabial closure, `[batch, frames, 1]`."""
     closed_mask: Tensor
     """1 where closures are labelled, `[batch, frames, 1]`."""
+    characters: Tensor
+    """Characters of the whole utterance, from 1, padded with 0, `[batch, longest]`."""
+    character_counts: Tensor
+    """How many characters, `[batch]`."""
+    has_characters: Tensor
+    """1 where the segment is a whole clip with a transcript, `[batch]`."""
     phones: Tensor
     """Phone classes in order, from 1, padded with 0, `[batch, longest]`."""
     phone_counts: Tensor
@@ -47,24 +56,85 @@ class Batch:
     paired: Tensor
     """1 where there is motion to learn from, `[batch]`."""
     style: Tensor
-    """Style index, `[batch]`."""
+    """Style index, `[batch]`; -1 is nobody in particular."""
+    head: str = ARKIT
+    """Which head's motion this is."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with every tensor on `device`."""
-        return Batch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        return Batch(**{n: getattr(self, n).to(device) for n in TENSORS}, head=self.head)
 
 
-def style_of(clip: Clip, styles: list[str], rng: np.random.Generator) -> int:
+TENSORS = tuple(f.name for f in fields(Batch) if f.name != "head")
+
+
+def style_of(clip: AnyClip, maker: BatchMaker, rng: np.random.Generator) -> int:
     """Index of the clip's style; unpaired clips, which have none, are heard in any."""
-    return styles.index(clip.style) if clip.motion is not None else int(rng.integers(len(styles)))
+    if maker.config.style_dropout and rng.random() < maker.config.style_dropout:
+        return -1
+    if clip.motion is None:
+        return int(rng.integers(len(maker.styles)))
+    return maker.styles.index(clip.style)
 
 
-class BatchMaker:
+class BatchSource:
+    """Anything that makes batches by number, and worker processes that make them ahead."""
+
+    workers = 0
+    stride = 1
+    _stream: Iterator[Batch] | None = None
+    _expected = 0
+
+    def make(self, step: int) -> Batch:
+        """Return the batch of this number, always the same."""
+        raise NotImplementedError
+
+    def fetch(self, step: int) -> Batch:
+        """Return the batch of this number; worker processes are already making the next ones.
+
+        Batches are pure functions of the number, so an unexpected one costs time, never a result.
+        `stride` is the step from one number to the next that this process will want. Processes,
+        not a thread: the network's thread would wait for the interpreter's lock.
+        """
+        if self.workers == 0:
+            return self.make(step)
+        if self._stream is None or step != self._expected:
+            loader = DataLoader(
+                _Steps(self),
+                batch_size=None,
+                sampler=range(step, step + 1_000_000_000, self.stride),
+                num_workers=self.workers,
+                prefetch_factor=2,
+            )
+            self._stream = iter(loader)
+        self._expected = step + self.stride
+        batch: Batch = next(self._stream)
+        return batch
+
+
+class MixedBatches(BatchSource):
+    """Batches of several heads: each comes whole from one maker, drawn by its share."""
+
+    def __init__(
+        self, makers: list[tuple[float, BatchMaker]], seed: int, workers: int = 0
+    ) -> None:
+        shares = np.array([share for share, _ in makers])
+        self.makers = [maker for _, maker in makers]
+        self.shares = shares / shares.sum()
+        self.seed, self.workers = seed, workers
+
+    def make(self, step: int) -> Batch:
+        """Return the batch of this number."""
+        rng = np.random.default_rng([self.seed, step, len(self.makers)])
+        return self.makers[int(rng.choice(len(self.makers), p=self.shares))].make(step)
+
+
+class BatchMaker(BatchSource):
     """Draws batches; batch `step` is a pure function of (seed, step), so a resumed run repeats."""
 
     def __init__(
         self,
-        clips: list[Clip],
+        clips: Sequence[AnyClip],
         phones: list[str],
         styles: list[str],
         active: np.ndarray,
@@ -73,11 +143,15 @@ class BatchMaker:
         seed: int,
         augmented: bool = True,
         workers: int = 0,
+        head: str = ARKIT,
+        characters: str = "",
     ) -> None:
         self.network, self.config, self.seed, self.augmented = network, config, seed, augmented
         self.phones = {label: index + 1 for index, label in enumerate(phones)}
         self.styles = styles
         self.active = active
+        self.head = head
+        self.characters = {letter: index + 1 for index, letter in enumerate(characters)}
         self.frames = round(config.segment_s * network.model_rate_hz)
         captured = [c for c in clips if c.motion is not None and c.style.startswith("captured")]
         rules = [c for c in clips if c.motion is not None and not c.style.startswith("captured")]
@@ -97,8 +171,6 @@ class BatchMaker:
             if pool and share > 0
         }
         self.workers = workers
-        self._stream: Iterator[Batch] | None = None
-        self._expected = 0
         if not self.pools:
             raise ValueError("no clips to train on; make some with `python -m training.corpus`")
 
@@ -106,33 +178,13 @@ class BatchMaker:
         """Return the batch of this step."""
         rng = np.random.default_rng([self.seed, step])
         rows = [self._make_row(rng) for _ in range(self.config.batch)]
-        longest = max(1, max(len(row["phones"]) for row in rows))
-        for row in rows:
-            row["phone_counts"] = np.int64(len(row["phones"]))
-            row["phones"] = np.pad(row["phones"], (0, longest - len(row["phones"])))
-        names = [f.name for f in fields(Batch)]
-        return Batch(**{n: torch.from_numpy(np.stack([row[n] for row in rows])) for n in names})
-
-    def fetch(self, step: int) -> Batch:
-        """Return the batch of this step; worker processes are already making the next ones.
-
-        Batches are pure functions of the step, so an unexpected step costs time, never a result.
-        Processes, not a thread: the network's thread would wait for the interpreter's lock.
-        """
-        if self.workers == 0:
-            return self.make(step)
-        if self._stream is None or step != self._expected:
-            loader = DataLoader(
-                _Steps(self),
-                batch_size=None,
-                sampler=range(step, step + 1_000_000_000),
-                num_workers=self.workers,
-                prefetch_factor=2,
-            )
-            self._stream = iter(loader)
-        self._expected = step + 1
-        batch: Batch = next(self._stream)
-        return batch
+        for name, count in (("phones", "phone_counts"), ("characters", "character_counts")):
+            longest = max(1, max(len(row[name]) for row in rows))
+            for row in rows:
+                row[count] = np.int64(len(row[name]))
+                row[name] = np.pad(row[name], (0, longest - len(row[name])))
+        tensors = {n: torch.from_numpy(np.stack([row[n] for row in rows])) for n in TENSORS}
+        return Batch(**tensors, head=self.head)
 
     def _make_row(self, rng: np.random.Generator) -> dict:
         hop = self.network.hop_samples
@@ -152,10 +204,12 @@ class BatchMaker:
         return {
             "audio": audio,
             "clean": audio,
-            "motion": np.zeros((self.frames, CHANNELS), np.float32),
+            "motion": np.zeros((self.frames, len(self.active)), np.float32),
             "mask": np.tile(self.active.astype(np.float32), shape),
             "closed": np.zeros(shape, np.float32),
             "closed_mask": np.ones(shape, np.float32),
+            "characters": np.zeros(0, np.int64),
+            "has_characters": np.float32(0),
             "phones": np.zeros(0, np.int64),
             "has_phones": np.float32(0),
             "speech": np.float32(0),
@@ -167,7 +221,7 @@ class BatchMaker:
 class _Steps(Dataset):
     """Batches by step, as torch's loader wants them."""
 
-    def __init__(self, maker: BatchMaker) -> None:
+    def __init__(self, maker: BatchSource) -> None:
         self._maker = maker
 
     def __getitem__(self, step: int) -> Batch:
@@ -175,7 +229,7 @@ class _Steps(Dataset):
 
 
 def cut_row(
-    maker: BatchMaker, clip: Clip, rate: float, samples: int, rng: np.random.Generator
+    maker: BatchMaker, clip: AnyClip, rate: float, samples: int, rng: np.random.Generator
 ) -> dict:
     """Cut one random segment out of `clip`, played `rate` times as fast, as arrays of a batch row.
 
@@ -197,11 +251,14 @@ def cut_row(
     clean = np.ascontiguousarray(piece[:samples], dtype=np.float32)
     start_s = start / sample_rate_hz
     times_s = start_s + np.arange(maker.frames) * rate / model_rate_hz
-    motion, mask = cut_motion(clip, times_s, model_rate_hz)
+    clip_rate_hz = MOTION_RATE_HZ if isinstance(clip, Clip) else clip.fps
+    motion, mask = cut_motion(clip, times_s, clip_rate_hz)
     if first_frame > 0:
         # A cut in mid-speech: the network has heard nothing of what the first frames depend on.
         mask[: int(0.2 * model_rate_hz)] = 0.0
     closed, known = label_closures(clip, times_s)
+    whole_clip = first_frame == 0 and len(clip.audio) <= samples * rate
+    characters = list_characters(clip, maker.characters) if whole_clip else np.zeros(0, np.int64)
     return {
         "audio": augment(clean, rng) if maker.augmented else clean,
         "clean": clean,
@@ -209,16 +266,23 @@ def cut_row(
         "mask": mask,
         "closed": closed,
         "closed_mask": np.full((maker.frames, 1), known, np.float32),
+        "characters": characters,
+        "has_characters": np.float32(len(characters) > 0),
         "phones": list_phones(clip, times_s, maker.phones),
         "has_phones": np.float32(clip.phones is not None),
         "speech": np.float32(1),
         "paired": np.float32(clip.motion is not None),
-        "style": np.int64(style_of(clip, maker.styles, rng)),
+        "style": np.int64(style_of(clip, maker, rng)),
     }
 
 
-def cut_motion(clip: Clip, times_s: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
-    """Sample the clip's motion at `times_s` `[frames]`; returns motion and mask `[frames, 52]`."""
+def cut_motion(
+    clip: AnyClip, times_s: np.ndarray, rate_hz: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sample motion of `rate_hz` at `times_s` `[frames]`; returns motion and mask `[frames, C]`.
+
+    C is 52, or the rank of a vertex head.
+    """
     if clip.motion is None:
         empty = np.zeros((len(times_s), CHANNELS), np.float32)
         return empty, empty.copy()
@@ -234,7 +298,7 @@ def cut_motion(clip: Clip, times_s: np.ndarray, rate_hz: float) -> tuple[np.ndar
     return motion.astype(np.float32), mask
 
 
-def label_closures(clip: Clip, times_s: np.ndarray) -> tuple[np.ndarray, float]:
+def label_closures(clip: AnyClip, times_s: np.ndarray) -> tuple[np.ndarray, float]:
     """Return 1 in bilabial closures `[frames, 1]`, and 1.0 where the clip's phones are known."""
     closed = np.zeros((len(times_s), 1), np.float32)
     if clip.phones is None:
@@ -248,7 +312,7 @@ def label_closures(clip: Clip, times_s: np.ndarray) -> tuple[np.ndarray, float]:
     return closed, 1.0
 
 
-def list_phones(clip: Clip, times_s: np.ndarray, numbers: dict[str, int]) -> np.ndarray:
+def list_phones(clip: AnyClip, times_s: np.ndarray, numbers: dict[str, int]) -> np.ndarray:
     """Return the phone classes whose middle lies in the segment, in order, without silence."""
     if clip.phones is None:
         return np.zeros(0, np.int64)
@@ -258,3 +322,22 @@ def list_phones(clip: Clip, times_s: np.ndarray, numbers: dict[str, int]) -> np.
         if p.label != SILENCE_CLASS and times_s[0] <= (p.start_s + p.end_s) / 2 <= times_s[-1]
     ]
     return np.array(inside, np.int64)
+
+
+def spell(transcript: str) -> str:
+    """Return a transcript as the lip reader spells it: lower case, words parted by one space."""
+    kept = "".join(c if c.isalnum() or c == "'" else " " for c in transcript.casefold())
+    return " ".join(kept.split())
+
+
+def collect_alphabet(clips: Iterable[Clip]) -> str:
+    """Return the characters of all transcripts, sorted; empty where there are none."""
+    return "".join(sorted({c for clip in clips for c in spell(clip.transcript or "")}))
+
+
+def list_characters(clip: AnyClip, numbers: dict[str, int]) -> np.ndarray:
+    """Return the characters of a whole clip's transcript; empty where one is unknown."""
+    letters = spell(clip.transcript or "")
+    if not all(letter in numbers for letter in letters):
+        return np.zeros(0, np.int64)
+    return np.array([numbers[letter] for letter in letters], np.int64)

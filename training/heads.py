@@ -17,7 +17,7 @@ ARKIT = "arkit"
 class Basis:
     """Directions in which a mesh moves, found on the training frames of one data set.
 
-    directions: float32 [rank, vertices * 3], metres for one unit of each coordinate.
+    directions: float32 [rank, vertices * 3], what one unit of each coordinate moves.
     explained: share of the frames' displacement (sum of squares) that lies in the directions.
     """
 
@@ -32,7 +32,7 @@ def fit_basis(displacements: np.ndarray, rank: int) -> Basis:
     are orthogonal and equally long, so that the summed squares of coordinates measure squared
     distance on the whole mesh; their length makes that sum 1 for the average frame.
 
-    Raises:
+    Displacements are float32. Raises:
         ValueError: there are fewer frames than directions.
     """
     frames = len(displacements)
@@ -41,7 +41,7 @@ def fit_basis(displacements: np.ndarray, rank: int) -> Basis:
             f"found {frames} frames, expected at least {rank} (one per coordinate): give more "
             "data or lower --network.vertex.rank"
         )
-    gram = displacements.astype(np.float32) @ displacements.T.astype(np.float32)
+    gram = displacements @ displacements.T
     values, vectors = np.linalg.eigh(gram.astype(np.float64))
     values, vectors = values[::-1][:rank], vectors[:, ::-1][:, :rank]
     values = np.maximum(values, 1e-12 * max(float(values[0]), 1e-12))
@@ -56,6 +56,18 @@ def project(displacements: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """Return coordinates `[frames, rank]` of displacements `[frames, vertices * 3]`."""
     square = float((directions[0].astype(np.float64) ** 2).sum())
     return np.asarray(displacements @ directions.T / square, dtype=np.float32)
+
+
+def measure_lips(directions: np.ndarray, lips: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
+    """Return the metric `[rank, rank]` in which coordinates' differences are lip distances.
+
+    d metric d^T is the summed squared distance of the lip vertices `[n]`, relative to its mean
+    from neutral over the training frames' coordinates `[frames, rank]`.
+    """
+    moved = directions.reshape(len(directions), -1, 3)[:, lips].reshape(len(directions), -1)
+    metric = moved.astype(np.float64) @ moved.T.astype(np.float64)
+    mean = np.einsum("fr,rs,fs->f", coordinates, metric, coordinates).mean()
+    return np.asarray(metric / max(float(mean), 1e-12), dtype=np.float32)
 
 
 class VertexHead(nn.Module):
@@ -85,6 +97,7 @@ class VertexHead(nn.Module):
         # Learned scale of the Gaussian motion likelihood, per coordinate (duality term).
         self.log_scale = nn.Parameter(torch.full((rank,), -2.5))
         self.register_buffer("directions", torch.zeros(rank, vertices * 3))
+        self.register_buffer("lip_metric", torch.zeros(rank, rank))
         self.register_buffer("lip_vertices", torch.zeros(lips, dtype=torch.int32))
         self.register_buffer("motion_prior", torch.zeros(3, rank))
         self.register_buffer("style_indices", torch.zeros(styles, dtype=torch.int64))
@@ -94,13 +107,10 @@ class VertexHead(nn.Module):
         coordinates: Tensor = self.outlet(x)
         return coordinates
 
-    def lip_basis(self) -> Tensor:
-        """Directions of the lip vertices, metres `[rank, lips * 3]`."""
-        by_vertex = self.directions.unflatten(1, (-1, 3))  # type: ignore[operator]
-        basis: Tensor = by_vertex[:, self.lip_vertices.long()].flatten(1)  # type: ignore[operator]
-        return basis
-
     def pose(self, coordinates: Tensor, template: Tensor) -> Tensor:
-        """Return vertices `[frames, vertices, 3]` of coordinates `[frames, rank]`, metres."""
+        """Return vertices `[frames, vertices, 3]` of coordinates `[frames, rank]`.
+
+        `template` `[vertices, 3]` is the subject's neutral face, in the data set's unit.
+        """
         moved = coordinates.float() @ self.directions  # type: ignore[operator]
         return template + moved.unflatten(-1, (-1, 3))

@@ -46,6 +46,36 @@ def lip_vertex_loss(predicted: Tensor, target: Tensor, mask: Tensor, basis: Tens
     return masked_mean(distance, mask.amax(-1, keepdim=True))
 
 
+def vertex_loss(
+    predicted: Tensor, target: Tensor, mask: Tensor, metric: Tensor | None = None
+) -> Tensor:
+    """Mean over frames of d·metric·d for differences d of a mesh's coordinates.
+
+    The coordinates' directions are orthogonal and equally long, so that without a metric this is
+    the squared vertex distance ‖y - ŷ‖² of VOCA (Cudeiro et al. 2019, eq. 2) within the basis, at
+    the cost of `rank` numbers instead of `vertices * 3`; with the lips' metric it is that of the
+    lip vertices alone (`training.heads.measure_lips`). Ours: relative to the mean displacement,
+    so that 1 is as wrong as a face at rest.
+
+    Shapes: coordinates and mask `[batch, frames, rank]`, metric `[rank, rank]`.
+    """
+    error = (predicted - target) * mask
+    squared = error.square() if metric is None else (error @ metric) * error
+    return masked_mean(squared.sum(-1, keepdim=True), mask.amax(-1, keepdim=True))
+
+
+def vertex_velocity_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean ‖Δy - Δŷ‖² of frame-to-frame differences of coordinates (VOCA, eq. 3).
+
+    Shapes and scale as in `vertex_loss`; frames on either side must both be supervised.
+    """
+    return vertex_loss(
+        predicted[:, 1:] - predicted[:, :-1],
+        target[:, 1:] - target[:, :-1],
+        mask[:, 1:] * mask[:, :-1],
+    )
+
+
 def closure_loss(logit: Tensor, closed: Tensor, mask: Tensor) -> Tensor:
     """Binary cross-entropy of the closure gate; closed frames weigh 3 times (ours).
 
@@ -65,28 +95,34 @@ def unit_loss(log_probabilities: Tensor, units: Tensor, mask: Tensor) -> Tensor:
     return masked_mean(-picked, mask)
 
 
+def readable_rows(lengths: Tensor, known: Tensor, frames: int) -> Tensor:
+    """Rows of a batch whose sequence is known and short enough for CTC over `frames`."""
+    return torch.nonzero((known > 0) & (lengths > 0) & (lengths * 2 <= frames)).flatten()
+
+
 def phone_loss(
     log_probabilities: Tensor, phones: Tensor, lengths: Tensor, has_phones: Tensor
 ) -> Tensor:
     """CTC (Graves et al. 2006) of phone sequences, per frame, over clips that have them.
 
-    Shapes: log-probabilities `[batch, frames, phones + 1]` (blank 0), phones `[batch, longest]`
-    (values from 1), lengths `[batch]`, has_phones `[batch]` 0/1.
+    Also of characters. Shapes: log-probabilities `[batch, frames, phones + 1]` (blank 0), phones
+    `[batch, longest]` (values from 1), lengths `[batch]`, has_phones `[batch]` 0/1.
     """
     frames = log_probabilities.shape[1]
-    rows = torch.nonzero((has_phones > 0) & (lengths > 0) & (lengths * 2 <= frames)).flatten()
+    rows = readable_rows(lengths, has_phones, frames)
     if rows.numel() == 0:
         return log_probabilities.sum() * 0.0
     inputs = torch.full((rows.numel(),), frames, dtype=torch.long)
+    # On the CPU: CUDA's gradient of CTC adds up in no fixed order, so that runs would differ.
     total = functional.ctc_loss(
-        log_probabilities[rows].transpose(0, 1),
-        phones[rows],
+        log_probabilities[rows].cpu().transpose(0, 1),
+        phones[rows].cpu(),
         inputs,
-        lengths[rows],
+        lengths[rows].cpu(),
         reduction="sum",
         zero_infinity=True,
     )
-    return total / (rows.numel() * frames)
+    return total.to(log_probabilities.device) / (rows.numel() * frames)
 
 
 def consistency_loss(
@@ -103,11 +139,11 @@ def consistency_loss(
     rows = torch.nonzero(mask.flatten() > 0).flatten()
     if rows.numel() < 2:
         return (audio.sum() + motion.sum()) * 0.0
-    drawn = rows[torch.randperm(rows.numel(), generator=generator)[:512]]
+    drawn = rows[torch.randperm(rows.numel(), generator=generator)[:512].to(rows.device)]
     left = functional.normalize(audio.flatten(0, 1)[drawn], dim=-1)
     right = functional.normalize(motion.flatten(0, 1)[drawn], dim=-1)
     scores = left @ right.T * torch.exp(-temperature)
-    truth = torch.arange(drawn.numel())
+    truth = torch.arange(drawn.numel(), device=scores.device)
     return 0.5 * (
         functional.cross_entropy(scores, truth) + functional.cross_entropy(scores.T, truth)
     )

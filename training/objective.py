@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from training import losses
 from training.batches import Batch
 from training.configs import LossConfig
+from training.heads import ARKIT
 from training.marginals import assign_units, score_motion, score_units
 from training.network import DualTalker, Prediction
 
@@ -40,15 +41,88 @@ def name_units(network: DualTalker, clean: Tensor, priors: Priors) -> Tensor:
         return assign_units(features, priors.unit_centers)
 
 
-def read_with_fixed_reader(network: DualTalker, motion: Tensor) -> tuple[Tensor, Tensor]:
+def read_with_fixed_reader(network: DualTalker, motion: Tensor, head: str) -> dict[str, Tensor]:
     """Read lips without teaching the reader: gradients reach the motion alone.
 
     Otherwise reader and animation could agree on a private code instead of on readable lips.
     """
     encoder = {k: v.detach() for k, v in network.motion_encoder.named_parameters()}
     reader = {k: v.detach() for k, v in network.lip_reader.named_parameters()}
-    latents = functional_call(network.motion_encoder, encoder, (motion,))
-    return functional_call(network.lip_reader, reader, (latents,))  # type: ignore[no-any-return]
+    latents = functional_call(network.motion_encoder, encoder, (motion, head))
+    return functional_call(_Reading(network.lip_reader), _prefix(reader), (latents,))  # type: ignore[no-any-return]
+
+
+class _Reading(nn.Module):
+    """`LipReadingDecoder.read` as a forward, which is what `functional_call` calls."""
+
+    def __init__(self, reader: nn.Module) -> None:
+        super().__init__()
+        self.reader = reader
+
+    def forward(self, latents: Tensor) -> dict[str, Tensor]:
+        scores: dict[str, Tensor] = self.reader.read(latents)  # type: ignore[operator]
+        return scores
+
+
+def _prefix(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"reader.{name}": value for name, value in parameters.items()}
+
+
+# ---- How much evidence there is ----------------------------------------------------------------
+# Every term is a mean over what is supervised. When a step's batch is divided into micro-batches,
+# over time or over processes, the mean of their means is not the mean of the whole; so each is
+# weighed by its share of the evidence, which the batch alone tells.
+
+EVIDENCE = (
+    "motion",
+    "velocity",
+    "lip_vertices",
+    "closure",
+    "units_true",
+    "units_predicted",
+    "phones_true",
+    "phones_predicted",
+    "characters_true",
+    "characters_predicted",
+    "duality",
+    "consistency",
+)
+
+
+def count_evidence(batch: Batch) -> dict[str, float]:
+    """Return how many supervised values stand behind each part of the objective."""
+    mask = batch.mask
+    moving = mask[:, 1:] * mask[:, :-1]
+    if batch.head != ARKIT:
+        mask, moving = mask.amax(-1), moving.amax(-1)
+    frames = batch.motion.shape[1]
+    counts = {
+        "motion": mask.sum(),
+        "velocity": moving.sum(),
+        "lip_vertices": mask.sum() if mask.dim() == 2 else mask.amax(-1).sum(),
+        "closure": batch.closed_mask.sum(),
+        "units_true": (batch.paired * batch.speech).sum() * frames,
+        "units_predicted": batch.speech.sum() * frames,
+        "duality": (batch.paired * batch.speech).sum(),
+    }
+    for name in ("phones", "characters"):
+        lengths, known = lengths_of(batch, name)
+        true = losses.readable_rows(lengths, known * batch.paired, frames)
+        counts[f"{name}_true"] = torch.tensor(true.numel())
+        predicted = losses.readable_rows(lengths, known, frames)
+        counts[f"{name}_predicted"] = torch.tensor(predicted.numel())
+    # Instants are contrasted within a micro-batch, so each counts the same.
+    return {**{name: float(value) for name, value in counts.items()}, "consistency": 1.0}
+
+
+def lengths_of(batch: Batch, target: str) -> tuple[Tensor, Tensor]:
+    """Return (lengths, known) `[batch]` of a sequence target, `phones` or `characters`."""
+    if target == "phones":
+        return batch.phone_counts, batch.has_phones
+    return batch.character_counts, batch.has_characters
+
+
+# ---- The terms ---------------------------------------------------------------------------------
 
 
 def compute_losses(
@@ -58,28 +132,83 @@ def compute_losses(
     config: LossConfig,
     generator: torch.Generator,
     dual_on_prediction: bool = True,
+    shares: dict[str, float] | None = None,
 ) -> dict[str, Tensor]:
     """Return every switched-on term, unweighted, and their weighted sum as `total`.
 
     `dual_on_prediction` switches the terms in which the lip reader judges predicted motion: they
-    mean nothing before the reader has learned.
+    mean nothing before the reader has learned. `shares` of the step's evidence (see `EVIDENCE`;
+    default all of it) scale the terms, so that those of all micro-batches add up to the step's.
     """
-    out = network.animate(batch.audio, batch.style)
+    return judge(network, batch, priors, config, generator, dual_on_prediction, shares)[0]
+
+
+def judge(
+    network: DualTalker,
+    batch: Batch,
+    priors: Priors,
+    config: LossConfig,
+    generator: torch.Generator,
+    dual_on_prediction: bool = True,
+    shares: dict[str, float] | None = None,
+) -> tuple[dict[str, Tensor], Prediction]:
+    """Return `compute_losses` and the prediction that was judged."""
+    shares = shares or dict.fromkeys(EVIDENCE, 1.0)
+    forced = network.config.autoregressive.teacher_forcing
+    out = network.animate(batch.audio, batch.style, batch.head, batch.motion if forced else None)
     terms: dict[str, Tensor] = {}
-    if config.motion:
-        terms["motion"] = losses.motion_loss(out.weights, batch.motion, batch.mask)
-    if config.velocity:
-        terms["velocity"] = losses.velocity_loss(out.weights, batch.motion, batch.mask)
-    if config.lip_vertices:
-        terms["lip_vertices"] = losses.lip_vertex_loss(
-            out.weights, batch.motion, batch.mask, priors.lip_basis
-        )
-    if config.closure:
-        terms["closure"] = losses.closure_loss(out.gate_logit, batch.closed, batch.closed_mask)
+    if batch.head == ARKIT:
+        _add_arkit_terms(terms, batch, priors, config, shares, out)
+    else:
+        _add_vertex_terms(terms, network, batch, config, shares, out)
     if config.dual_is_on():
-        _add_dual_terms(terms, network, batch, priors, config, generator, dual_on_prediction, out)
+        _add_dual_terms(
+            terms, network, batch, priors, config, shares, generator, dual_on_prediction, out
+        )
     terms["total"] = torch.stack([getattr(config, k) * v for k, v in terms.items()]).sum()
-    return terms
+    return terms, out
+
+
+def _add_arkit_terms(
+    terms: dict[str, Tensor],
+    batch: Batch,
+    priors: Priors,
+    config: LossConfig,
+    shares: dict[str, float],
+    out: Prediction,
+) -> None:
+    if config.motion:
+        raw = losses.motion_loss(out.weights, batch.motion, batch.mask)
+        terms["motion"] = raw * shares["motion"]
+    if config.velocity:
+        raw = losses.velocity_loss(out.weights, batch.motion, batch.mask)
+        terms["velocity"] = raw * shares["velocity"]
+    if config.lip_vertices:
+        raw = losses.lip_vertex_loss(out.weights, batch.motion, batch.mask, priors.lip_basis)
+        terms["lip_vertices"] = raw * shares["lip_vertices"]
+    if config.closure:
+        raw = losses.closure_loss(out.gate_logit, batch.closed, batch.closed_mask)
+        terms["closure"] = raw * shares["closure"]
+
+
+def _add_vertex_terms(
+    terms: dict[str, Tensor],
+    network: DualTalker,
+    batch: Batch,
+    config: LossConfig,
+    shares: dict[str, float],
+    out: Prediction,
+) -> None:
+    if config.motion:
+        raw = losses.vertex_loss(out.weights, batch.motion, batch.mask)
+        terms["motion"] = raw * shares["motion"]
+    if config.velocity:
+        raw = losses.vertex_velocity_loss(out.weights, batch.motion, batch.mask)
+        terms["velocity"] = raw * shares["velocity"]
+    if config.lip_vertices:
+        metric: Tensor = network.animation.vertex_heads[batch.head].lip_metric  # type: ignore[assignment]
+        raw = losses.vertex_loss(out.weights, batch.motion, batch.mask, metric)
+        terms["lip_vertices"] = raw * shares["lip_vertices"]
 
 
 def _add_dual_terms(
@@ -88,46 +217,108 @@ def _add_dual_terms(
     batch: Batch,
     priors: Priors,
     config: LossConfig,
+    shares: dict[str, float],
     generator: torch.Generator,
     dual_on_prediction: bool,
     out: Prediction,
 ) -> None:
     units = name_units(network, batch.clean, priors)
-    frames = units.shape[1]
-    in_speech = batch.speech.unsqueeze(1).expand(-1, frames)
-    in_paired = (batch.paired * batch.speech).unsqueeze(1).expand(-1, frames)
-    true_latents = network.motion_encoder(batch.motion)
-    phone_scores, unit_scores = network.lip_reader(true_latents)
+    in_speech = batch.speech.unsqueeze(1).expand_as(units)
+    in_paired = (batch.paired * batch.speech).unsqueeze(1).expand_as(units)
+    true_latents = network.motion_encoder(batch.motion, batch.head).float()
+    scores = network.lip_reader.read(true_latents)
     if config.lipread_true:
-        known = batch.has_phones * batch.paired
-        terms["lipread_true"] = losses.unit_loss(unit_scores, units, in_paired)
-        terms["lipread_true"] = terms["lipread_true"] + losses.phone_loss(
-            phone_scores, batch.phones, batch.phone_counts, known
+        terms["lipread_true"] = _reading_loss(
+            scores, batch, units, in_paired, shares, "true", batch.paired
         )
     if config.consistency:
-        terms["consistency"] = losses.consistency_loss(
-            network.audio_joint(out.latents),
-            network.motion_joint(true_latents),
+        raw = losses.consistency_loss(
+            network.audio_joint(out.latents).float(),
+            network.motion_joint(true_latents).float(),
             in_paired * (batch.mask.amax(-1) > 0),
             network.joint_temperature,
             generator,
         )
+        terms["consistency"] = raw * shares["consistency"]
     if config.lipread_predicted and dual_on_prediction:
         # Channels that a clip's motion lacks were zero when the reader learned from that clip.
         seen = torch.where(batch.paired[:, None, None] > 0, batch.mask.amax(1, keepdim=True), 1.0)
-        read_phones, read_units = read_with_fixed_reader(network, out.weights * seen)
-        terms["lipread_predicted"] = losses.unit_loss(
-            read_units, units, in_speech
-        ) + losses.phone_loss(read_phones, batch.phones, batch.phone_counts, batch.has_phones)
+        read = read_with_fixed_reader(network, out.weights * seen, batch.head)
+        terms["lipread_predicted"] = _reading_loss(
+            read, batch, units, in_speech, shares, "predicted", 1.0
+        )
     if config.duality and dual_on_prediction:
-        both = batch.paired * batch.speech
-        picked = unit_scores.gather(-1, units.unsqueeze(-1)).squeeze(-1).mean(1)
-        terms["duality"] = losses.duality_loss(
-            losses.gaussian_log_likelihood(
-                out.weights, batch.motion, network.animation.log_scale, batch.mask
-            ),
-            score_units(units, priors.bigram),
-            picked,
-            score_motion(batch.motion, priors.motion_prior, batch.mask),
-            both,
+        raw = _duality(network, batch, priors, out, units, scores["units"])
+        terms["duality"] = raw * shares["duality"]
+
+
+def _reading_loss(
+    scores: dict[str, Tensor],
+    batch: Batch,
+    units: Tensor,
+    unit_mask: Tensor,
+    shares: dict[str, float],
+    kind: str,
+    paired: Tensor | float,
+) -> Tensor:
+    """Sum of the losses of all lip-reading targets; `kind` of motion is `true` or `predicted`."""
+    total = None
+    for name, score in scores.items():
+        if name == "units":
+            raw = losses.unit_loss(score, units, unit_mask)
+        else:
+            lengths, known = lengths_of(batch, name)
+            raw = losses.phone_loss(score, getattr(batch, name), lengths, known * paired)
+        part = raw * shares[f"{name}_{kind}"]
+        total = part if total is None else total + part
+    assert total is not None  # LossConfig.check demands a target
+    return total
+
+
+def _duality(
+    network: DualTalker,
+    batch: Batch,
+    priors: Priors,
+    out: Prediction,
+    units: Tensor,
+    unit_scores: Tensor,
+) -> Tensor:
+    if batch.head == ARKIT:
+        log_scale, prior = network.animation.log_scale, priors.motion_prior
+    else:
+        vertex_head = network.animation.vertex_heads[batch.head]
+        log_scale, prior = vertex_head.log_scale, vertex_head.motion_prior  # type: ignore[assignment]
+    picked = unit_scores.gather(-1, units.unsqueeze(-1)).squeeze(-1).mean(1)
+    return losses.duality_loss(
+        losses.gaussian_log_likelihood(out.weights, batch.motion, log_scale, batch.mask),
+        score_units(units, priors.bigram),
+        picked,
+        score_motion(batch.motion, prior, batch.mask),
+        batch.paired * batch.speech,
+    )
+
+
+class Objective(nn.Module):
+    """Network and losses as one module, whose forward is what DDP must wrap."""
+
+    def __init__(self, network: DualTalker, priors: Priors, config: LossConfig) -> None:
+        super().__init__()
+        self.network, self.priors, self.config = network, priors, config
+
+    def forward(
+        self,
+        batch: Batch,
+        generator: torch.Generator,
+        dual_on_prediction: bool,
+        shares: dict[str, float],
+    ) -> tuple[dict[str, Tensor], Prediction]:
+        """Return the terms and the prediction; see `judge`."""
+        return judge(
+            self.network,
+            batch,
+            self.priors,
+            self.config,
+            generator,
+            dual_on_prediction,
+            shares,
         )
