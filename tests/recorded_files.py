@@ -9,19 +9,19 @@ import numpy as np
 import soundfile
 
 # Columns as the app writes them.
-LIVE_LINK_COLUMNS = (
-    "Timecode,BlendshapeCount,EyeBlinkLeft,EyeLookDownLeft,EyeLookInLeft,EyeLookOutLeft,"
-    "EyeLookUpLeft,EyeSquintLeft,EyeWideLeft,EyeBlinkRight,EyeLookDownRight,EyeLookInRight,"
-    "EyeLookOutRight,EyeLookUpRight,EyeSquintRight,EyeWideRight,JawForward,JawRight,JawLeft,"
-    "JawOpen,MouthClose,MouthFunnel,MouthPucker,MouthRight,MouthLeft,MouthSmileLeft,"
-    "MouthSmileRight,MouthFrownLeft,MouthFrownRight,MouthDimpleLeft,MouthDimpleRight,"
-    "MouthStretchLeft,MouthStretchRight,MouthRollLower,MouthRollUpper,MouthShrugLower,"
-    "MouthShrugUpper,MouthPressLeft,MouthPressRight,MouthLowerDownLeft,MouthLowerDownRight,"
-    "MouthUpperUpLeft,MouthUpperUpRight,BrowDownLeft,BrowDownRight,BrowInnerUp,BrowOuterUpLeft,"
-    "BrowOuterUpRight,CheekPuff,CheekSquintLeft,CheekSquintRight,NoseSneerLeft,NoseSneerRight,"
-    "TongueOut,HeadYaw,HeadPitch,HeadRoll,LeftEyeYaw,LeftEyePitch,LeftEyeRoll,RightEyeYaw,"
-    "RightEyePitch,RightEyeRoll"
-).split(",")
+_COLUMN_TEXT = """
+Timecode BlendshapeCount EyeBlinkLeft EyeLookDownLeft EyeLookInLeft EyeLookOutLeft
+EyeLookUpLeft EyeSquintLeft EyeWideLeft EyeBlinkRight EyeLookDownRight EyeLookInRight
+EyeLookOutRight EyeLookUpRight EyeSquintRight EyeWideRight JawForward JawRight JawLeft JawOpen
+MouthClose MouthFunnel MouthPucker MouthRight MouthLeft MouthSmileLeft MouthSmileRight
+MouthFrownLeft MouthFrownRight MouthDimpleLeft MouthDimpleRight MouthStretchLeft
+MouthStretchRight MouthRollLower MouthRollUpper MouthShrugLower MouthShrugUpper MouthPressLeft
+MouthPressRight MouthLowerDownLeft MouthLowerDownRight MouthUpperUpLeft MouthUpperUpRight
+BrowDownLeft BrowDownRight BrowInnerUp BrowOuterUpLeft BrowOuterUpRight CheekPuff
+CheekSquintLeft CheekSquintRight NoseSneerLeft NoseSneerRight TongueOut HeadYaw HeadPitch
+HeadRoll LeftEyeYaw LeftEyePitch LeftEyeRoll RightEyeYaw RightEyePitch RightEyeRoll
+"""
+LIVE_LINK_COLUMNS = tuple(_COLUMN_TEXT.split())
 
 
 # ---- A face ------------------------------------------------------------------------------------
@@ -34,19 +34,17 @@ def make_face(columns, rows, loose=0, width_m=0.15):
     gx, gy = np.meshgrid(x, y)
     z = -0.4 * gx**2 - 0.2 * gy**2 + 0.5 * np.exp(-((gx / 0.15) ** 2) - ((gy - 0.1) / 0.2) ** 2)
     grid = np.stack([gx, gy, z], axis=-1).reshape(-1, 3)
-    triangles = []
-    for row in range(rows - 1):
-        for column in range(columns - 1):
-            middle_x = (x[column] + x[column + 1]) / 2
-            middle_y = (y[row] + y[row + 1]) / 2
-            if abs(middle_x) < 0.3 and abs(middle_y + 0.5) < 0.06:
-                continue  # the mouth
-            a = row * columns + column
-            triangles += [(a, a + 1, a + columns), (a + 1, a + columns + 1, a + columns)]
+    first = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).reshape(-1, 1)
+    middle = np.stack(np.meshgrid((x[1:] + x[:-1]) / 2, (y[1:] + y[:-1]) / 2), axis=-1)
+    mouth = (np.abs(middle[..., 0]) < 0.3) & (np.abs(middle[..., 1] + 0.5) < 0.06)
+    first = first[~mouth.reshape(-1)]
+    corners = np.array([[0, 1, columns], [1, columns + 1, columns]])
+    halves = [first + corners[0], first + corners[1]]
+    triangles = np.stack(halves, axis=1).reshape(-1, 3)
     angle = np.linspace(0, 6, loose)
     eye = np.stack([0.4 + 0.1 * np.cos(angle), 0.5 + 0.1 * np.sin(angle), angle * 0.01 + 0.9], 1)
     vertices = np.concatenate([grid, eye]) * width_m / 2
-    return vertices.astype(np.float32), np.array(triangles, np.int32)
+    return vertices.astype(np.float32), triangles.astype(np.int32)
 
 
 def speak(template, frames, rng):
@@ -61,7 +59,8 @@ def write_ply(path, vertices, triangles, binary=True):
     head = f"ply\nformat {'binary_little_endian' if binary else 'ascii'} 1.0\n"
     head += f"element vertex {len(vertices)}\n"
     head += "".join(f"property float {axis}\n" for axis in "xyz")
-    head += f"element face {len(triangles)}\nproperty list uchar int vertex_indices\nend_header\n"
+    head += f"element face {len(triangles)}\nproperty list uchar int vertex_indices\n"
+    head += "end_header\n"
     if binary:
         rows = np.empty(len(triangles), [("n", "u1"), ("i", "<i4", 3)])
         rows["n"], rows["i"] = 3, triangles
@@ -75,13 +74,13 @@ def write_ply(path, vertices, triangles, binary=True):
 def write_obj(path, vertices, triangles):
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ["# template", "mtllib F.mtl"]
-    lines += ["v %f %f %f" % tuple(row) for row in vertices]
+    lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in vertices.tolist()]
     lines += ["vt 0.5 0.5"]
-    lines += ["f %d/1 %d/1 %d/1" % tuple(row + 1) for row in triangles]
+    lines += [f"f {a}/1 {b}/1 {c}/1" for a, b, c in (triangles + 1).tolist()]
     path.write_text("\n".join(lines) + "\n")
 
 
-# ---- Pickles as Python 2 wrote them --------------------------------------------------------------
+# ---- Pickles as Python 2 wrote them ------------------------------------------------------------
 
 
 def dump_python2(content):
@@ -175,7 +174,7 @@ def write_wav(path, rng, duration_s, rate_hz):
     soundfile.write(path, samples, rate_hz, subtype="PCM_16")
 
 
-# ---- Live Link Face ------------------------------------------------------------------------------
+# ---- Live Link Face ----------------------------------------------------------------------------
 
 
 def make_take(duration_s, sound_late_s=0.0, seed=0, rate_hz=16000):

@@ -6,13 +6,15 @@ import json
 import pickle
 import re
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
 from recorded_files import make_face, write_ply, write_vocaset
 
 from training.clips import CorpusError
-from training.datasets.vertex_clips import iterate_vertex_clips, read_clip, read_corpus
+from training.datasets.safe_pickle import load_pickle
+from training.datasets.vertex_clips import iterate_vertex_clips, read_clip, read_corpus, write_clip
 from training.datasets.vocaset import TEST, TRAIN, VALIDATION, split_of
 from training.prepare import main
 
@@ -230,7 +232,7 @@ def test_hostile_pickles_are_refused_in_the_report(small, capsys):
 
 
 def test_missing_frames_repeat_the_one_before(small, capsys, tmp_path):
-    index = pickle.loads((small / "subj_seq_to_idx.pkl").read_bytes(), encoding="latin1")
+    index = load_pickle(small / "subj_seq_to_idx.pkl")
     rows = index[SUBJECTS[0]]["sentence01"]
     del rows[4], rows[5]
     (small / "subj_seq_to_idx.pkl").write_bytes(pickle.dumps(index, protocol=2))
@@ -328,8 +330,30 @@ def test_damaged_clips_are_told(small, tmp_path):
     (out / "index.json").write_text("{")
     with pytest.raises(CorpusError, match="prepare it again"):
         read_corpus(out)
-    with pytest.raises(CorpusError, match="python -m training.prepare"):
+    with pytest.raises(CorpusError, match=r"python -m training\.prepare"):
         read_corpus(tmp_path / "nowhere")
+
+
+def test_frames_are_written_and_read_one_at_a_time(tmp_path):
+    frame = np.zeros((20000, 3), np.float32)
+    about = {"subject": "s", "sentence": "1", "split": "train", "fps": "30", "plan": "p"}
+    sound = np.zeros(100, np.float32)
+    tracemalloc.start()
+    write_clip(tmp_path, "long", sound, (frame + n for n in range(300)), (300, 20000, 3), **about)
+    mapped = np.load(tmp_path / "clips" / "long.vertices.npy", mmap_mode="r")
+    assert mapped[299, 0, 0] == 299
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5 * frame.nbytes < mapped.nbytes / 50
+
+
+def test_too_few_or_too_many_frames_leave_no_clip(tmp_path):
+    about = {"subject": "s", "sentence": "1", "split": "train", "fps": "30", "plan": "p"}
+    for count in (4, 6):
+        with pytest.raises(CorpusError, match="bytes of frames came"):
+            frames = (np.zeros((7, 3)) for _ in range(count))
+            write_clip(tmp_path, "clip", np.zeros(9, np.float32), frames, (5, 7, 3), **about)
+        assert not list((tmp_path / "clips").iterdir())
 
 
 def test_no_folder_no_out(tmp_path, small, capsys):
