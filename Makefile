@@ -84,7 +84,7 @@ $(VENV)/test.stamp: $(SETTINGS) | $(VENV)/venv.stamp
 	@echo "Installing dualtalker, ROS 2 Jazzy, torch and the tools into $(VENV)" \
 	  "(1 to 3 minutes, 2 GB) ..."
 	@rm -rf build/lib build/bdist.*
-	@$(PIP_INSTALL) ".[train,ros,speech,dev]"
+	@$(PIP_INSTALL) ".[train,engines,ros,speech,dev]"
 	@touch $@ $(VENV)/demo.stamp $(VENV)/package.stamp
 
 $(VENV)/venv.stamp:

@@ -100,6 +100,15 @@ ROS = [
     "rosbags>=0.11",  # reads and writes rosbag2 without ROS; 0.11 writes MCAP
 ]
 
+# Building TensorRT engines. Jetsons have TensorRT itself from JetPack (docs/jetson.md).
+ENGINES = [
+    "onnx>=1.16",
+    # Builds engines without a GPU, so that every model is proven to build in the tests. Pinned:
+    # its parser and its Python API change with the minor version. Wheels for x86_64 only.
+    f"tensorrt-rtx==1.7.1.116 ; {ON_JAZZY_WHEELS}",
+    f"cuda-bindings>=12.9,<14 ; {ON_JAZZY_WHEELS}",  # 13 is for drivers of CUDA 13 and newer
+]
+
 SPEECH = ["espeakng-loader>=0.2.4"]  # GPL-3, run as a separate program; never imported here
 
 TEST = ["pytest>=8.0", "pytest-timeout>=2.3", "hypothesis>=6.100"]
@@ -140,6 +149,7 @@ setup(
     install_requires=BASE,
     extras_require={
         "train": TRAIN,
+        "engines": ENGINES,
         "ros": ROS,
         "speech": SPEECH,
         "dev": DEV,

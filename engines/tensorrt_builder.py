@@ -14,7 +14,12 @@ from typing import Any
 
 from dualtalker.backends.device_memory import open_device
 from dualtalker.backends.engine_files import PORTABLE, Target
-from dualtalker.backends.tensorrt import describe_target, make_logger, say_errors
+from dualtalker.backends.tensorrt import (
+    describe_target,
+    library_name,
+    make_logger,
+    say_errors,
+)
 from dualtalker.errors import BackendError, DualtalkerError
 
 
@@ -58,9 +63,8 @@ def find_target(trt: Any) -> Target:
     try:
         device = open_device()
     except BackendError as error:
-        library = trt.__name__.split(".")[0]
-        if library == "tensorrt_rtx":
-            return Target(PORTABLE, "", 0, library, str(trt.__version__))
+        if library_name(trt) == "tensorrt_rtx":
+            return Target(PORTABLE, "", 0, "tensorrt_rtx", str(trt.__version__))
         raise BackendError(
             f"TensorRT builds an engine on the GPU that will run it, and there is none: {error}"
         ) from error
@@ -85,7 +89,7 @@ def build_engine(trt: Any, onnx_bytes: bytes, options: BuildOptions) -> Built:
         raise BuildError(f"TensorRT cannot start: {say_errors(lines)}") from error
     network = _parse(trt, builder, logger, onnx_bytes, lines)
     config = _configure(trt, builder, options)
-    cache = _attach_timing_cache(config, options.timing_cache)
+    cache = _attach_timing_cache(trt, config, options.timing_cache)
     with _Progress(trt, options.progress) as progress:
         config.progress_monitor = progress.monitor
         plan = builder.build_serialized_network(network, config)
@@ -130,9 +134,9 @@ def _configure(trt: Any, builder: Any, options: BuildOptions) -> Any:
     return config
 
 
-def _attach_timing_cache(config: Any, content: bytes) -> Any | None:
+def _attach_timing_cache(trt: Any, config: Any, content: bytes) -> Any | None:
     """Reuse measurements of earlier builds; a cache of another GPU or version starts empty."""
-    if not hasattr(config, "create_timing_cache"):
+    if library_name(trt) == "tensorrt_rtx":  # measures nothing when it builds
         return None
     cache = config.create_timing_cache(content)
     if cache is None or not config.set_timing_cache(cache, False):

@@ -193,7 +193,7 @@ def test_a_full_gpu_says_what_to_do(binding, call, bundle, folder):
     put_engine(folder, bundle)
     device = open_fake_device(binding, cuda)
     cuda.fail = call
-    with pytest.raises(BackendError, match="memory is full.*tegrastats"):
+    with pytest.raises(BackendError, match=r"memory is full.*tegrastats"):
         TensorRtBackend(bundle, device=device, trt=make_tensorrt(cuda, bundle.onnx_path))
 
 
@@ -238,12 +238,12 @@ def test_pycuda_goes_first_where_it_is_installed(monkeypatch):
 
 
 MISFITS = {
-    "another GPU": (dict(target=dataclasses.replace(HERE, gpu="Orin")), "gpu Orin"),
-    "another module": (dict(target=dataclasses.replace(HERE, multiprocessors=8)), "multiproc"),
-    "another TensorRT": (dict(target=dataclasses.replace(HERE, version="8.6.1")), "version 8.6.1"),
-    "another library": (dict(target=dataclasses.replace(HERE, library="tensorrt_rtx")), "library"),
-    "another model": (dict(onnx_sha256="0" * 64), "another version of the model"),
-    "damaged": (dict(engine_sha256="0" * 64), "digest"),
+    "another GPU": ({"target": dataclasses.replace(HERE, gpu="Orin")}, "gpu Orin"),
+    "another module": ({"target": dataclasses.replace(HERE, multiprocessors=8)}, "multiproc"),
+    "another TensorRT": ({"target": dataclasses.replace(HERE, version="8.6.1")}, "version 8.6.1"),
+    "another library": ({"target": dataclasses.replace(HERE, library="tensorrt_rtx")}, "library"),
+    "another model": ({"onnx_sha256": "0" * 64}, "another version of the model"),
+    "damaged": ({"engine_sha256": "0" * 64}, "digest"),
 }
 
 
@@ -360,8 +360,8 @@ def test_tensorrt_and_cuda_load_only_where_they_are_used():
 
     code = (
         "import sys, dualtalker; from dualtalker.backends import open_backend\n"
-        "bad = {'tensorrt', 'tensorrt_rtx', 'pycuda', 'cuda', 'torch', 'onnx'} & set(sys.modules)\n"
-        "assert not bad, bad"
+        "bad = {'tensorrt', 'tensorrt_rtx', 'pycuda', 'cuda', 'torch', 'onnx'}\n"
+        "assert not bad & set(sys.modules), bad & set(sys.modules)"
     )
     root = Path(__file__).resolve().parents[1]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)

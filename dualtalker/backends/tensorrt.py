@@ -51,6 +51,11 @@ def import_tensorrt() -> Any:
     )
 
 
+def library_name(trt: Any) -> str:
+    """Return "tensorrt" or "tensorrt_rtx"."""
+    return str(trt.__name__.split(".")[0])
+
+
 def make_logger(trt: Any, keep: list[str], level: str = "INFO") -> Any:
     """Return a logger for TensorRT that appends `SEVERITY message` lines to `keep`.
 
@@ -82,7 +87,7 @@ def describe_target(trt: Any, device: Device) -> Target:
         device.gpu,
         device.compute_capability,
         device.multiprocessors,
-        trt.__name__.split(".")[0],
+        library_name(trt),
         str(trt.__version__),
     )
 
