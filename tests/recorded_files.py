@@ -50,7 +50,8 @@ def make_face(columns, rows, loose=0, width_m=0.15):
 def speak(template, frames, rng):
     """Frames [frames, V, 3] of the template with what is low going up and down."""
     opening = 0.006 * (1 + np.sin(np.arange(frames) * 0.7 + rng.uniform(0, 6)))[:, None, None]
-    low = (template[:, 1] < template[:, 1].min() * 0.4)[None, :, None]
+    x, y = template[:, 0] / np.abs(template[:, 0]).max(), template[:, 1]
+    low = ((y < y.min() * 0.42) * np.exp(-((x / 0.3) ** 2)))[None, :, None]
     moved = template[None] - opening * low * np.array([0, 1, 0])
     return moved.astype(np.float32)
 

@@ -304,13 +304,27 @@ def test_bad_vertex_sets_are_refused(small, tmp_path, capsys, content, told):
     assert status == 2 and told in report
 
 
-def test_without_triangles_the_report_says_what_is_missing(small, tmp_path, capsys):
+def test_without_triangles_the_lips_are_found_by_how_they_part(small, tmp_path, capsys):
+    with_triangles, without = tmp_path / "with", tmp_path / "without"
+    assert main(["vocaset", str(small), str(with_triangles), "--vertices", "900"]) == 0
     (small / "FLAME_sample.ply").unlink()
-    out = tmp_path / "out"
-    assert main(["vocaset", str(small), str(out), "--vertices", "900"]) == 0
-    report = capsys.readouterr().out
-    assert "LVE and FDD cannot be measured" in report and "FLAME_sample.ply" in report
-    assert read_corpus(out).lips.source == "none" and not len(read_corpus(out).triangles)
+    assert main(["vocaset", str(small), str(without), "--vertices", "900"]) == 0
+    assert "FLAME_sample.ply" in capsys.readouterr().out
+    corpus = read_corpus(without)
+    assert corpus.lips.source == "computed: where speech parts the face"
+    assert not len(corpus.triangles) and len(corpus.upper_face.indices)
+    known = set(read_corpus(with_triangles).lips.indices)
+    found = set(corpus.lips.indices)
+    assert len(known & found) > 0.8 * len(known) and len(known & found) > 0.5 * len(found)
+
+
+def test_without_triangles_and_movement_the_report_says_what_is_missing(small, capsys):
+    (small / "FLAME_sample.ply").unlink()
+    still = [load_pickle(small / "templates.pkl")[subject] for subject in SUBJECTS]
+    np.save(small / "data_verts.npy", np.repeat(still, 90, axis=0).astype(np.float32))
+    status, report = check(small, capsys)
+    assert status == 0 and "no lips part in these frames" in report
+    assert "LVE and FDD cannot be measured" in report and "--topology FILE" in report
 
 
 def test_damaged_clips_are_told(small, tmp_path):

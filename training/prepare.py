@@ -28,15 +28,11 @@ from training import clips as arkit_clips
 from training.clips import CorpusError
 from training.datasets import biwi, captures, vertex_clips, vocaset
 from training.datasets.inspection import Inspection
-from training.datasets.regions import find_regions, read_vertex_set
+from training.datasets.regions import choose_regions
 from training.datasets.sources import MeshSource, PlannedClip
 from training.datasets.vertex_clips import VertexSet
 
 CONVERTER_VERSION = 1  # raised whenever the same files would give other clips
-
-# Files of vertex indices that are used where they lie in the data set's folder.
-_LIP_FILES = ("FLAME_masks.pkl", "lips.txt", "lips.npy", "regions/lve.txt")
-_UPPER_FILES = ("FLAME_masks.pkl", "upper_face.txt", "upper_face.npy", "regions/fdd.txt")
 
 
 @dataclass(frozen=True)
@@ -109,7 +105,7 @@ def prepare_meshes(config: VocasetPreparation | BiwiPreparation) -> int:
         )
     else:
         report, source = vocaset.inspect_vocaset(config.folder, config.topology, config.vertices)
-    lips, upper_face = _choose_regions(report, source, config)
+    lips, upper_face = choose_regions(report, source, config.lips, config.upper_face)
     if not _may_go_on(report, config, source is not None and bool(source.clips)):
         return 0 if config.check and not report.errors else 2
     assert source is not None
@@ -226,46 +222,6 @@ def _digest(lines: Sequence[str]) -> str:
 
 
 # ---- Meshes ------------------------------------------------------------------------------------
-
-
-def _choose_regions(
-    report: Inspection, source: MeshSource | None, config: MeshPreparation
-) -> tuple[VertexSet, VertexSet]:
-    """Return lips and upper face: from files that are given or lie there, else computed."""
-    none = VertexSet(np.zeros(0, np.int32), "none")
-    if source is None or not source.templates:
-        return none, none
-    template = next(iter(source.templates.values()))
-    chosen: dict[str, VertexSet] = {}
-    for part, given, usual in (
-        ("lips", config.lips, _LIP_FILES),
-        ("upper_face", config.upper_face, _UPPER_FILES),
-    ):
-        path = given or next((p for n in usual if (p := config.folder / n).is_file()), None)
-        if path is not None:
-            try:
-                chosen[part] = read_vertex_set(path, part, len(template))
-            except CorpusError as error:
-                report.error(path, str(error).removeprefix(f"{path}: "))
-                chosen[part] = none
-    if len(chosen) < 2 and len(source.triangles):
-        try:
-            computed = dict(
-                zip(("lips", "upper_face"), find_regions(template, source.triangles), strict=True)
-            )
-            chosen = {**computed, **chosen}
-        except CorpusError as error:
-            report.warn("topology", str(error))
-    for part in ("lips", "upper_face"):
-        found = chosen.setdefault(part, none)
-        if not len(found.indices):
-            report.warn(
-                part,
-                "no vertex set: LVE and FDD cannot be measured",
-                f"give --{part.replace('_', '-')} FILE, or the triangles with --topology FILE",
-            )
-        report.facts.append(f"{part}: {len(found.indices)} vertices ({found.source})")
-    return chosen["lips"], chosen["upper_face"]
 
 
 def _plan_of(source: MeshSource, config: VocasetPreparation | BiwiPreparation) -> str:

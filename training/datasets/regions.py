@@ -5,15 +5,19 @@ Rigs with blendshapes have `dualtalker.lips`; the templates here have none.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from training.clips import CorpusError
+from training.datasets.inspection import Inspection
 from training.datasets.safe_pickle import load_pickle
+from training.datasets.sources import MeshSource
 from training.datasets.vertex_clips import VertexSet
 
 # The radius gives FLAME's published lip set best (93 % of ours are in it, 69 % of it in ours);
@@ -23,9 +27,78 @@ UPPER_HEIGHT = 1.75
 UPPER_DEPTH = 1.5
 UPPER_HALF_WIDTH = 1.5
 
+_NEIGHBORS = 8
+_PARTING_SHARE = 0.3
+_PARTING_LEAST = 0.01  # of the template's width: less is noise of the tracking
+
+_SAMPLED_CLIPS, _SAMPLED_EVERY = 12, 5  # where the lips must be found by how they move
+
+# Files of vertex indices that are used where they lie in the data set's folder.
+_LIP_FILES = ("FLAME_masks.pkl", "lips.txt", "lips.npy", "regions/lve.txt")
+_UPPER_FILES = ("FLAME_masks.pkl", "upper_face.txt", "upper_face.npy", "regions/fdd.txt")
+
 _LIP_KEYS = ("lips", "lip", "mouth", "lip_vertices")
 _UPPER_KEYS = ("upper_face", "upper", "upper_face_vertices")
 _UPPER_PARTS = ("eye_region", "forehead")  # of FLAME_masks.pkl, whose regions overlap
+
+
+def choose_regions(
+    report: Inspection,
+    source: MeshSource | None,
+    lips: Path | None = None,
+    upper_face: Path | None = None,
+) -> tuple[VertexSet, VertexSet]:
+    """Return lips and upper face: from files that are given or lie there, else computed.
+
+    Which was used joins the facts of the report.
+    """
+    none = VertexSet(np.zeros(0, np.int32), "none")
+    if source is None or not source.templates:
+        return none, none
+    template = next(iter(source.templates.values()))
+    chosen: dict[str, VertexSet] = {}
+    for part, given, usual in (
+        ("lips", lips, _LIP_FILES),
+        ("upper_face", upper_face, _UPPER_FILES),
+    ):
+        path = given or next((p for n in usual if (p := report.folder / n).is_file()), None)
+        if path is not None:
+            try:
+                chosen[part] = read_vertex_set(path, part, len(template))
+            except CorpusError as error:
+                report.error(path, str(error).removeprefix(f"{path}: "))
+                chosen[part] = none
+    if len(chosen) < 2:
+        try:
+            computed = _compute_regions(source, template)
+            chosen = {**dict(zip(("lips", "upper_face"), computed, strict=True)), **chosen}
+        except CorpusError as error:
+            report.warn("lips", str(error))
+    for part in ("lips", "upper_face"):
+        found = chosen.setdefault(part, none)
+        if not len(found.indices):
+            report.warn(
+                part,
+                "no vertex set: LVE and FDD cannot be measured",
+                f"give --{part.replace('_', '-')} FILE, or the triangles with --topology FILE",
+            )
+        report.facts.append(f"{part}: {len(found.indices)} vertices ({found.source})")
+    return chosen["lips"], chosen["upper_face"]
+
+
+def _compute_regions(source: MeshSource, template: np.ndarray) -> tuple[VertexSet, VertexSet]:
+    """Return lips and upper face from the triangles, else from how some frames move."""
+    if len(source.triangles):
+        return find_regions(template, source.triangles)
+    spread = source.clips[:: max(1, len(source.clips) // _SAMPLED_CLIPS)]
+    return find_regions_by_motion(
+        template,
+        (
+            (source.templates[clip.subject], frame)
+            for clip in spread
+            for frame in itertools.islice(clip.read_frames(), 0, None, _SAMPLED_EVERY)
+        ),
+    )
 
 
 def read_vertex_set(path: Path, part: str, vertex_count: int) -> VertexSet:
@@ -109,19 +182,59 @@ def find_regions(template: np.ndarray, triangles: np.ndarray) -> tuple[VertexSet
 
     _, surface = connected_components(graph, directed=False)
     skin = surface == surface[mouth[0]]  # not the eyeballs, which are surfaces of their own
-    nose = template[np.flatnonzero(skin)[np.argmax(template[skin, 2])]]
-    side, above, behind = (
-        np.abs(template[:, 0] - nose[0]),
-        template[:, 1] - nose[1],
-        nose[2] - template[:, 2],
-    )
-    upper = skin & (above > 0) & (above <= UPPER_HEIGHT * width)
-    upper &= (behind <= UPPER_DEPTH * width) & (side <= UPPER_HALF_WIDTH * width)
-    upper[lips] = False
+    upper = _find_upper_face(template, skin, width, lips)
     return (
         VertexSet(lips.astype(np.int32), "computed: mouth opening"),
-        VertexSet(np.flatnonzero(upper).astype(np.int32), "computed: above the nose"),
+        VertexSet(upper, "computed: above the nose"),
     )
+
+
+def find_regions_by_motion(
+    template: np.ndarray, samples: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> tuple[VertexSet, VertexSet]:
+    """Return lips and upper face of a template [V, 3] without triangles, from frames of speech.
+
+    samples: pairs of a subject's template and one of its frames, [V, 3] each. What lies together
+    in a template and parts in speech is the mouth: for each vertex, by how much the distance to
+    one of its 8 nearest neighbors grows at most; the mouth is where that is at least 0.3 of the
+    largest such growth. Lips and upper face then as in `find_regions`, with straight distances.
+    Raises `CorpusError` where nothing parts.
+    """
+    from scipy.spatial import cKDTree
+
+    growth = np.zeros(len(template))
+    below = template[:, 1] < template[np.argmax(template[:, 2]), 1]  # the tip of the nose
+    near: np.ndarray | None = None
+    for neutral, frame in samples:
+        if near is None:
+            near = cKDTree(neutral).query(neutral, k=_NEIGHBORS + 1)[1][:, 1:]
+        before = np.linalg.norm(neutral[:, None] - neutral[near], axis=2)
+        after = np.linalg.norm(frame[:, None] - frame[near], axis=2)
+        growth = np.maximum(growth, (after - before).max(axis=1))
+    growth[~below] = 0.0  # lids part as well
+    mouth = np.flatnonzero(growth >= _PARTING_SHARE * growth.max())
+    width = float(np.ptp(template[mouth, 0]))
+    if growth.max() < _PARTING_LEAST * np.ptp(template[:, 0]) or width <= 0:
+        raise CorpusError("no lips part in these frames, so the mouth cannot be found")
+    away, _ = cKDTree(template[mouth]).query(template)
+    lips = np.flatnonzero(away <= LIP_RADIUS * width)
+    upper = _find_upper_face(template, np.ones(len(template), bool), width, lips)
+    return (
+        VertexSet(lips.astype(np.int32), "computed: where speech parts the face"),
+        VertexSet(upper, "computed: above the nose"),
+    )
+
+
+def _find_upper_face(
+    template: np.ndarray, skin: np.ndarray, width: float, lips: np.ndarray
+) -> np.ndarray:
+    """Return the vertices of `skin` above the foremost one, in a box of mouth widths around it."""
+    nose = template[np.flatnonzero(skin)[np.argmax(template[skin, 2])]]
+    side, above, before = (template - nose).T
+    upper = skin & (above > 0) & (above <= UPPER_HEIGHT * width)
+    upper &= (before >= -UPPER_DEPTH * width) & (np.abs(side) <= UPPER_HALF_WIDTH * width)
+    upper[lips] = False
+    return np.flatnonzero(upper).astype(np.int32)
 
 
 def _find_mouth(template: np.ndarray, triangles: np.ndarray) -> np.ndarray:
