@@ -1,0 +1,331 @@
+"""The claim, measured: each term of the method, with all, 30 % and 10 % of the paired data.
+
+    python -m training.ablate --corpus corpus_real --name captured --out runs/ablation
+    python -m training.ablate --corpus corpus_synth --name generated --jobs 4 --train.steps 2000
+
+Trains one network for every variant, fraction and seed, measures it on held-out clips and writes
+a table and a plot. Each finished cell is a JSON file; running the same command again continues
+where it stopped. Variants with equal fraction and seed see the same data in the same order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from dualtalker.errors import DualtalkerError
+from training.ablation_table import BASE_VARIANT, VARIANTS, Cell, write_results
+from training.clips import Clip, digest_of, iterate_clips
+from training.configs import DataConfig, LossConfig, NetworkConfig, TrainConfig, to_plain
+from training.reduction import reduce_corpus
+
+DUAL_TERMS = ("lipread_true", "lipread_predicted", "consistency", "duality")
+
+
+class AblationError(DualtalkerError):
+    """The grid cannot be run as asked."""
+
+
+def small_run() -> TrainConfig:
+    """The network and training of one cell: small, since there are many cells."""
+    return TrainConfig(
+        network=NetworkConfig(
+            channels=96,
+            encoder_dilations=(1, 2, 4, 8),
+            decoder_dilations=(1, 2),
+            motion_channels=64,
+            joint_channels=32,
+        ),
+        data=DataConfig(segment_s=3.0, batch=8),
+        steps=800,
+        warmup_steps=50,
+        ema=0.99,
+        dual_start_step=150,
+        save_every=200,
+        validate_every=1_000_000,
+        threads=1,
+        loader_workers=0,
+    )
+
+
+@dataclass
+class AblateConfig:
+    """Run the grid of variants x fractions x seeds."""
+
+    corpus: tuple[Path, ...] = (Path("corpus"),)
+    """Folders written by `python -m training.corpus`, with held-out clips."""
+    name: str = "captured"
+    """Name of this grid: its section in the results and its plot."""
+    out: Path = Path("runs/ablation")
+    """Folder for finished cells, reduced corpora and running trainings."""
+    variants: tuple[str, ...] = tuple(VARIANTS)
+    """Which variants, of: single, dual, predicted, consistency, duality, all."""
+    fractions: tuple[float, ...] = (1.0, 0.3, 0.1)
+    """Fractions of the paired training data, by duration."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of data, network and batches."""
+    leftover_unpaired: bool = False
+    """Keep the sound of the paired data that is left out, as unpaired recordings."""
+    jobs: int = 1
+    """Cells trained at once, each in a process of its own."""
+    keep_runs: bool = False
+    """Keep the checkpoints of finished cells."""
+    results: Path | None = Path("docs/results.md")
+    """Markdown file whose section of this name is written anew."""
+    train: TrainConfig = field(default_factory=small_run)
+    """The training of one cell; its terms, data, seed and folder are set by the grid."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell to compute."""
+
+    variant: str
+    fraction: float
+    seed: int
+    config: TrainConfig
+    digest: str
+    """Of everything that decides the result: the same digest, the same cell."""
+    path: Path
+    keep_run: bool
+
+
+def choose_terms(loss: LossConfig, variant: str) -> LossConfig:
+    """Return the loss with the dual terms of the variant alone; the weights are `loss`'s own."""
+    off = [term for term in DUAL_TERMS if term not in VARIANTS[variant]]
+    return replace(loss, **dict.fromkeys(off, 0.0))
+
+
+def plan_cell(config: AblateConfig, variant: str, fraction: float, seed: int) -> Job:
+    """Return the job of one cell. Its corpus must have been written."""
+    stem = f"{variant}-{fraction:g}-{seed}"
+    corpus = _corpus_of(config, fraction, seed)
+    loss = choose_terms(config.train.loss, variant)
+    # Only reading predicted motion learns from unpaired sound; without it, the room in the
+    # batch goes to paired data, so that single-task is as strong as it can be.
+    unpaired_share = config.train.data.unpaired_share if loss.lipread_predicted else 0.0
+    data = replace(
+        config.train.data, corpus=(corpus,), paired_fraction=1.0, unpaired_share=unpaired_share
+    )
+    out = config.out / "runs" / config.name / stem
+    train_config = replace(config.train, out=out, loss=loss, data=data, seed=seed)
+    plain = to_plain(train_config)
+    for name in ("out", "resume", "threads", "loader_workers", "save_every"):
+        plain.pop(name)
+    plain["data"].pop("corpus")
+    content = json.dumps([variant, fraction, seed, plain, digest_of(corpus)], sort_keys=True)
+    return Job(
+        variant,
+        fraction,
+        seed,
+        train_config,
+        hashlib.sha256(content.encode()).hexdigest(),
+        config.out / "cells" / config.name / f"{stem}.json",
+        config.keep_runs,
+    )
+
+
+def _corpus_of(config: AblateConfig, fraction: float, seed: int) -> Path:
+    """The folder of the reduced corpus; all seeds share the whole one."""
+    rest = "-unpaired" if config.leftover_unpaired else ""
+    stem = "whole" if fraction == 1.0 else f"{fraction:g}-{seed}{rest}"
+    return config.out / "corpora" / config.name / stem
+
+
+def read_cell(path: Path) -> Cell | None:
+    """Read a finished cell; None where it is not there."""
+    if not path.is_file():
+        return None
+    plain = json.loads(path.read_text(encoding="utf-8"))
+    return Cell(**plain)
+
+
+def run_cell(job: Job) -> Cell:
+    """Train and measure one cell, write its JSON and return it; output goes to `log.txt`."""
+    from training.train import train
+
+    out = job.config.out
+    out.mkdir(parents=True, exist_ok=True)
+    started = bool(list(out.glob("step_*.json")))
+    began = time.perf_counter()
+    with (out / "log.txt").open("a", encoding="utf-8") as log, _redirected(log):
+        checkpoint = train(replace(job.config, resume=started))
+        seconds = time.perf_counter() - began
+        figures = measure_checkpoint(checkpoint, job.config.data)
+    cell = Cell(
+        variant=job.variant,
+        fraction=job.fraction,
+        seed=job.seed,
+        digest=job.digest,
+        figures=figures,
+        paired_s=_paired_seconds(job.config.data),
+        train_s=round(seconds, 1),
+    )
+    job.path.parent.mkdir(parents=True, exist_ok=True)
+    partial = job.path.with_suffix(".partial")
+    partial.write_text(json.dumps(cell.__dict__, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, job.path)
+    if not job.keep_run:
+        for step in out.glob("step_*"):
+            step.unlink()
+    return cell
+
+
+@contextlib.contextmanager
+def _redirected(log: Any) -> Iterator[None]:
+    with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        yield
+
+
+def list_judged(data: DataConfig) -> list[Clip]:
+    """Held-out clips that cells are measured on: captured ones, or all where none is captured."""
+    clips = [c for folder in data.corpus for c in iterate_clips(folder, "validation")]
+    paired = [c for c in clips if c.motion is not None]
+    return [c for c in paired if c.style.startswith("captured")] or paired
+
+
+def _paired_seconds(data: DataConfig) -> float:
+    clips = [c for folder in data.corpus for c in iterate_clips(folder, "train")]
+    return round(sum(c.duration_s for c in clips if c.motion is not None), 2)
+
+
+def measure_checkpoint(checkpoint: Path, data: DataConfig) -> dict[str, float]:
+    """Return the figures of a checkpoint on the held-out clips, each animated in its own style.
+
+    Raises:
+        AblationError: there is no such clip.
+    """
+    import torch
+
+    from dualtalker.accuracy import measure_motions
+    from dualtalker.head import build_head
+    from training.checkpoints import load_network
+    from training.evaluate import read_training, to_recording
+    from training.network import StreamingTalker
+
+    clips = list_judged(data)
+    if not clips:
+        raise AblationError(
+            "found no held-out clip with motion, expected one at least: mark some with "
+            "`python -m training.corpus --holdout NAME`"
+        )
+    network, _ = load_network(checkpoint)
+    motions = []
+    for clip in clips:
+        talker = StreamingTalker(network, {clip.style: 1.0}).eval()
+        with torch.no_grad():
+            motion = talker.run(torch.from_numpy(clip.audio).unsqueeze(0)).numpy()
+        motions.append(np.ascontiguousarray(motion[: clip.frames]))
+    # The clip's own motion is the truth here, whether captured or made by rule.
+    training = read_training(data.corpus)
+    recordings = [replace(to_recording(clip, training), captured=True) for clip in clips]
+    return measure_motions(recordings, motions, build_head())
+
+
+def prepare_corpora(config: AblateConfig) -> None:
+    """Write the reduced corpora that are missing."""
+    for fraction in config.fractions:
+        for seed in config.seeds:
+            reduce_corpus(
+                config.corpus,
+                _corpus_of(config, fraction, seed),
+                fraction,
+                seed,
+                config.train.data.holdout,
+                config.leftover_unpaired,
+            )
+
+
+def plan_grid(config: AblateConfig) -> list[Job]:
+    """Return all cells in order: seed by seed, so that an early stop leaves whole rows.
+
+    Raises:
+        AblationError: a variant is unknown, or a finished cell was made in another way.
+    """
+    unknown = sorted(set(config.variants) - set(VARIANTS))
+    if unknown:
+        raise AblationError(f"found unknown variants {unknown}, expected some of {list(VARIANTS)}")
+    jobs = [
+        plan_cell(config, variant, fraction, seed)
+        for seed in config.seeds
+        for fraction in config.fractions
+        for variant in config.variants
+    ]
+    for job in jobs:
+        cell = read_cell(job.path)
+        if cell is not None and cell.digest != job.digest:
+            raise AblationError(
+                f"{job.path} was made with other data or settings; give another --out or --name, "
+                "or delete it to make it again"
+            )
+    return jobs
+
+
+def run_grid(config: AblateConfig) -> list[Cell]:
+    """Compute the missing cells, write the results after each, and return all cells."""
+    from tqdm import tqdm
+
+    prepare_corpora(config)
+    jobs = plan_grid(config)
+    missing = [job for job in jobs if read_cell(job.path) is None]
+    done = {job.path: cell for job in jobs if (cell := read_cell(job.path)) is not None}
+    with tqdm(total=len(jobs), initial=len(done), unit="cell", desc=config.name) as bar:
+        for cell_path, cell in _compute(missing, config.jobs):
+            done[cell_path] = cell
+            bar.update()
+            bar.set_postfix_str(f"{cell.variant} {cell.fraction:g} seed {cell.seed}")
+            _write(config, list(done.values()))
+    cells = [done[job.path] for job in jobs]
+    _write(config, cells)
+    return cells
+
+
+def _compute(jobs: list[Job], processes: int) -> Iterator[tuple[Path, Cell]]:
+    """Yield finished cells; in this process where only one is computed at a time."""
+    if processes <= 1:
+        for job in jobs:
+            yield job.path, run_cell(job)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        futures = {pool.submit(run_cell, job): job for job in jobs}
+        for future in as_completed(futures):
+            yield futures[future].path, future.result()
+
+
+def _write(config: AblateConfig, cells: list[Cell]) -> None:
+    if config.results is not None:
+        command = f"python -m training.ablate --name {config.name} --corpus " + " ".join(
+            folder.name for folder in config.corpus
+        )
+        write_results(config.results, config.name, cells, command, config.train.steps)
+
+
+def main() -> None:
+    """Parse the command line, run the grid, print the table's place."""
+    config = tyro.cli(AblateConfig, description=__doc__)
+    if BASE_VARIANT not in config.variants:
+        sys.exit(f"training.ablate: --variants needs {BASE_VARIANT}: the others are set beside it")
+    try:
+        cells = run_grid(config)
+    except (DualtalkerError, ValueError) as error:
+        sys.exit(f"training.ablate: {error}")
+    minutes = sum(cell.train_s for cell in cells) / 60
+    print(f"{len(cells)} cells, {minutes:.0f} min of training; results: {config.results}")
+
+
+if __name__ == "__main__":
+    main()
