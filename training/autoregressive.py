@@ -27,6 +27,8 @@ class CachedAttentionLayer(nn.Module):
     cache may be cut.
     """
 
+    slopes: Tensor
+
     def __init__(self, channels: int, heads: int, history: int, dropout: float) -> None:
         super().__init__()
         if channels % heads:
@@ -59,7 +61,7 @@ class CachedAttentionLayer(nn.Module):
             key, value = torch.cat([cache[0], key], dim=2), torch.cat([cache[1], value], dim=2)
         times = torch.arange(key.shape[2], device=x.device)
         distance = times[key.shape[2] - x.shape[1] :, None] - times[None, :]
-        bias = -self.slopes[:, None, None] * distance  # type: ignore[index]
+        bias = -self.slopes[:, None, None] * distance
         hidden = (distance < 0) | (distance > self.history)
         scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1]) + bias
         attention = scores.masked_fill(hidden, float("-inf")).softmax(-1)

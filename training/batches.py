@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -158,7 +159,7 @@ class BatchMaker(BatchSource):
         recorded = [c for c in rules if c.source.startswith("labeled")]
         made = [c for c in rules if not c.source.startswith("labeled")]
         unpaired = [c for c in clips if c.motion is None]
-        shares = {
+        shares: dict[str, tuple[float, Sequence[AnyClip]]] = {
             "captured": (config.captured_share, captured),
             "recorded": (config.recorded_share, recorded),
             "unpaired": (config.unpaired_share, unpaired),
@@ -177,7 +178,7 @@ class BatchMaker(BatchSource):
     def make(self, step: int) -> Batch:
         """Return the batch of this step."""
         rng = np.random.default_rng([self.seed, step])
-        rows = [self._make_row(rng) for _ in range(self.config.batch)]
+        rows: list[dict[str, Any]] = [self._make_row(rng) for _ in range(self.config.batch)]
         for name, count in (("phones", "phone_counts"), ("characters", "character_counts")):
             longest = max(1, max(len(row[name]) for row in rows))
             for row in rows:

@@ -26,7 +26,7 @@ class CheckpointError(DualtalkerError):
 
 def describe_network(network: DualTalker) -> dict[str, Any]:
     """Return what is needed to build an equal network, JSON-ready."""
-    description = {
+    description: dict[str, Any] = {
         "network": to_plain(network.config),
         "active": [bool(v) for v in network.animation.active.tolist()],
         "styles": network.animation.styles,

@@ -63,6 +63,8 @@ def finish_motion(motion: Tensor, logit: Tensor, head: str = ARKIT) -> Tensor:
 class AnimationDecoder(nn.Module):
     """Primary task: audio latents and a style -> blendshape weights, causal, parallel in time."""
 
+    active: Tensor
+
     def __init__(self, config: NetworkConfig, active: list[bool], styles: list[str]) -> None:
         super().__init__()
         self.config = config
@@ -155,7 +157,7 @@ class AnimationDecoder(nn.Module):
     def run_blocks(
         self, latents: Tensor, style: Tensor, state: list[Tensor] | None = None
     ) -> tuple[Tensor, list[Tensor]]:
-        """Run the styled causal blocks; returns activations `[batch, time, channels]` and state."""
+        """Run the styled causal blocks; returns activations `[batch, time, channels]`, state."""
         x = latents
         kept_states = []
         for index, (block, film) in enumerate(zip(self.blocks, self.film, strict=True)):

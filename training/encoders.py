@@ -37,6 +37,10 @@ def mel_filters(bands: int, fft_size: int, sample_rate_hz: int) -> np.ndarray:
 class LogMel(nn.Module):
     """Log-mel spectrum as fixed matrix products, so that it is part of the exported graph."""
 
+    fourier: Tensor
+    taper: Tensor
+    filters: Tensor
+
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.window = config.mel_window_samples
@@ -108,7 +112,7 @@ class CausalBlock(nn.Module):
     def _convolve(self, padded: Tensor, time: int) -> Tensor:
         # Slices and sums: quicker on a CPU than a grouped convolution over transposed data, and
         # every engine has them.
-        mixed = self.bias
+        mixed: Tensor = self.bias
         for tap in range(self.kernel):
             start = tap * self.dilation
             mixed = torch.addcmul(mixed, padded[:, start : start + time], self.taps[tap])
@@ -206,7 +210,7 @@ class MotionEncoder(nn.Module):
         self.inlets[name] = nn.Linear(2 * inputs, self.inlet.out_features)
 
     def forward(self, motion: Tensor, head: str = "arkit") -> Tensor:
-        """Map motion `[batch, frames, 52 or rank]` to latents `[batch, frames, motion_channels]`."""
+        """Map motion `[batch, frames, C]` to latents `[batch, frames, motion_channels]`."""
         velocity = functional.pad(motion[:, 1:] - motion[:, :-1], (0, 0, 1, 0))
         inlet = self.inlet if head == "arkit" else self.inlets[head]
         x = inlet(torch.cat([motion, 4.0 * velocity], dim=-1))

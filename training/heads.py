@@ -73,6 +73,12 @@ def measure_lips(directions: np.ndarray, lips: np.ndarray, coordinates: np.ndarr
 class VertexHead(nn.Module):
     """Trunk activations -> coordinates of one mesh, and what is needed to judge and draw them."""
 
+    directions: Tensor
+    lip_metric: Tensor
+    lip_vertices: Tensor
+    motion_prior: Tensor
+    style_indices: Tensor
+
     def __init__(
         self, channels: int, config: VertexConfig, rank: int, vertices: int, lips: int, styles: int
     ) -> None:
@@ -112,5 +118,5 @@ class VertexHead(nn.Module):
 
         `template` `[vertices, 3]` is the subject's neutral face, in the data set's unit.
         """
-        moved = coordinates.float() @ self.directions  # type: ignore[operator]
+        moved = coordinates.float() @ self.directions
         return template + moved.unflatten(-1, (-1, 3))

@@ -23,7 +23,14 @@ from training.encoders import AudioEncoder, MotionEncoder
 from training.heads import ARKIT, VertexHead
 from training.wav2vec2_encoder import Wav2Vec2Encoder
 
-__all__ = ["DualTalker", "HeadPlan", "Prediction", "StreamingTalker", "WindowTalker", "sharpen_gate"]
+__all__ = [
+    "DualTalker",
+    "HeadPlan",
+    "Prediction",
+    "StreamingTalker",
+    "WindowTalker",
+    "sharpen_gate",
+]
 
 
 @dataclass(frozen=True)
@@ -182,6 +189,8 @@ def build_decoder(
 class StreamingTalker(nn.Module):
     """The exported graph: one hop of audio and the state -> finished motion and the new state."""
 
+    style: Tensor
+
     def __init__(self, network: DualTalker, mixture: dict[str, float]) -> None:
         super().__init__()
         if not isinstance(network.audio_encoder, AudioEncoder):
@@ -192,7 +201,7 @@ class StreamingTalker(nn.Module):
         if not bool(network.animation.active.any()):
             raise ValueError(
                 "this network has no ARKit head, only vertices of "
-                f"{[plan.name for plan in network.head_plans]}; expected one trained on --data.corpus"
+                f"{[plan.name for plan in network.head_plans]}; expected one of --data.corpus"
             )
         self.network = [network]  # in a list: its own parts alone belong to the exported graph
         self.encoder = network.audio_encoder

@@ -29,6 +29,10 @@ class Priors:
     lip_basis: Tensor
     """Lip vertices' deltas of the default head, metres, `[52, lips * 3]`."""
 
+    def to(self, device: torch.device) -> Priors:
+        """Return the priors with every tensor on `device`."""
+        return Priors(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
 
 def name_units(network: DualTalker, clean: Tensor, priors: Priors) -> Tensor:
     """Acoustic units `[batch, frames]` of the un-augmented audio, aligned with motion frames.
@@ -311,9 +315,12 @@ class Objective(nn.Module):
         generator: torch.Generator,
         dual_on_prediction: bool,
         shares: dict[str, float],
-    ) -> tuple[dict[str, Tensor], Prediction]:
-        """Return the terms and the prediction; see `judge`."""
-        return judge(
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Return the total, the terms and the predicted motion; see `judge`.
+
+        Only the total carries gradients: DDP waits for those of all that a result depends on.
+        """
+        terms, out = judge(
             self.network,
             batch,
             self.priors,
@@ -322,3 +329,5 @@ class Objective(nn.Module):
             dual_on_prediction,
             shares,
         )
+        numbers = {name: value.detach() for name, value in terms.items()}
+        return terms["total"], numbers, out.weights.detach()

@@ -1,299 +1,256 @@
-"""The training loop: `python -m training.train --data.corpus corpus --out runs/default`.
+"""The training loop: `python -m training.train [default|arkit|vocaset|biwi] --out runs/mine`.
 
-Reads folders of clips (`python -m training.corpus` makes them), trains both tasks jointly and
-leaves checkpoints that `python -m engines.export_onnx` turns into a model bundle. The same seed,
-data and machine give the same weights, also when interrupted and continued with `--resume`.
+Reads folders of clips (`python -m training.corpus` and `training.prepare` make them), trains both
+tasks jointly and leaves checkpoints that `python -m engines.export_onnx` turns into a model
+bundle. The same seed, data and machine give the same weights, also when interrupted and continued
+with `--resume`, and whatever the number of processes (`torchrun`, see training/distributed.py).
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import DualtalkerError
-from training.batches import BatchMaker
-from training.checkpoints import (
-    CheckpointError,
-    describe_network,
-    find_commit,
-    load_checkpoint,
-    optimizer_tensors,
-    restore_optimizer,
-    save_checkpoint,
-)
-from training.clips import Clip, digest_of, load_clips
-from training.configs import NetworkConfig, TrainConfig, save_config, to_plain
-from training.marginals import fit_bigram, fit_motion_prior, fit_units
-from training.network import DualTalker
-from training.objective import Priors, compute_losses
-from training.phones import PHONE_CLASSES
-from training.validation import validate
+from training.autoregressive import describe_attention
+from training.batches import Batch
+from training.collapse import measure_vitals
+from training.configs import LossConfig, TrainConfig, save_config
+from training.distributed import add_up, choose_device, find_place, join_group, share_out
+from training.objective import EVIDENCE, count_evidence
+from training.presets import parse_config
+from training.run import Run, find_newest, fit_priors, prepare, restore, save, split_clips
+from training.schedules import rate_at
+from training.validation import validate, validate_meshes
+
+__all__ = [
+    "Run", "find_newest", "fit_priors", "prepare", "rate_at", "restore", "save", "split_clips",
+    "take_step", "train",
+]  # fmt: skip
+
+TERMS = (*LossConfig.__dataclass_fields__, "total")
+VITALS_EVERY = 10  # steps; they cost a few milliseconds
 
 
-@dataclass
-class Run:
-    """Everything that a step changes or reads."""
+def share_evidence(run: Run, batches: list[Batch]) -> list[dict[str, float]]:
+    """Return, for each of this process' micro-batches, its share of the step's evidence.
 
-    config: TrainConfig
-    network: DualTalker
-    ema: dict[str, Tensor]
-    optimizer: torch.optim.Optimizer
-    priors: Priors
-    batches: BatchMaker
-    validation: list[Clip]
-    meta: dict[str, Any]
-    step: int = 0
-
-
-def split_clips(
-    clips: list[Clip], holdout: tuple[str, ...], paired_fraction: float, seed: int
-) -> tuple[list[Clip], list[Clip]]:
-    """Split clips into training and validation by name, keeping a fraction of the paired ones.
-
-    Raises:
-        ValueError: nothing is left to train on.
+    The terms of a step are then the same however its segments are divided. Heads are counted
+    apart, and weigh by their share of the micro-batches.
     """
-
-    def held(clip: Clip) -> bool:
-        return clip.split == "validation" or any(part in clip.name for part in holdout)
-
-    validation = [c for c in clips if held(c) and c.motion is not None]
-    train = [c for c in clips if not held(c)]
-    if paired_fraction < 1.0:
-        rng = np.random.default_rng(seed)
-        paired = [c for c in train if c.motion is not None]
-        order = rng.permutation(len(paired))
-        kept = {id(paired[i]) for i in order[: max(1, round(len(paired) * paired_fraction))]}
-        train = [c for c in train if c.motion is None or id(c) in kept]
-    if not any(c.motion is not None for c in train):
-        raise ValueError(
-            f"found {len(clips)} clips, none with motion is left to train on after holding out "
-            f"{list(holdout)}; make more with `python -m training.corpus`"
+    counts = [count_evidence(batch) for batch in batches]
+    if run.config.accumulate == 1:
+        return [dict.fromkeys(EVIDENCE, 1.0) for _ in batches]
+    heads = ["arkit", *(plan.name for plan in run.network.head_plans)]
+    totals = torch.zeros(len(heads), len(EVIDENCE) + 1, dtype=torch.float64)
+    for batch, count in zip(batches, counts, strict=True):
+        row = [count[name] for name in EVIDENCE] + [1.0]
+        totals[heads.index(batch.head)] += torch.tensor(row, dtype=torch.float64)
+    totals = add_up(totals.to(run.device), run.place).cpu()
+    shares = []
+    for batch, count in zip(batches, counts, strict=True):
+        whole = totals[heads.index(batch.head)].tolist()
+        weight = whole[-1] / run.config.accumulate
+        shares.append(
+            {
+                name: weight * count[name] / total if total > 0 else 1.0 / run.config.accumulate
+                for name, total in zip(EVIDENCE, whole, strict=False)
+            }
         )
-    return train, validation
+    return shares
 
 
-def fit_priors(network: DualTalker, clips: list[Clip], config: NetworkConfig, seed: int) -> Priors:
-    """Fit acoustic units, bigram, motion prior and lip basis on the training clips."""
-    from dualtalker.head import build_head
+def learn(run: Run, batch: Batch, share: dict[str, float], number: int, last: bool) -> Tensor:
+    """Add one micro-batch's gradients; returns its terms `[2, terms]`: values, and which exist.
 
-    rng = np.random.default_rng(seed)
-    chosen = [clips[i] for i in rng.permutation(len(clips))[:200]]
-    features = []
-    with torch.no_grad():
-        for clip in chosen:
-            whole = len(clip.audio) // config.hop_samples * config.hop_samples
-            if whole:
-                audio = torch.from_numpy(clip.audio[:whole]).unsqueeze(0)
-                features.append(network.audio_encoder.features(audio)[0].numpy())
-    frames = np.concatenate(features)
-    drawn = frames[rng.permutation(len(frames))[:20000]]
-    centers = fit_units(drawn, config.units, seed)
-    squares = (centers**2).sum(1)
-    named = [np.argmin(squares - 2 * f @ centers.T, axis=1) for f in features]
-    motions = [c.motion for c in clips if c.motion is not None and len(c.motion) > 2]
-    head = build_head()
-    lips = head.deltas[:, head.lip_vertices].reshape(len(head.names), -1)
-    basis = np.zeros((len(ARKIT_NAMES), lips.shape[1]), np.float32)
-    for row, name in enumerate(head.names):
-        basis[ARKIT_NAMES.index(name)] = lips[row]
-    return Priors(
-        torch.from_numpy(centers),
-        torch.from_numpy(fit_bigram(named, config.units)),
-        torch.from_numpy(fit_motion_prior(motions[:500])),
-        torch.from_numpy(basis),
-    )
+    Processes exchange gradients at the `last` one only.
+    """
+    config = run.config
+    # Seeding by number makes a resumed run repeat the uninterrupted one exactly.
+    torch.manual_seed(config.seed * 1_000_003 + number)
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
+    alone = last or run.place.size == 1
+    with contextlib.nullcontext() if alone else run.wrapped.no_sync():  # type: ignore[operator]
+        with torch.autocast(run.device.type, torch.bfloat16, enabled=uses_bfloat16(run)):
+            total, terms, motion = run.wrapped(
+                batch, generator, run.step >= config.dual_start_step, share
+            )
+        # DDP averages over the processes; their terms are to be added up.
+        (total * run.place.size).backward()
+    if run.step % VITALS_EVERY == 0 and last:
+        hop = config.network.hop_samples
+        loss = float(total.detach()) * config.accumulate
+        run.detector.observe(measure_vitals(motion, batch, hop), loss)
+    figures = torch.zeros(2, len(TERMS), device=run.device)
+    for name, value in terms.items():
+        figures[:, TERMS.index(name)] = torch.stack([value, torch.ones_like(value)])
+    return figures
 
 
-def prepare(config: TrainConfig) -> Run:
-    """Load the data, build the network and fit the priors."""
-    torch.set_num_threads(config.threads)
-    torch.use_deterministic_algorithms(True)
-    torch.manual_seed(config.seed)
-    clips = [clip for folder in config.data.corpus for clip in load_clips(folder)]
-    train, validation = split_clips(
-        clips, config.data.holdout, config.data.paired_fraction, config.seed
-    )
-    paired = [c for c in train if c.motion is not None]
-    active = np.any([c.motion_mask for c in paired], axis=0)
-    styles = sorted({c.style for c in paired})
-    network = DualTalker(config.network, active.tolist(), styles, list(PHONE_CLASSES))
-    optimizer = torch.optim.AdamW(
-        network.parameters(), config.learning_rate, weight_decay=config.weight_decay
-    )
-    meta = {
-        "description": describe_network(network),
-        "config": to_plain(config),
-        "data": [
-            {"folder": folder.name, "digest": digest_of(folder)} for folder in config.data.corpus
-        ],
-        "hours": round(sum(c.duration_s for c in train) / 3600, 3),
-        "paired_hours": round(sum(c.duration_s for c in paired) / 3600, 3),
-        "commit": find_commit(),
-        "torch": torch.__version__,
-    }
-    priors = fit_priors(network, train, config.network, config.seed)
-    batches = BatchMaker(
-        train,
-        list(PHONE_CLASSES),
-        styles,
-        active,
-        config.network,
-        config.data,
-        config.seed,
-        config.augment,
-        config.loader_workers,
-    )
-    ema = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-    return Run(config, network, ema, optimizer, priors, batches, validation, meta)
-
-
-def rate_at(config: TrainConfig, step: int) -> float:
-    """Learning rate of a step: linear warm-up, then cosine to 2 % of the peak."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    span = max(1, config.steps - config.warmup_steps)
-    progress = min(1.0, (step - config.warmup_steps) / span)
-    return config.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+def uses_bfloat16(run: Run) -> bool:
+    """True where the forward pass runs in bfloat16."""
+    known = ("auto", "float32", "bfloat16")
+    if run.config.precision not in known:
+        raise ValueError(f"precision is {run.config.precision!r}, expected one of {known}")
+    automatic = run.config.precision == "auto" and run.device.type == "cuda"
+    return automatic or run.config.precision == "bfloat16"
 
 
 def take_step(run: Run) -> dict[str, float]:
-    """Draw the batch of this step, learn from it, and return the terms as numbers.
+    """Draw the batches of this step, learn from them, and return the terms as numbers.
 
     Raises:
         DualtalkerError: the loss is not finite.
     """
     config, step = run.config, run.step
-    # Seeding by step makes a resumed run repeat the uninterrupted one exactly.
-    torch.manual_seed(config.seed * 1_000_003 + step)
-    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
     run.network.train()
     for group in run.optimizer.param_groups:
-        group["lr"] = rate_at(config, step)
-    batch = run.batches.fetch(step)
-    terms = compute_losses(
-        run.network, batch, run.priors, config.loss, generator, step >= config.dual_start_step
-    )
-    numbers = {name: float(value.detach()) for name, value in terms.items()}
+        group["lr"] = rate_at(config, step) * group.get("scale", 1.0)
+    own = [step * config.accumulate + m for m in share_out(config.accumulate, run.place)]
+    batches = [run.batches.fetch(number) for number in own]
+    shares = share_evidence(run, batches)
+    run.optimizer.zero_grad(set_to_none=True)
+    figures = torch.zeros(2, len(TERMS), device=run.device)
+    for number, batch, share in zip(own, batches, shares, strict=True):
+        figures += learn(run, batch.to(run.device), share, number, last=number == own[-1])
+    values, present = add_up(figures, run.place).tolist()
+    numbers = {n: v for n, v, p in zip(TERMS, values, present, strict=True) if p > 0}
     if not math.isfinite(numbers["total"]):
         raise DualtalkerError(
             f"the loss at step {step} is not finite ({numbers}); lower --learning-rate "
             "or --clip-norm and continue with --resume"
         )
-    run.optimizer.zero_grad(set_to_none=True)
-    terms["total"].backward()
     norm = torch.nn.utils.clip_grad_norm_(run.network.parameters(), config.clip_norm)
     run.optimizer.step()
     numbers["gradient_norm"] = float(norm)
-    decay = min(config.ema, (step + 1) / (step + 10))
-    with torch.no_grad():
-        for name, tensor in run.network.state_dict().items():
-            run.ema[name].lerp_(tensor, 1.0 - decay)
+    average(run, min(config.ema, (step + 1) / (step + 10)))
     run.step += 1
     return numbers
 
 
-def save(run: Run) -> Path:
-    """Write the checkpoint of the current step and return its path."""
-    path = run.config.out / f"step_{run.step:07d}.safetensors"
-    groups = {
-        "network": dict(run.network.state_dict()),
-        "ema": run.ema,
-        "optimizer": optimizer_tensors(run.optimizer),
-        "priors": dict(vars(run.priors)),
-    }
-    save_checkpoint(path, groups, {**run.meta, "step": run.step})
-    return path
+def average(run: Run, decay: float) -> None:
+    """Move the averaged weights toward the network's."""
+    with torch.no_grad():
+        for name, tensor in run.network.state_dict().items():
+            if tensor.is_floating_point():
+                run.ema[name].lerp_(tensor, 1.0 - decay)
+            else:
+                run.ema[name].copy_(tensor)
 
 
-def find_newest(folder: Path) -> Path:
-    """Return the newest complete checkpoint in `folder`.
+def measure(run: Run) -> dict[str, float]:
+    """Return the figures of the averaged weights on held-out clips, of every head."""
+    figures = validate(run.network, run.ema, run.validation)
+    figures |= validate_meshes(run.network, run.ema, run.meshes, run.config.validation_clips)
+    return {**figures, **describe_attention(run.network.animation)}
+
+
+def check_progress(run: Run, figures: dict[str, float]) -> None:
+    """Keep the best checkpoint where training is to stop early.
 
     Raises:
-        CheckpointError: there is none.
+        DualtalkerError: it is, but no held-out clip has a lip-vertex error.
     """
-    written = sorted(folder.glob("step_*.safetensors"))
-    found = [path for path in written if path.with_suffix(".json").exists()]
-    if not found:
-        raise CheckpointError(
-            f"found no step_*.safetensors in {folder}; start without --resume first"
+    errors = [value for name, value in figures.items() if name.endswith("lve_mm")]
+    if not run.config.patience:
+        return
+    if not errors:
+        raise DualtalkerError(
+            "patience is set, but no held-out clip has captured motion; hold some out "
+            "(--data.holdout NAME) or give --patience 0"
         )
-    return found[-1]
-
-
-def restore(run: Run, path: Path) -> None:
-    """Load network, averages, optimizer and step of a checkpoint into `run`.
-
-    Raises:
-        CheckpointError: it was made from other data or another network.
-    """
-    checkpoint = load_checkpoint(path)
-    for key in ("data", "description"):
-        if checkpoint.meta[key] != run.meta[key]:
-            raise CheckpointError(
-                f"{path} was made with another {key} ({checkpoint.meta[key]}), "
-                f"expected {run.meta[key]}; give another --out or the same --data"
-            )
-    run.network.load_state_dict(checkpoint.group("network"))
-    run.ema = checkpoint.group("ema")
-    restore_optimizer(run.optimizer, checkpoint.group("optimizer"))
-    run.priors = Priors(**checkpoint.group("priors"))
-    run.step = int(checkpoint.meta["step"])
+    if run.early_stop.update(sum(errors) / len(errors), run.step):
+        save(run, run.config.out / "best.safetensors")
 
 
 def train(config: TrainConfig) -> Path:
-    """Run the whole training and return the path of the last checkpoint."""
+    """Run the whole training and return the path of the last checkpoint.
+
+    With `patience` it is that of the best one, `best.safetensors`.
+    """
+    place = find_place()
+    config.out.mkdir(parents=True, exist_ok=True)
+    with join_group(place, choose_device(config.device, place)):
+        run = prepare(config, place)
+        if config.resume:
+            restore(run, find_newest(config.out))
+        if place.leads:
+            save_config(config, config.out / "config.json")
+            size = sum(p.numel() for p in run.network.parameters())
+            print(f"{run.meta['hours']} h of speech, {size / 1e6:.2f} M parameters, {config.out}")
+        loop(run)
+    if config.patience and run.early_stop.best is not None:
+        return config.out / "best.safetensors"
+    return find_newest(config.out)
+
+
+def loop(run: Run) -> None:
+    """Take steps until the last, writing figures, warnings and checkpoints on the way."""
     from torch.utils.tensorboard import SummaryWriter
     from tqdm import tqdm
 
-    config.out.mkdir(parents=True, exist_ok=True)
-    run = prepare(config)
-    if config.resume:
-        restore(run, find_newest(config.out))
-    save_config(config, config.out / "config.json")
-    size = sum(p.numel() for p in run.network.parameters())
-    print(f"{run.meta['hours']} h of speech, {size / 1e6:.2f} M parameters, {config.out}")
-    path = None
-    with (
-        SummaryWriter(config.out) as writer,
-        tqdm(total=config.steps, initial=run.step, unit="step", mininterval=2.0) as bar,
-    ):
-        while run.step < config.steps:
+    config, leads = run.config, run.place.leads
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(
+            tqdm(
+                total=config.steps,
+                initial=run.step,
+                unit="step",
+                mininterval=2.0,
+                disable=not leads,
+            )
+        )
+        writer = stack.enter_context(SummaryWriter(config.out)) if leads else None
+        stopped = run.early_stop.reached
+        while run.step < config.steps and not stopped:
             numbers = take_step(run)
             bar.update()
-            if run.step % 20 == 0:
-                for name, value in numbers.items():
-                    writer.add_scalar(f"train/{name}", value, run.step)
+            for warning in run.detector.warn(run.step, rate_at(config, run.step)):
+                bar.write(warning)
+            if writer and run.step % 20 == 0:
+                write_scalars(writer, "train", numbers, run.step)
                 bar.set_postfix({k: f"{v:.3f}" for k, v in numbers.items()}, refresh=False)
             if run.step % config.validate_every == 0 or run.step == config.steps:
-                figures = validate(run.network, run.ema, run.validation)
-                for name, value in figures.items():
-                    writer.add_scalar(f"validation/{name}", value, run.step)
-                text = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-                bar.write(f"step {run.step}: {text}")
-            if run.step % config.save_every == 0 or run.step == config.steps:
-                path = save(run)
-    return path or find_newest(config.out)
+                if writer:
+                    figures = measure(run)
+                    write_scalars(writer, "validation", figures, run.step)
+                    text = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+                    bar.write(f"step {run.step}: {text}")
+                    check_progress(run, figures)
+                reached = float(leads and run.early_stop.reached)
+                told = add_up(torch.tensor(reached, device=run.device), run.place)
+                stopped = bool(told > 0)
+            if leads and (
+                run.step % config.save_every == 0 or run.step == config.steps or stopped
+            ):
+                save(run)
+        if stopped and leads:
+            bar.write(
+                f"stopped at step {run.step}: no better lip-vertex error than "
+                f"{run.early_stop.best:.3f} mm of step {run.early_stop.best_step}"
+            )
+
+
+def write_scalars(writer: object, group: str, figures: dict[str, float], step: int) -> None:
+    """Write figures to TensorBoard under `group/`."""
+    for name, value in figures.items():
+        writer.add_scalar(f"{group}/{name}", value, step)  # type: ignore[attr-defined]
 
 
 def main() -> None:
     """Parse the command line and train."""
-    import tyro
-
-    config = tyro.cli(TrainConfig, description=__doc__)
+    config = parse_config(sys.argv[1:], __doc__ or "")
     try:
         path = train(config)
     except (DualtalkerError, ValueError) as error:
         sys.exit(f"training.train: {error}")
-    print(f"trained: {path}\nnext: python -m engines.export_onnx {path} -o NAME.onnx")
+    if find_place().leads:
+        print(f"trained: {path}\nnext: python -m engines.export_onnx {path} --out NAME.onnx")
 
 
 if __name__ == "__main__":

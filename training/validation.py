@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from dualtalker import metrics
 from training.clips import Clip
-from training.network import DualTalker, StreamingTalker
+from training.datasets.vertex_clips import VertexClip, iterate_vertex_clips
+from training.network import DualTalker
+from training.vertex_data import VertexData, name_style, resample
 
 
 def validate(
@@ -23,12 +29,9 @@ def validate(
 
     head = build_head()
     rest = float(head.lip_gap(np.zeros((1, 52), np.float32))[0])
-    kept = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    network.load_state_dict(weights)
-    network.eval()
     figures: dict[str, list[float]] = {}
     counts = np.zeros(4)
-    try:
+    with using(network, weights):
         for clip in clips:
             motion = _animate(network, clip)
             assert clip.motion is not None
@@ -38,6 +41,11 @@ def validate(
             if clip.style.startswith("captured"):
                 loudness = metrics.measure_loudness(clip.audio, 16000, times_s)
                 speech = metrics.find_speech(loudness)
+                lips = head.lip_vertices
+                errors = metrics.measure_lip_error(
+                    head.pose(motion)[:, lips], head.pose(truth)[:, lips]
+                )
+                figures.setdefault("lve_mm", []).append(errors["lve_mm"])
                 for name, curve in (
                     ("jaw_r", metrics.jaw_opening),
                     ("rounding_r", metrics.lip_rounding),
@@ -49,8 +57,6 @@ def validate(
                 closed = metrics.find_closed(head.lip_gap(motion), rest)
                 counts[:2] += metrics.measure_closure_recall(closed, times_s, phones)
                 counts[2:] += metrics.measure_false_closures(closed, times_s, phones)
-    finally:
-        network.load_state_dict(kept)
     result = {name: float(np.mean(values)) for name, values in figures.items()}
     if counts[1]:
         result["closure_recall"] = counts[0] / counts[1]
@@ -59,7 +65,74 @@ def validate(
     return result
 
 
-def _animate(network: DualTalker, clip: Clip) -> np.ndarray:
+def validate_meshes(
+    network: DualTalker, weights: dict[str, Tensor], meshes: list[VertexData], limit: int
+) -> dict[str, float]:
+    """Return the lip-vertex error of each mesh's head over its first `limit` validation clips.
+
+    Named `NAME_lve_mm`, mean over frames of the maximum lip distance, in mm where the data set is
+    in metres (else in thousandths of its unit), at the data set's own frame rate. A subject who
+    was never seen is shown in the mean of the trained styles. `NAME_rest_lve` is the same
+    of a face at rest, which every model must beat.
+    """
+    figures = {}
+    with using(network, weights):
+        for mesh in meshes:
+            if "validation" not in mesh.corpus.splits:
+                continue
+            clips = iterate_vertex_clips(mesh.corpus, "validation")
+            lips = mesh.corpus.lips.indices
+            errors: list[tuple[float, float]] = []
+            for clip in itertools.islice(clips, limit):
+                truth = np.asarray(clip.vertices[:, lips])
+                predicted = animate_mesh(network, clip, mesh)[:, lips]
+                rest = np.broadcast_to(clip.template[lips], truth.shape)
+                errors.append(
+                    (
+                        metrics.measure_lip_error(predicted, truth)["lve_mm"],
+                        metrics.measure_lip_error(rest, truth)["lve_mm"],
+                    )
+                )
+            model, still = np.mean(errors, axis=0)
+            figures[f"{mesh.name}_lve_mm"] = float(model)
+            figures[f"{mesh.name}_rest_lve"] = float(still)
+    return figures
+
+
+def animate_mesh(network: DualTalker, clip: VertexClip, mesh: VertexData) -> np.ndarray:
+    """Return the network's vertices `[frames, vertices, 3]` of a clip, at the clip's own rate."""
+    device = network.joint_temperature.device
+    decoder = network.animation
+    name = name_style(mesh.corpus, clip.subject)
+    mixture = {name: 1.0} if name in decoder.styles else {}
+    head = decoder.vertex_heads[mesh.name]
     with torch.no_grad():
-        talker = StreamingTalker(network, {clip.style: 1.0})
-        return talker.run(torch.from_numpy(clip.audio).unsqueeze(0)).numpy()
+        style = decoder.mix_styles(mixture, network.styles_of(mesh.name))
+        audio = torch.from_numpy(clip.audio).unsqueeze(0).to(device)
+        coordinates = network.animate_whole(audio, style, mesh.name).cpu().numpy()
+        fitted = resample(coordinates, network.config.model_rate_hz, clip.fps)
+        fitted = np.pad(fitted, ((0, max(0, clip.frames - len(fitted))), (0, 0)), mode="edge")
+        moved = torch.from_numpy(fitted[: clip.frames]).to(device)
+        posed = head.pose(moved, torch.from_numpy(np.array(clip.template)).to(device))  # type: ignore[operator]
+    return np.asarray(posed.cpu().numpy())
+
+
+@contextmanager
+def using(network: DualTalker, weights: dict[str, Tensor]) -> Iterator[None]:
+    """Evaluate the network with other weights for the time of the block; its own come back."""
+    kept = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.load_state_dict(weights)
+    network.eval()
+    try:
+        yield
+    finally:
+        network.load_state_dict(kept)
+
+
+def _animate(network: DualTalker, clip: Clip) -> np.ndarray:
+    device = network.joint_temperature.device
+    with torch.no_grad():
+        known = clip.style in network.animation.styles
+        style = network.animation.mix_styles({clip.style: 1.0} if known else {})
+        audio = torch.from_numpy(clip.audio).unsqueeze(0).to(device)
+        return network.animate_whole(audio, style).cpu().numpy()

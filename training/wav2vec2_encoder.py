@@ -112,7 +112,7 @@ class Wav2Vec2Encoder(nn.Module):
         )
 
     def features(self, audio: Tensor) -> Tensor:
-        """Return log-mel `[batch, steps, per_step * bands]`, from which acoustic units are named."""
+        """Return log-mel `[batch, steps, per_step * bands]`, of which acoustic units are named."""
         with torch.autocast(audio.device.type, enabled=False):
             mel = self.mel(functional.pad(audio, (self.mel.tail, 0)))
         return mel.reshape(mel.shape[0], -1, self.per_step * mel.shape[2])
