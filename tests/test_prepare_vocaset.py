@@ -163,6 +163,12 @@ def spoil_objects(folder):
     np.save(folder / "data_verts.npy", np.array([None]), allow_pickle=True)
 
 
+def spoil_header(folder):
+    content = bytearray((folder / "data_verts.npy").read_bytes())
+    content[content.index(b"(")] = ord("'")  # numpy's own mending of old headers trips over this
+    (folder / "data_verts.npy").write_bytes(content)
+
+
 def spoil_cut_pickle(folder):
     content = (folder / "raw_audio_fixed.pkl").read_bytes()
     (folder / "raw_audio_fixed.pkl").write_bytes(content[:-1000])
@@ -206,7 +212,8 @@ def spoil_topology(folder):
         (spoil_zip, "data_verts.npy: is a zip archive"),
         (spoil_cut, "data_verts.npy: "),
         (spoil_shape, r"data_verts.npy: has the shape \[20, 2700\], expected \[frames, 900, 3\]"),
-        (spoil_objects, "data_verts.npy: .*Python objects"),
+        (spoil_objects, "data_verts.npy: not a readable .npy .*Python objects"),
+        (spoil_header, "data_verts.npy: not a readable .npy"),
         (spoil_cut_pickle, "raw_audio_fixed.pkl: .*cut short"),
         (spoil_template, r"templates.pkl: .* has \[700, 3\]"),
         (spoil_rows, "data_verts.npy has 100: cut short, or of another release"),

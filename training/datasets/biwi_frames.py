@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from training.clips import CorpusError
+from training.datasets.arrays import map_array
 from training.datasets.inspection import Inspection, name_some
 from training.datasets.sources import describe_stray
 
@@ -95,9 +96,7 @@ class Frames:
                     assert stream is not None  # members are regular files, see find_frames
                     yield self._parse(stream.read(), name, vertices)
         elif self.files[0].suffix == ".npy":
-            yield from np.load(self.files[0], mmap_mode="r", allow_pickle=False).reshape(
-                -1, vertices, 3
-            )
+            yield from map_array(self.files[0]).reshape(-1, vertices, 3)
         else:
             for path in self.files:
                 yield self._parse(path.read_bytes(), str(path), vertices)
@@ -177,8 +176,8 @@ def find_prepared(report: Inspection, subject: str, sentence: str, vertices: int
     if not path.is_file():
         return None
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        array = map_array(path)
+    except CorpusError as error:
         report.error(path, str(describe_stray(path) or error), "prepare or copy it again")
         return Frames(0)
     if array.dtype.kind != "f" or array.shape[1:] not in ((vertices * 3,), (vertices, 3)):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from training.clips import CorpusError
+from training.datasets.arrays import map_array
 from training.datasets.inspection import Inspection
 from training.datasets.safe_pickle import load_pickle
 from training.datasets.sources import MeshSource
@@ -116,7 +117,7 @@ def read_vertex_set(path: Path, part: str, vertex_count: int) -> VertexSet:
             text = path.read_text(encoding="utf-8")
             found: Any = [int(word) for word in re.split(r"[,\s]+", text) if word]
         elif suffix == ".npy":
-            found = np.load(path, allow_pickle=False)
+            found = map_array(path)
         elif suffix == ".json":
             found = _pick(json.loads(path.read_text(encoding="utf-8")), part)
         elif suffix == ".pkl":
@@ -124,7 +125,7 @@ def read_vertex_set(path: Path, part: str, vertex_count: int) -> VertexSet:
         else:
             raise ValueError(f"ending {suffix!r}, expected .txt, .npy, .json or .pkl")
         indices = _as_indices(found, vertex_count)
-    except (ValueError, TypeError, OSError) as error:
+    except (CorpusError, ValueError, TypeError, OSError) as error:
         raise CorpusError(f"{path}: no set of vertices ({error})") from error
     return VertexSet(indices, f"file {path.name}")
 

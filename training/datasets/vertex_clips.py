@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from training.clips import SAMPLE_RATE_HZ, CorpusError
+from training.datasets.arrays import map_array
 
 INDEX_NAME = "index.json"
 ARRAYS_NAME = "corpus.npz"
@@ -298,9 +299,8 @@ def read_clip(corpus: VertexCorpus, name: str, verify: bool = False) -> VertexCl
     record = _demand_record(corpus.folder, name)
     audio_path, vertices_path = _clip_paths(corpus.folder, name)
     try:
-        audio = np.load(audio_path, allow_pickle=False)
-        vertices = np.load(vertices_path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        audio, vertices = map_array(audio_path), map_array(vertices_path)
+    except CorpusError as error:
         raise CorpusError(f"clip {name!r} cannot be read ({error}): prepare it again") from error
     shape = (record.frames, corpus.vertex_count, 3)
     if vertices.shape != shape or audio.shape != (record.samples,):

@@ -17,6 +17,7 @@ import numpy as np
 from dualtalker.audio import check_samples, mix_to_mono
 from dualtalker.errors import AudioError
 from training.clips import CorpusError
+from training.datasets.arrays import map_array
 from training.datasets.inspection import Inspection, name_some
 from training.datasets.meshes import read_mesh
 from training.datasets.safe_pickle import load_pickle
@@ -153,7 +154,7 @@ def _open_tables(report: Inspection, vertices: int) -> _Tables | None:
     for name, reader in readers.items():
         try:
             opened[name] = reader(report.folder / name)
-        except (CorpusError, ValueError, OSError, EOFError) as error:
+        except CorpusError as error:
             report.error(name, str(error), _AGAIN)
     if report.errors:
         return None
@@ -161,7 +162,7 @@ def _open_tables(report: Inspection, vertices: int) -> _Tables | None:
 
 
 def _open_vertices(path: Path, vertices: int) -> np.ndarray:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    array = map_array(path)
     if array.ndim != 3 or array.shape[1:] != (vertices, 3) or not len(array):
         raise CorpusError(
             f"has the shape {list(array.shape)}, expected [frames, {vertices}, 3]: "
