@@ -235,7 +235,7 @@ def test_a_wrong_download_is_told_file_by_file(small, tmp_path, capsys, spoil, t
 def test_hostile_pickles_are_refused_in_the_report(small, capsys):
     (small / "templates.pkl").write_bytes(b"cos\nsystem\n(S'touch /tmp/never'\ntR.")
     status, report = check(small, capsys)
-    assert status == 2 and "refused: asks for os.system" in report
+    assert status == 2 and "templates.pkl: refused: asks for os.system" in report
 
 
 def test_missing_frames_repeat_the_one_before(small, capsys, tmp_path):

@@ -169,6 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Annotated[VocasetPreparation, tyro.conf.subcommand("vocaset")]
         | Annotated[BiwiPreparation, tyro.conf.subcommand("biwi")]
         | Annotated[ArkitPreparation, tyro.conf.subcommand("arkit")],  # type: ignore[arg-type]
+        prog="python -m training.prepare",
         description=__doc__,
         args=arguments,
     )

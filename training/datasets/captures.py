@@ -142,7 +142,7 @@ def find_moving(takes: Sequence[Take], options: CaptureOptions, report: Inspecti
             _, weights = read_motion_csv(take.motion, options.timecode_rate_hz)
         except CorpusError as error:
             stray = describe_stray(take.motion)
-            report.error(take.motion, stray or _without_path(error, take.motion))
+            report.error(take.motion, stray or str(error))
             continue
         moves = np.ptp(weights, axis=0) > MOVING_RANGE
         moving[take.speaker] = moving.get(take.speaker, np.zeros(CHANNELS, bool)) | moves
@@ -164,7 +164,7 @@ def read_take(
         fitted = _align(report, take, audio, times_s + applied_ms / 1000.0, weights)
     except DualtalkerError as error:
         stray = describe_stray(take.sound)
-        report.error(take.sound, stray or _without_path(error, take.sound))
+        report.error(take.sound, stray or str(error))
         return None
     if fitted is None:
         return None
@@ -243,10 +243,6 @@ def _stem(sound: Path) -> str:
 def _plain(name: str) -> str:
     """Return a name that is safe as a file's and means itself in a pattern."""
     return re.sub(r"[^\w.-]", "_", name)
-
-
-def _without_path(error: Exception, path: Path) -> str:
-    return str(error).removeprefix(f"{path}: ")
 
 
 def matches_nothing(patterns: Sequence[str], names: Sequence[str]) -> list[str]:

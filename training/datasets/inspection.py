@@ -37,15 +37,15 @@ class Inspection:
 
     def error(self, path: Path | str, problem: str, remedy: str = "") -> None:
         """Add something that stops the conversion."""
-        self.findings.append(Finding(ERROR, self._relative(path), problem, remedy))
+        self._add(ERROR, path, problem, remedy)
 
     def warn(self, path: Path | str, problem: str, remedy: str = "") -> None:
         """Add something that leaves a part of the data out."""
-        self.findings.append(Finding(WARNING, self._relative(path), problem, remedy))
+        self._add(WARNING, path, problem, remedy)
 
     def note(self, path: Path | str, problem: str) -> None:
         """Add something worth knowing."""
-        self.findings.append(Finding(NOTE, self._relative(path), problem))
+        self._add(NOTE, path, problem)
 
     @property
     def errors(self) -> list[Finding]:
@@ -60,6 +60,11 @@ class Inspection:
             yield from (str(finding) for finding in found[:_SHOWN])
             if len(found) > _SHOWN:
                 yield f"{level:7s}  … and {len(found) - _SHOWN} more of the same level"
+
+    def _add(self, level: str, path: Path | str, problem: str, remedy: str = "") -> None:
+        for prefix in (f"{path}: ", f"{self.folder / path}: "):
+            problem = problem.removeprefix(prefix)  # errors of readers begin with the path
+        self.findings.append(Finding(level, self._relative(path), problem, remedy))
 
     def _relative(self, path: Path | str) -> str:
         try:

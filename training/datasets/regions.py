@@ -67,7 +67,7 @@ def choose_regions(
             try:
                 chosen[part] = read_vertex_set(path, part, len(template))
             except CorpusError as error:
-                report.error(path, str(error).removeprefix(f"{path}: "))
+                report.error(path, str(error))
                 chosen[part] = none
     if len(chosen) < 2:
         try:
