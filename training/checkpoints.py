@@ -94,6 +94,7 @@ def save_checkpoint(path: Path, groups: dict[str, dict[str, Tensor]], meta: dict
         for group, members in groups.items()
         for name, tensor in members.items()
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     save_file(tensors, partial)
     os.replace(partial, path)

@@ -43,11 +43,11 @@ def measure_vitals(predicted: Tensor, batch: Batch, hop: int) -> Vitals:
     rows = (batch.paired * batch.speech) > 0
     with torch.no_grad():
         mask = batch.mask[rows]
-        guess, truth = predicted.detach()[rows].float() * mask, batch.motion[rows] * mask
+        guess, truth = predicted.detach()[rows].float(), batch.motion[rows] * mask
         frames = truth.shape[1]
         if truth.shape[0] == 0:
             return Vitals(0.0, 0.0, 0.0, 0.0, 0.0)
-        moved, moves = guess.std(1), truth.std(1)
+        moved, moves = _deviate(guess, mask), _deviate(truth, mask)
         # Channels that do not move in this segment say nothing of liveliness.
         moving = moves > 0.01 * moves.amax().clamp_min(1e-6)
         audio = batch.clean[rows]
@@ -59,6 +59,13 @@ def measure_vitals(predicted: Tensor, batch: Batch, hop: int) -> Vitals:
             float((mask.amax(-1) > 0).float().mean()),
             _measure_lag(loudness, truth),
         )
+
+
+def _deviate(motion: Tensor, mask: Tensor) -> Tensor:
+    """Standard deviation over supervised frames: `[batch, frames, C]` -> `[batch, C]`."""
+    count = mask.sum(1).clamp_min(1.0)
+    mean = (motion * mask).sum(1) / count
+    return (((motion - mean.unsqueeze(1)).square() * mask).sum(1) / count).sqrt()
 
 
 def _measure_lag(loudness: Tensor, truth: Tensor, reach: int = 25) -> float:

@@ -1,0 +1,310 @@
+"""Laws of the other encoders, decoders and heads: timing, caching, freezing, bases."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from tests.tiny_training import TINY_NETWORK  # noqa: E402
+from training.autoregressive import describe_attention  # noqa: E402
+from training.checkpoints import build_network, describe_network  # noqa: E402
+from training.configs import (  # noqa: E402
+    AutoregressiveConfig,
+    EncoderConfig,
+    LossConfig,
+    NetworkConfig,
+    VertexConfig,
+)
+from training.decoders import finish_motion  # noqa: E402
+from training.heads import VertexHead, fit_basis, measure_lips, project  # noqa: E402
+from training.network import DualTalker, HeadPlan, StreamingTalker, WindowTalker  # noqa: E402
+from training.wav2vec2_encoder import make_resampling  # noqa: E402
+
+HOP = TINY_NETWORK.hop_samples
+TINY_WAV2VEC2 = EncoderConfig(
+    kind="wav2vec2", layers=2, hidden=16, attention_heads=2, front_channels=8
+)
+
+
+def make_network(**fields: object) -> DualTalker:
+    torch.manual_seed(2)
+    config = dataclasses.replace(TINY_NETWORK, **fields)  # type: ignore[arg-type]
+    network = DualTalker(config, [True] * 52, ["captured:one", "rules"], ["sil", "AA", "PP"])
+    torch.nn.init.normal_(network.animation.head.weight, std=0.5)
+    return network.eval()
+
+
+def make_audio(hops: int, seed: int = 0) -> torch.Tensor:
+    return 0.2 * torch.randn(1, hops * HOP, generator=torch.Generator().manual_seed(seed))
+
+
+# ---- wav2vec2 -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def heard() -> DualTalker:
+    pytest.importorskip("transformers")
+    return make_network(encoder=TINY_WAV2VEC2)
+
+
+def test_resampling_gives_each_frame_its_own_time() -> None:
+    features, frames = 30, 20
+    matrix = make_resampling(features, frames, 2 * HOP, HOP)
+    feature_samples = torch.arange(features) * 320.0 + 200.0
+    wanted = (torch.arange(frames) + 2) * float(HOP)
+    torch.testing.assert_close(matrix @ feature_samples, wanted)
+    torch.testing.assert_close(matrix.sum(1), torch.ones(frames))
+    held = make_resampling(4, 10, -3 * HOP, HOP)
+    assert held[0, 0] == 1 and held[-1, -1] == 1
+
+
+def test_wav2vec2_gives_one_frame_a_hop_for_any_length(heard: DualTalker) -> None:
+    style = heard.animation.mix_styles({"rules": 1.0})
+    for samples in (1, 300, 16000, 20001):
+        with torch.no_grad():
+            motion = heard.animate_whole(make_audio(70)[:, :samples], style)
+        assert motion.shape == (-(-samples // HOP), 52)
+        assert motion.min() >= 0 and motion.max() <= 1 and torch.isfinite(motion).all()
+
+
+def test_wav2vec2_is_timed_like_the_streaming_encoder(heard: DualTalker) -> None:
+    """A click moves the latents of the frames that depict it, wherever the lookahead lies."""
+    quiet = 1e-3 * make_audio(60)
+    click = quiet.clone()
+    click[:, 30 * HOP : 31 * HOP] = 0.5
+    encoder = heard.audio_encoder
+    with torch.no_grad():
+        change = (encoder(click) - encoder(quiet)).norm(dim=-1)[0]
+        moved = (encoder.encode(click, 60) - encoder.encode(quiet, 60)).norm(dim=-1)[0]
+    shift = TINY_NETWORK.shift_frames
+    torch.testing.assert_close(change[shift:], moved[:-shift], atol=1e-4, rtol=1e-3)
+
+
+def test_wav2vec2_front_end_is_frozen_and_the_rest_learns(heard: DualTalker) -> None:
+    heard.train()
+    heard.animate(make_audio(20), torch.tensor([0])).weights.sum().backward()
+    model = heard.audio_encoder.model
+    assert all(p.grad is None for p in model.feature_extractor.parameters())
+    assert len(model.encoder.layers) == 2
+    assert model.encoder.layers[0].attention.q_proj.weight.grad.abs().sum() > 0
+    heard.eval()
+
+
+def test_wav2vec2_loads_a_local_folder_and_its_first_layers(
+    heard: DualTalker, tmp_path: Path
+) -> None:
+    heard.audio_encoder.model.save_pretrained(tmp_path)
+    pretrained = dataclasses.replace(TINY_WAV2VEC2, pretrained=str(tmp_path), layers=1)
+    loaded = make_network(encoder=pretrained).audio_encoder.model
+    assert len(loaded.encoder.layers) == 1 and loaded.config._attn_implementation == "eager"
+    wanted = heard.audio_encoder.model.state_dict()
+    for name, tensor in loaded.state_dict().items():
+        torch.testing.assert_close(tensor, wanted[name])
+    with pytest.raises(ValueError, match="has 2"):
+        make_network(encoder=dataclasses.replace(pretrained, layers=9))
+    missing = dataclasses.replace(pretrained, pretrained=str(tmp_path / "none"))
+    with pytest.raises(ValueError, match=r"config\.json"):
+        make_network(encoder=missing)
+
+
+def test_wav2vec2_network_is_rebuilt_from_its_description(heard: DualTalker) -> None:
+    import json
+
+    rebuilt = build_network(json.loads(json.dumps(describe_network(heard)))).eval()
+    rebuilt.load_state_dict(heard.state_dict())
+    style = heard.animation.mix_styles({})
+    with torch.no_grad():
+        before, after = (n.animate_whole(make_audio(15), style) for n in (heard, rebuilt))
+    assert torch.equal(before, after)
+
+
+def test_window_of_wav2vec2_is_the_whole_utterance(heard: DualTalker) -> None:
+    window = WindowTalker(heard, {"rules": 1.0}).eval()
+    with torch.no_grad():
+        motion = window(make_audio(20))
+    assert motion.shape == (1, 21, 52)
+    assert motion.min() >= 0 and motion.max() <= 1
+    with pytest.raises(ValueError, match="export_onnx"):
+        WindowTalker(make_network(), {"rules": 1.0})
+    with pytest.raises(ValueError, match="WindowTalker"):
+        StreamingTalker(heard, {"rules": 1.0})
+
+
+def test_unknown_kinds_are_refused() -> None:
+    with pytest.raises(ValueError, match="wav2vec2"):
+        make_network(encoder=EncoderConfig(kind="hubert"))
+    with pytest.raises(ValueError, match="autoregressive"):
+        make_network(decoder="diffusion")
+
+
+# ---- Autoregressive -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def following() -> DualTalker:
+    settings = AutoregressiveConfig(layers=2, attention_heads=2, history_frames=5)
+    return make_network(decoder="autoregressive", autoregressive=settings)
+
+
+def test_cached_decoding_equals_uncached(following: DualTalker) -> None:
+    decoder = following.animation
+    style = decoder.mix_styles({"rules": 1.0})
+    with torch.no_grad():
+        latents = following.audio_encoder(make_audio(24))
+        cached = decoder.run_freely(latents, style)
+        plain = decoder.run_freely(latents, style, cached=False)
+    assert cached.std() > 1e-3
+    torch.testing.assert_close(cached, plain, atol=1e-5, rtol=0)
+
+
+def test_forcing_its_own_motion_gives_that_motion(following: DualTalker) -> None:
+    decoder = following.animation
+    style = decoder.mix_styles({"rules": 1.0})
+    with torch.no_grad():
+        latents = following.audio_encoder(make_audio(24))
+        free = decoder.run_freely(latents, style)
+        shown = finish_motion(free, decoder.gate(latents))
+        past = torch.cat([torch.zeros_like(shown[:, :1]), shown[:, :-1]], dim=1)
+        forced = decoder.force(latents, style, past)
+    torch.testing.assert_close(forced, free, atol=1e-5, rtol=0)
+
+
+def test_teacher_forcing_feeds_the_frame_before(following: DualTalker) -> None:
+    audio, style = make_audio(24), torch.tensor([1])
+    frames = 24 - TINY_NETWORK.shift_frames
+    truth = torch.zeros(1, frames, 52)
+    changed = truth.clone()
+    changed[:, 7] = 1.0
+    with torch.no_grad():
+        before = following.animate(audio, style, truth=truth).weights
+        after = following.animate(audio, style, truth=changed).weights
+    difference = (before - after).abs().amax(-1)[0]
+    assert int(torch.nonzero(difference > 1e-6)[0]) == 8
+    # Two layers that look back 5 frames each cannot carry it further than 1 + 2 * 5.
+    assert int(torch.nonzero(difference > 1e-6)[-1]) <= 7 + 1 + 2 * 5
+
+
+def test_attention_is_described_in_frames(following: DualTalker) -> None:
+    with torch.no_grad():
+        following.animate(make_audio(12), torch.tensor([0]), truth=torch.zeros(1, 9, 52))
+    figures = describe_attention(following.animation)
+    assert set(figures) == {
+        f"attention/layer_{i}_{n}" for i in (0, 1) for n in ("lookback_frames", "entropy_nats")
+    }
+    assert 0 < figures["attention/layer_0_lookback_frames"] <= 5
+    assert describe_attention(make_network().animation) == {}
+
+
+# ---- Lip-reading targets ------------------------------------------------------------------------
+
+
+def test_reader_names_what_is_asked() -> None:
+    for targets in (("units",), ("phones", "units"), ("characters",)):
+        config = dataclasses.replace(TINY_NETWORK, lipread_targets=targets)
+        network = DualTalker(config, [True] * 52, ["rules"], ["sil", "AA"], "abc ")
+        read = network.lip_reader.read(network.motion_encoder(torch.rand(2, 9, 52)))
+        assert set(read) == set(targets)
+        sizes = {"units": TINY_NETWORK.units, "phones": 3, "characters": 5}
+        for name, scores in read.items():
+            assert scores.shape == (2, 9, sizes[name])
+            torch.testing.assert_close(scores.exp().sum(-1), torch.ones(2, 9))
+
+
+def test_losses_without_their_target_are_refused() -> None:
+    LossConfig().check(("phones", "units"))
+    with pytest.raises(ValueError, match="units"):
+        LossConfig().check(("phones",))
+    with pytest.raises(ValueError, match="lipread_targets"):
+        LossConfig(duality=0).check(())
+    with pytest.raises(ValueError, match="expected some of"):
+        LossConfig().check(("words",))
+    LossConfig(lipread_true=0, lipread_predicted=0, duality=0).check(())
+
+
+# ---- Vertex heads -------------------------------------------------------------------------------
+
+
+def make_displacements(frames: int = 40) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return (rng.normal(size=(frames, 4)) @ rng.normal(size=(4, 30))).astype(np.float32) * 0.01
+
+
+def test_basis_of_full_rank_gives_the_mesh_back() -> None:
+    displacements = make_displacements()
+    basis = fit_basis(displacements, 4)
+    coordinates = project(displacements, basis.directions)
+    np.testing.assert_allclose(coordinates @ basis.directions, displacements, atol=1e-6)
+    assert basis.explained == pytest.approx(1.0, abs=1e-5)
+    # Summed squares of coordinates are squared distances, 1 for the average frame.
+    assert (coordinates**2).sum(1).mean() == pytest.approx(1.0, rel=1e-4)
+    ratio = (displacements**2).sum(1) / (coordinates**2).sum(1)
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-3)
+    assert fit_basis(displacements, 2).explained < 1.0
+    with pytest.raises(ValueError, match=r"vertex\.rank"):
+        fit_basis(displacements[:3], 4)
+
+
+def test_lip_metric_measures_lip_distance() -> None:
+    displacements = make_displacements()
+    basis = fit_basis(displacements, 4)
+    coordinates = project(displacements, basis.directions)
+    lips = np.array([1, 5])
+    metric = measure_lips(basis.directions, lips, coordinates)
+    by_metric = np.einsum("fr,rs,fs->f", coordinates, metric, coordinates)
+    direct = (displacements.reshape(-1, 10, 3)[:, lips] ** 2).sum((1, 2))
+    np.testing.assert_allclose(by_metric, direct / direct.mean(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("basis", ["pca", "learned"])
+def test_heads_share_the_trunk_and_nothing_else(basis: str) -> None:
+    plans = [HeadPlan("flame", 6, 20, 3, 1), HeadPlan("biwi", 4, 30, 5, 1)]
+    config = dataclasses.replace(TINY_NETWORK, vertex=VertexConfig(basis=basis, components=5))
+    styles = ["biwi:x", "flame:y", "rules"]
+    network = DualTalker(config, [True] * 52, styles, ["sil"], "", plans)
+    audio, style = make_audio(12), torch.tensor([1])
+    for plan in plans:
+        network.zero_grad()
+        out = network.animate(audio, style, plan.name)
+        assert out.weights.shape == (1, 12 - TINY_NETWORK.shift_frames, plan.rank)
+        network.motion_encoder(out.weights, plan.name).sum().backward()
+        for other in plans:
+            outlet = network.animation.vertex_heads[other.name].outlet
+            used = [p.grad is not None for p in outlet.parameters()]
+            assert all(used) if other is plan else not any(used)
+        assert network.animation.head.weight.grad is None
+        assert network.audio_encoder.inlet.weight.grad is not None
+        head = network.animation.vertex_heads[plan.name]
+        posed = head.pose(out.weights[0], torch.zeros(plan.vertices, 3))
+        assert posed.shape == (len(out.weights[0]), plan.vertices, 3)
+    rebuilt = build_network(describe_network(network))
+    rebuilt.load_state_dict(network.state_dict())
+
+
+def test_unknown_basis_is_refused() -> None:
+    with pytest.raises(ValueError, match="learned"):
+        VertexHead(8, VertexConfig(basis="blend"), 4, 10, 2, 1)
+
+
+def test_nobody_in_particular_is_the_mean_of_the_heads_styles() -> None:
+    network = make_network()
+    decoder = network.animation
+    among = torch.tensor([1])
+    vectors = decoder.look_up(torch.tensor([0, -1]), among)
+    torch.testing.assert_close(vectors[0], decoder.style.weight[0])
+    torch.testing.assert_close(vectors[1], decoder.style.weight[1])
+    mean = decoder.look_up(torch.tensor([-1]))
+    torch.testing.assert_close(mean, decoder.mix_styles({}))
+    torch.testing.assert_close(mean[0], decoder.style.weight.mean(0))
+
+
+def test_streaming_needs_a_blendshape_head() -> None:
+    network = DualTalker(
+        NetworkConfig(), [False] * 52, ["a"], ["sil"], "", [HeadPlan("flame", 2, 5, 2, 1)]
+    )
+    with pytest.raises(ValueError, match="flame"):
+        StreamingTalker(network, {"a": 1.0})

@@ -1,0 +1,360 @@
+"""The trainer beyond its defaults: meshes, micro-batches, precision, early stop, collapse."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from dualtalker.errors import DualtalkerError  # noqa: E402
+from tests.tiny_training import TINY_NETWORK, make_corpus, tiny_train_config  # noqa: E402
+from tests.tiny_vertices import VERTICES, make_vertex_corpus  # noqa: E402
+from training.batches import TENSORS, Batch, MixedBatches, collect_alphabet, spell  # noqa: E402
+from training.checkpoints import load_checkpoint, load_network  # noqa: E402
+from training.clips import load_clips  # noqa: E402
+from training.collapse import CollapseDetector, Vitals, measure_vitals  # noqa: E402
+from training.configs import (  # noqa: E402
+    AutoregressiveConfig,
+    LossConfig,
+    TrainConfig,
+    VertexConfig,
+    from_plain,
+    to_plain,
+)
+from training.objective import compute_losses, count_evidence  # noqa: E402
+from training.presets import make_presets, parse_config  # noqa: E402
+from training.schedules import EarlyStop, rate_at  # noqa: E402
+from training.train import (  # noqa: E402
+    check_progress,
+    learn,
+    prepare,
+    restore,
+    save,
+    share_evidence,
+    take_step,
+    train,
+)
+from training.validation import animate_mesh, validate_meshes  # noqa: E402
+from training.vertex_data import resample  # noqa: E402
+
+TINY_VERTEX = VertexConfig(rank=3, components=3, fit_frames=60)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_corpus(tmp_path_factory.mktemp("corpus") / "clips")
+
+
+@pytest.fixture(scope="module")
+def meshes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_vertex_corpus(tmp_path_factory.mktemp("meshes") / "tiny")
+
+
+def mesh_config(meshes: Path, out: Path, **fields: object) -> TrainConfig:
+    config = tiny_train_config(Path("none"), out, **fields)
+    config.data.corpus, config.data.vertices = (), (meshes,)
+    config.network = dataclasses.replace(TINY_NETWORK, vertex=TINY_VERTEX)
+    return config
+
+
+def join(batches: list[Batch]) -> Batch:
+    longest = max(batch.phones.shape[1] for batch in batches)
+    for batch in batches:
+        missing = longest - batch.phones.shape[1]
+        batch.phones = torch.nn.functional.pad(batch.phones, (0, missing))
+    return Batch(**{n: torch.cat([getattr(b, n) for b in batches]) for n in TENSORS})
+
+
+# ---- Micro-batches and precision ----------------------------------------------------------------
+
+
+def test_micro_batches_add_up_to_the_bigger_batch(corpus: Path, tmp_path: Path) -> None:
+    config = tiny_train_config(corpus, tmp_path, accumulate=3)
+    config.loss = LossConfig(consistency=0.0)  # contrasts instants within a micro-batch
+    run = prepare(config)
+    batches = [run.batches.make(number) for number in range(3)]
+    shares = share_evidence(run, batches)
+    run.step = config.dual_start_step
+    figures = sum(
+        learn(run, batch, share, number, last=True)
+        for number, (batch, share) in enumerate(zip(batches, shares, strict=True))
+    )
+    divided = {n: p.grad.clone() for n, p in run.network.named_parameters() if p.grad is not None}
+    run.network.zero_grad()
+    terms = compute_losses(run.network, join(batches), run.priors, config.loss, torch.Generator())
+    terms["total"].backward()
+    assert float(figures[0, -1]) == pytest.approx(terms["total"].item(), rel=1e-5)
+    for name, parameter in run.network.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(divided[name], parameter.grad, atol=1e-6, rtol=1e-3)
+
+
+def test_evidence_of_a_whole_is_that_of_its_parts(corpus: Path, tmp_path: Path) -> None:
+    run = prepare(tiny_train_config(corpus, tmp_path))
+    batches = [run.batches.make(number) for number in range(3)]
+    parts = [count_evidence(batch) for batch in batches]
+    whole = count_evidence(join(batches))
+    for name, value in whole.items():
+        if name != "consistency":
+            assert value == pytest.approx(sum(part[name] for part in parts)), name
+
+
+def test_bfloat16_comes_close_to_float32(corpus: Path, tmp_path: Path) -> None:
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        run = prepare(tiny_train_config(corpus, tmp_path, precision=precision))
+        losses[precision] = take_step(run)["total"]
+        assert all(p.dtype == torch.float32 for p in run.network.parameters())
+    assert losses["float32"] != losses["bfloat16"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
+    run.config.precision = "int4"
+    with pytest.raises(ValueError, match="float32"):
+        take_step(run)
+
+
+def test_devices_that_are_not_there_are_refused(corpus: Path, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ValueError, match="--device cpu"):
+        prepare(tiny_train_config(corpus, tmp_path, device="cuda"))
+
+
+# ---- Meshes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fps", [25.0, 30.0])
+def test_mesh_training_learns_exports_its_basis_and_resumes(tmp_path: Path, fps: float) -> None:
+    folder = make_vertex_corpus(tmp_path / "meshes", fps=fps)
+    config = mesh_config(folder, tmp_path / "run", validate_every=3)
+    path = train(config)
+    network, checkpoint = load_network(path)
+    assert checkpoint.meta["description"]["heads"][0]["vertices"] == VERTICES
+    assert network.animation.styles == ["tiny:ann", "tiny:bob"]
+    again = mesh_config(folder, tmp_path / "again")
+    run = prepare(again)
+    for _ in range(3):
+        take_step(run)
+    save(run)
+    resumed = train(dataclasses.replace(again, resume=True))
+    first, second = (load_checkpoint(p).tensors for p in (path, resumed))
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+def test_mesh_loss_falls_and_beats_a_face_at_rest(meshes: Path, tmp_path: Path) -> None:
+    run = prepare(mesh_config(meshes, tmp_path, steps=60, learning_rate=1e-2, ema=0.9))
+    first = take_step(run)
+    for _ in range(49):
+        last = take_step(run)
+    assert last["motion"] < 0.7 * first["motion"]
+    assert last["lip_vertices"] < 0.7 * first["lip_vertices"]
+    figures = validate_meshes(run.network, run.ema, run.meshes, 2)
+    assert figures["tiny_lve_mm"] < figures["tiny_rest_lve"]
+
+
+def test_validation_of_meshes_is_the_lip_vertex_error(meshes: Path, tmp_path: Path) -> None:
+    from training.datasets.vertex_clips import iterate_vertex_clips
+
+    run = prepare(mesh_config(meshes, tmp_path))
+    (mesh,) = run.meshes
+    clips = list(iterate_vertex_clips(mesh.corpus, "validation"))
+    expected = []
+    for clip in clips:
+        predicted = animate_mesh(run.network.eval(), clip, mesh)
+        assert predicted.shape == clip.vertices.shape
+        lips = mesh.corpus.lips.indices
+        error = np.linalg.norm(predicted[:, lips] - clip.vertices[:, lips], axis=-1)
+        expected.append(1000 * error.max(1).mean())
+    weights = dict(run.network.state_dict())
+    figures = validate_meshes(run.network, weights, run.meshes, 9)
+    assert figures["tiny_lve_mm"] == pytest.approx(np.mean(expected), rel=1e-4)
+
+
+def test_blendshapes_and_meshes_train_one_trunk(
+    corpus: Path, meshes: Path, tmp_path: Path
+) -> None:
+    config = tiny_train_config(corpus, tmp_path, accumulate=4)
+    config.data.vertices = (meshes,)
+    config.network = dataclasses.replace(TINY_NETWORK, vertex=TINY_VERTEX)
+    run = prepare(config)
+    assert isinstance(run.batches, MixedBatches)
+    heads = [run.batches.make(number).head for number in range(8)]
+    assert set(heads) == {"arkit", "tiny"}
+    before = {n: p.clone() for n, p in run.network.named_parameters()}
+    numbers = [take_step(run) for _ in range(2)]
+    assert all(np.isfinite(n["total"]) for n in numbers)
+    for name in ("animation.head.weight", "animation.vertex_heads.tiny.outlet.weight"):
+        assert not torch.equal(before[name], dict(run.network.named_parameters())[name]), name
+
+
+def test_resampled_motion_keeps_its_times() -> None:
+    motion = np.linspace(0, 1, 61)[:, None].astype(np.float32)  # two seconds at 30 Hz
+    at_50 = resample(motion, 30.0, 50.0)
+    np.testing.assert_allclose(at_50[:, 0], np.arange(len(at_50)) / 50 / 2, atol=1e-6)
+    assert len(at_50) == 101
+    np.testing.assert_allclose(resample(at_50, 50.0, 30.0), motion, atol=1e-6)
+
+
+# ---- Variants of the network --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("forced", [True, False])
+def test_autoregressive_network_trains(corpus: Path, tmp_path: Path, forced: bool) -> None:
+    settings = AutoregressiveConfig(1, 2, 10, teacher_forcing=forced)
+    config = tiny_train_config(corpus, tmp_path, steps=2, validate_every=2)
+    config.data.segment_s = 0.4
+    config.network = dataclasses.replace(
+        TINY_NETWORK, decoder="autoregressive", autoregressive=settings
+    )
+    run = prepare(config)
+    take_step(run)
+    past = run.network.animation.past.weight
+    assert past.grad is not None and past.grad.abs().sum() > 0
+
+
+def test_characters_are_read_from_whole_clips(tmp_path: Path) -> None:
+    from tests.tiny_training import make_clip
+    from training.clips import save_clips
+
+    words = [make_clip(f"c{i}", i, seconds=0.9, transcript="Bah, BAH!") for i in range(3)]
+    save_clips(tmp_path / "c", words)
+    config = tiny_train_config(tmp_path / "c", tmp_path / "out")
+    config.augment = False
+    config.data.noise_share = 0.0
+    config.network = dataclasses.replace(TINY_NETWORK, lipread_targets=("characters", "units"))
+    run = prepare(config)
+    assert run.network.characters == " abh" == collect_alphabet(load_clips(tmp_path / "c"))
+    batch = run.batches.make(0)
+    assert (batch.has_characters == 1).all()
+    assert batch.characters[0].tolist() == [3, 2, 4, 1, 3, 2, 4] and spell("It's  a") == "it's a"
+    terms = compute_losses(run.network, batch, run.priors, config.loss, torch.Generator())
+    terms["lipread_true"].backward()
+    assert run.network.lip_reader.characters.weight.grad.abs().sum() > 0
+    assert run.network.lip_reader.phones.weight.grad is None
+    config.data.segment_s = 0.5
+    assert (prepare(config).batches.make(0).has_characters == 0).all()
+
+
+def test_style_dropout_hears_nobody_in_particular(meshes: Path, tmp_path: Path) -> None:
+    config = mesh_config(meshes, tmp_path)
+    config.data.style_dropout, config.data.noise_share = 0.5, 0.0
+    run = prepare(config)
+    styles = torch.cat([run.batches.make(n).style for n in range(8)])
+    assert 0.2 < float((styles < 0).float().mean()) < 0.8
+    assert np.isfinite(take_step(run)["total"])
+
+
+# ---- Early stop, collapse, presets --------------------------------------------------------------
+
+
+def test_training_stops_when_validation_no_longer_improves(meshes: Path, tmp_path: Path) -> None:
+    config = mesh_config(
+        meshes, tmp_path, steps=40, validate_every=1, patience=2, learning_rate=0.0
+    )
+    path = train(config)
+    assert path.name == "best.safetensors"
+    # Nothing is learned, so the first validation stays the best and two more are waited for.
+    assert load_checkpoint(path).meta["step"] == 1
+    last = sorted(tmp_path.glob("step_*.safetensors"))[-1]
+    assert last.name == "step_0000003.safetensors"
+    run = prepare(config)
+    restore(run, last)
+    assert run.early_stop.reached and run.early_stop.best_step == 1
+
+
+def test_early_stop_counts_from_the_best() -> None:
+    stop = EarlyStop(patience=2)
+    assert stop.update(3.0, 1) and stop.update(2.0, 2) and not stop.update(2.5, 3)
+    assert not stop.reached
+    stop.update(2.0, 4)
+    assert stop.reached and stop.best == 2.0 and stop.best_step == 2
+    never = EarlyStop(patience=0)
+    for step in range(9):
+        never.update(1.0, step)
+    assert not never.reached
+
+
+def test_patience_without_anything_to_measure_is_refused(corpus: Path, tmp_path: Path) -> None:
+    run = prepare(tiny_train_config(corpus, tmp_path, patience=1))
+    with pytest.raises(DualtalkerError, match="hold some out"):
+        check_progress(run, {"closure_recall": 1.0})
+
+
+def watch(detector: CollapseDetector, loss: float, vitals: Vitals, times: int = 10) -> None:
+    for _ in range(times):
+        detector.observe(vitals, loss)
+
+
+HEALTHY = Vitals(0.08, 0.1, 0.05, 0.9, 0.02)
+
+
+def test_healthy_training_gets_no_warning() -> None:
+    detector = CollapseDetector()
+    watch(detector, 1.0, HEALTHY)
+    watch(detector, 0.5, HEALTHY)
+    assert detector.warn(5000, 1e-3) == []
+
+
+def test_exploding_loss_is_called_so_once() -> None:
+    detector = CollapseDetector()
+    watch(detector, 0.5, HEALTHY)
+    watch(detector, 9.0, HEALTHY)
+    (warning,) = detector.warn(5000, 1e-3)
+    assert "exploding loss: 9" in warning and "halve --learning-rate" in warning
+    assert detector.warn(5010, 1e-3) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "cause"),
+    [
+        ({}, "velocity"),
+        ({"audio_level": 1e-5}, "nearly silent"),
+        ({"supervised": 0.1}, "motion_mask"),
+        ({"lag_gain": 0.4}, "in time"),
+        ({"target_deviation": 1e-3, "predicted_deviation": 1e-6}, "unit"),
+    ],
+)
+def test_static_face_is_called_so_with_its_cause(changed: dict, cause: str) -> None:
+    still = dataclasses.replace(HEALTHY, predicted_deviation=0.002)
+    detector = CollapseDetector()
+    watch(detector, 0.5, dataclasses.replace(still, **changed))
+    assert detector.warn(10, 1e-3) == []  # every network begins so
+    (warning,) = detector.warn(5000, 1e-3)
+    assert "static face" in warning
+    first_cause = warning.split("first: ")[1].split(";")[0]
+    assert cause in first_cause
+
+
+def test_vitals_tell_a_still_face_and_a_shifted_one(corpus: Path, tmp_path: Path) -> None:
+    config = tiny_train_config(corpus, tmp_path)
+    config.data.segment_s, config.augment = 2.0, False
+    batch = prepare(config).batches.make(1)
+    hop = TINY_NETWORK.hop_samples
+    fair = measure_vitals(batch.motion * 0.7, batch, hop)
+    assert fair.predicted_deviation == pytest.approx(0.7 * fair.target_deviation, rel=1e-3)
+    still = measure_vitals(torch.full_like(batch.motion, 0.3), batch, hop)
+    assert still.predicted_deviation < 1e-6 and still.target_deviation > 0.01
+    assert still.audio_level > 1e-3 and still.supervised > 0.5
+
+
+def test_presets_are_whole_configs_that_flags_override() -> None:
+    for name, (_, preset) in make_presets().items():
+        preset.loss.check(preset.network.lipread_targets)
+        assert from_plain(TrainConfig, to_plain(preset)) == preset
+        parsed = parse_config([name, "--steps", "7", "--network.dropout", "0.3"], "")
+        assert parsed.steps == 7 and parsed.network.dropout == 0.3
+        assert parsed.out == preset.out and parsed.data == preset.data
+    assert parse_config(["--seed", "3"], "") == TrainConfig(seed=3)
+    assert parse_config([], "") == TrainConfig()
+    assert parse_config(["vocaset"], "").network.encoder.kind == "wav2vec2"
+
+
+def test_rate_warms_up_then_falls_to_two_percent() -> None:
+    config = TrainConfig(steps=100, warmup_steps=10, learning_rate=1.0)
+    rates = [rate_at(config, step) for step in range(101)]
+    assert rates[0] == 0.1 and rates[9] == 1.0 and rates[100] == pytest.approx(0.02)
+    assert (np.diff(rates[10:]) <= 0).all()
