@@ -29,7 +29,6 @@ BASE = [
     "soundfile>=0.12",  # 0.12 bundles a libsndfile that reads ogg and flac
     "tyro>=0.9",
     "tqdm>=4.60",
-    "trimesh>=4.0",
     "matplotlib>=3.7",
     "av>=12.0",  # 12 is the first with wheels that carry an H.264 encoder on every platform
     "pillow>=9.4",
@@ -111,7 +110,8 @@ ENGINES = [
 
 SPEECH = ["espeakng-loader>=0.2.4"]  # GPL-3, run as a separate program; never imported here
 
-TEST = ["pytest>=8.0", "pytest-timeout>=2.3", "hypothesis>=6.100"]
+# onnx: the tests make their own small models.
+TEST = ["pytest>=8.0", "pytest-timeout>=2.3", "hypothesis>=6.100", "onnx>=1.16"]
 
 DEV = [
     *TEST,

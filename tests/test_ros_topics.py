@@ -109,7 +109,8 @@ def test_speech_moves_the_face_in_time_and_silence_shuts_it(stage):
     assert abs(first_ns - before_ns) < 0.3e9, "the first open mouth depicts the first audio"
     speaking = (stamps_ns >= first_ns) & (stamps_ns < first_ns + 1.9e9)
     grid_ns = np.diff(stamps_ns[speaking])
-    np.testing.assert_allclose(grid_ns, 1e9 / 30, atol=1)
+    # A microsecond: audio that comes late on a busy machine is bridged by whole samples.
+    np.testing.assert_allclose(grid_ns, 1e9 / 30, atol=1000)
     assert np.ptp(jaw[speaking]) > 0.2
 
     shut = stamps_ns > before_ns + 2.0e9 + 0.2e9 + 0.1e9  # 0.1: the first chunk's way here
@@ -123,12 +124,14 @@ def test_speech_moves_the_face_in_time_and_silence_shuts_it(stage):
 
 
 def test_frames_come_at_a_steady_rate(stage):
+    stage.listener.spin(0.3)
     stage.faces.clear()
     stage.say(speech(3.0))
-    received = np.array([at_s for at_s, _ in stage.faces])
-    assert len(received) / (received[-1] - received[0]) == pytest.approx(30, rel=0.05)
+    stamps_s = np.array([stamp_ns(message) for _, message in stage.faces]) / 1e9
+    assert (len(stamps_s) - 1) / np.ptp(stamps_s) == pytest.approx(30, rel=0.02)
     # Loose, because of busy test machines; the demo prints what a quiet one does.
-    assert np.percentile(np.abs(np.diff(received) - 1 / 30), 50) < 0.01
+    received_s = np.array([at_s for at_s, _ in stage.faces])
+    assert np.percentile(np.abs(np.diff(received_s) - 1 / 30), 50) < 0.015
 
 
 def test_a_burst_plays_in_real_time(stage):
