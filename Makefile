@@ -2,9 +2,11 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# Of `make demo`: a sentence or a recording of your own, frames per second, where it goes.
+# Of `make demo`: a sentence or a recording of your own, another model, frames per second, and
+# where the results go.
 TEXT ?=
 WAV ?=
+MODEL ?=
 FPS ?= 30
 OUT ?= demo_out
 
@@ -27,6 +29,7 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 help:
 	@echo "make demo    speak a sentence through the talker node on ROS 2; results in $(OUT)/"
 	@echo "             options: TEXT=\"a sentence\"  WAV=recording.wav  FPS=60  OUT=folder"
+	@echo "                      MODEL=bundle.onnx"
 	@echo "make test    lint, type-check and run all tests"
 	@echo "make lint    ruff and mypy only"
 	@echo "make format  let ruff put the code in order"
@@ -43,7 +46,7 @@ demo: $(VENV)/demo.stamp
 	  echo "  $(VENV)/bin/dualtalker speak \"Hello, I am a robot.\" -o $(OUT)"; \
 	  exit 1; }
 	@$(PY) -m dualtalker_ros.demo $(if $(WAV),--wav "$(WAV)") $(if $(TEXT),--text "$(TEXT)") \
-	  --fps $(FPS) --output "$(OUT)"
+	  $(if $(MODEL),--model "$(MODEL)") --fps $(FPS) --output "$(OUT)"
 
 test: lint
 	DUALTALKER_REQUIRE_ROS=1 $(PY) -m pytest
