@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from fractions import Fraction
 
 import numpy as np
@@ -56,19 +57,31 @@ class FrameExecutor:
         self._count = 0  # model frames since the origin
         self._state = self._backend.new_state()
         self._smoother.reset()
-        self._last: tuple[Fraction, np.ndarray] | None = None
+        self._newest: np.ndarray | None = None  # the model's last answer
+        self._last: tuple[Fraction, np.ndarray] | None = None  # last model frame passed by
+        self._ahead: deque[tuple[Fraction, np.ndarray]] = deque()  # model frames still to pass
         if self.next_index:
             self._finisher.cut()
 
-    def run(
-        self, hop: np.ndarray, end_s: Fraction | None = None
-    ) -> list[tuple[int, np.ndarray, bool]]:
-        """Run one hop [1, hop]; return the frames it makes computable, before `end_s` if given."""
-        frames: list[tuple[int, np.ndarray, bool]] = []
+    def run(self, hop: np.ndarray, end_s: Fraction) -> list[tuple[int, np.ndarray, bool]]:
+        """Run one hop [1, hop]; return the frames that are now computable before `end_s`."""
         for weights in self._step(hop):
             self._count += 1
             time_s = self._origin_s + self._count * self._spacing_s - self._lookahead_s
-            self._emit_through(time_s, self._smoother(weights), end_s, frames)
+            self._newest = self._smoother(weights)
+            self._ahead.append((time_s, self._newest))
+        return self.release(end_s)
+
+    def release(self, end_s: Fraction) -> list[tuple[int, np.ndarray, bool]]:
+        """Return the frames that the model's answers so far give before `end_s`.
+
+        `end_s` is the end of the audio heard. A frame that depicts that very instant is beyond the
+        audio: whether it is wanted is known when more audio comes. Without lookahead the model
+        has answered for it already.
+        """
+        frames: list[tuple[int, np.ndarray, bool]] = []
+        while self._ahead and self._emit_through(*self._ahead[0], end_s, frames):
+            self._last = self._ahead.popleft()
         return frames
 
     def needs_more(self, end_s: Fraction) -> bool:
@@ -103,20 +116,23 @@ class FrameExecutor:
         # A poisoned state would stay so for ever: start it anew and hold the face for this step.
         self._faults.count("bad_steps", 1, "the model gave NaN or infinity; its state was reset")
         self._state = self._backend.new_state()
-        held = np.zeros(motion.shape[2], np.float32) if self._last is None else self._last[1]
+        held = np.zeros(motion.shape[2], np.float32) if self._newest is None else self._newest
         return np.repeat(held[np.newaxis], motion.shape[1], axis=0)
 
     def _emit_through(
         self,
         time_s: Fraction,
         weights: np.ndarray,
-        end_s: Fraction | None,
+        end_s: Fraction,
         frames: list[tuple[int, np.ndarray, bool]],
-    ) -> None:
-        """Emit the output frames up to a model frame at `time_s`, interpolating from the last."""
+    ) -> bool:
+        """Emit the output frames up to a model frame at `time_s`, interpolating from the last.
+
+        Returns whether that model frame is done with; False where `end_s` came before.
+        """
         while (wanted_s := self._clock.time_of(self._cursor)) <= time_s:
-            if end_s is not None and wanted_s >= end_s:
-                break
+            if wanted_s >= end_s:
+                return False
             if self._cursor < self.next_index:
                 self._faults.count("late_frames", 1, "audio came after its frames were due")
             else:
@@ -129,4 +145,4 @@ class FrameExecutor:
                 frames.append((self._cursor, finished, False))
                 self.next_index = self._cursor + 1
             self._cursor += 1
-        self._last = (time_s, weights)
+        return True

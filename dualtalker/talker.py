@@ -309,6 +309,7 @@ class Talker:
         """Run out all audio as if silence followed, and start the model anew at its end."""
         self._audio.finish()
         end_s = self._end_s
+        self._emit(self._executor.release(end_s))
         while self._executor.needs_more(end_s):
             hop = self._audio.pop(pad=True)
             assert hop is not None  # `pad` always gives one
@@ -323,8 +324,10 @@ class Talker:
             self._run_ready()
 
     def _run_ready(self) -> None:
+        end_s = self._end_s
         while (hop := self._audio.pop()) is not None:
-            self._emit(self._executor.run(hop))
+            self._emit(self._executor.run(hop, end_s))
+        self._emit(self._executor.release(end_s))
 
     def _skip_to(self, time_s: Fraction, message: str) -> None:
         skipped = self._executor.skip_to(time_s)
