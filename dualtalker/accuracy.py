@@ -157,7 +157,8 @@ def _compare(
     tally.add("rounding r", metrics.correlate(rounding, true_rounding, speech))
     tally.add("lip gap r", metrics.correlate(gap, true_gap, speech))
     tally.add("lip gap error mm", float(np.abs(gap - true_gap)[speech].mean()) * 1e3)
-    if recording.frames > fps:  # the search for the offset reaches 0.3 s each way
+    moves = min(np.ptp(jaw), np.ptp(true_jaw), np.ptp(gap), np.ptp(true_gap)) > 1e-6
+    if moves and recording.frames > fps:  # the search for the offset reaches 0.3 s each way
         tally.add("offset ms", metrics.estimate_offset_ms(jaw, true_jaw, fps))
         tally.add("offset gap ms", metrics.estimate_offset_ms(gap, true_gap, fps))
     jitter = metrics.measure_jitter(true_gap, fps)

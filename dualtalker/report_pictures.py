@@ -34,15 +34,7 @@ def draw_curves(
     last = min(recording.frames, first + int(CURVES_S * recording.fps))
     times_s = recording.times_s[first:last]
     figure, axes = _new_figure(4, (10, 7))
-    rate_hz = recording.sample_rate_hz
-    samples = recording.audio[int(times_s[0] * rate_hz) : int(times_s[-1] * rate_hz)]
-    step = max(1, len(samples) // 3000)
-    axes[0].plot(
-        times_s[0] + np.arange(0, len(samples), step) / rate_hz,
-        samples[::step],
-        color="#5b6b7c",
-        linewidth=0.5,
-    )
+    _draw_waveform(axes[0], recording, times_s)
     axes[0].set_ylabel("speech")
     tracks: dict[str, np.ndarray] = {}
     if recording.reference is not None:
@@ -74,6 +66,17 @@ def draw_curves(
     axes[3].set_xlabel("time (s)")
     _mark_closures(axes[3], recording, times_s)
     return _to_svg(figure)
+
+
+def _draw_waveform(axis: Any, recording: Recording, times_s: np.ndarray) -> None:
+    """Draw the lowest and highest sample of each frame."""
+    per_frame = recording.sample_rate_hz / recording.fps
+    starts = (times_s * recording.fps * per_frame).astype(int)
+    starts = starts[starts < len(recording.audio)]
+    samples = recording.audio[: int(starts[-1] + per_frame)]
+    low, high = (part.reduceat(samples, starts) for part in (np.minimum, np.maximum))
+    axis.fill_between(times_s[: len(starts)], low, high, color="#5b6b7c", linewidth=0.4)
+    axis.margins(x=0)
 
 
 def _mark_closures(axis: Any, recording: Recording, times_s: np.ndarray) -> None:

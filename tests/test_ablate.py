@@ -181,6 +181,29 @@ def test_cells_of_other_settings_are_refused(corpus: Path, tmp_path: Path) -> No
         ablate.plan_grid(dataclasses.replace(config, variants=("triple",)))
 
 
+def test_interrupted_cell_goes_on_only_with_equal_settings(tmp_path: Path) -> None:
+    assert not ablate._begin_run(tmp_path / "run", "a")
+    (tmp_path / "run" / "step_0000003.json").write_text("{}")
+    assert ablate._begin_run(tmp_path / "run", "a")
+    assert not ablate._begin_run(tmp_path / "run", "b")
+    assert not list((tmp_path / "run").glob("step_*"))
+
+
+def test_command_in_the_results_makes_them_again() -> None:
+    """Parsing the described command gives the config back."""
+    import tyro
+
+    config = ablate.AblateConfig((Path("a"), Path("b")), "x", leftover_unpaired=True, jobs=3)
+    train = dataclasses.replace(config.train, steps=7, augment=False)
+    train.network.lipread_targets = ("phones",)
+    config = dataclasses.replace(config, train=train, seeds=(4,))
+    command = ablate.describe_command(config)
+    words = command.split()[3:]
+    assert "--jobs" not in words and "--train.no-augment" in words
+    assert tyro.cli(ablate.AblateConfig, args=words) == dataclasses.replace(config, jobs=1)
+    assert ablate.describe_command(ablate.AblateConfig()) == "python -m training.ablate"
+
+
 def make_cells() -> list[Cell]:
     rows = {"single": (1.0, 2.0, 3.0), "all": (0.8, 1.6, 2.4)}
     return [

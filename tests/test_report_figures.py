@@ -57,6 +57,7 @@ def test_a_late_motion_is_late_and_a_still_face_is_wrong_by_its_missing_motion()
     assert still["jaw r"] == 0.0 and still["jitter ratio"] == 0.0
     assert still["LVE root mm"] >= still["LVE mm"] > 1.0
     assert still["lip gap error mm"] > 1.0
+    assert "offset ms" not in still  # what never moves is neither early nor late
 
 
 def test_errors_of_the_mesh_agree_with_posing_it() -> None:

@@ -158,8 +158,7 @@ def run_cell(job: Job) -> Cell:
     from training.train import train
 
     out = job.config.out
-    out.mkdir(parents=True, exist_ok=True)
-    started = bool(list(out.glob("step_*.json")))
+    started = _begin_run(out, job.digest)
     began = time.perf_counter()
     with (out / "log.txt").open("a", encoding="utf-8") as log, _redirected(log):
         checkpoint = train(replace(job.config, resume=started))
@@ -182,6 +181,17 @@ def run_cell(job: Job) -> Cell:
         for step in out.glob("step_*"):
             step.unlink()
     return cell
+
+
+def _begin_run(out: Path, digest: str) -> bool:
+    """Make the folder of a run; True where the same cell was interrupted and can go on."""
+    out.mkdir(parents=True, exist_ok=True)
+    marker = out / "cell.sha256"
+    if not marker.is_file() or marker.read_text(encoding="ascii") != digest:
+        for step in out.glob("step_*"):
+            step.unlink()
+        marker.write_text(digest, encoding="ascii")
+    return bool(list(out.glob("step_*.json")))
 
 
 @contextlib.contextmanager
@@ -308,10 +318,34 @@ def _compute(jobs: list[Job], processes: int) -> Iterator[tuple[Path, Cell]]:
 
 def _write(config: AblateConfig, cells: list[Cell]) -> None:
     if config.results is not None:
-        command = f"python -m training.ablate --name {config.name} --corpus " + " ".join(
-            folder.name for folder in config.corpus
-        )
+        command = describe_command(config)
         write_results(config.results, config.name, cells, command, config.train.steps)
+
+
+def describe_command(config: AblateConfig) -> str:
+    """Return the command that makes these results; folders are named without their place."""
+    words = ["python -m training.ablate"]
+    default = dict(_flatten(to_plain(AblateConfig())))
+    for name, value in _flatten(to_plain(config)):
+        if name in ("out", "results", "jobs", "keep_runs") or value == default[name]:
+            continue
+        values = value if isinstance(value, list) else [value]
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            head, _, last = flag[2:].rpartition(".")
+            words.append(flag if value else f"--{head}{'.' if head else ''}no-{last}")
+        else:
+            words.append(" ".join([flag, *[Path(str(v)).name for v in values]]))
+    return " ".join(words)
+
+
+def _flatten(plain: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted name, value) of nested dicts."""
+    for name, value in plain.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def main() -> None:
