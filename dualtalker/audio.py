@@ -48,6 +48,8 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     mono, clipped = mix_to_mono(samples)
     if clipped:
         log.warning("%s: %d samples beyond full scale were clipped", path, clipped)
+    if channels_cancel(samples, mono):
+        log.warning("%s: %s", path, CANCEL_MESSAGE)
     return mono, rate_hz
 
 
@@ -132,6 +134,24 @@ def mix_to_mono(samples: np.ndarray) -> tuple[np.ndarray, int]:
     if scaled.ndim == 2:
         scaled = scaled[:, 0] if scaled.shape[1] == 1 else scaled.mean(axis=1, dtype=np.float32)
     return scaled, clipped
+
+
+def channels_cancel(samples: np.ndarray, mono: np.ndarray) -> bool:
+    """Whether averaging [n, channels] to `mono` [n] lost the sound: one channel is inverted.
+
+    True where the channels have more than a hundred times (20 dB) the power of their mean, and
+    are no mere noise (above -60 dB of full scale). Independent channels lose their number.
+    """
+    if samples.ndim != 2 or samples.shape[1] < 2 or samples.shape[1] >= 50:
+        return False
+    loud = max(float(np.square(mix_to_mono(channel)[0]).mean()) for channel in samples.T)
+    return loud > 1e-6 and float(np.square(mono).mean()) < 0.01 * loud
+
+
+CANCEL_MESSAGE = (
+    "the channels cancel each other, their mean is silent: one of them is inverted. Feed one of "
+    "them alone, for example: ffmpeg -i in.wav -af 'pan=mono|c0=c0' out.wav"
+)
 
 
 # dtype -> (value of silence, full scale)

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from dualtalker.arkit import ARKIT_INDEX
+from dualtalker.errors import DualtalkerError
 
 CLOSING_S = 0.18  # from the last spoken frame to a mouth at rest, once audio is missing
 FADE_S = 0.06  # from idle back to the model's face, so that nothing jumps
@@ -149,6 +150,13 @@ class IdleLife:
         """Return the raise of the inner brows, within [0, 0.07]."""
         waves = np.sin(2 * np.pi * self._brow_hz * time_s + self._brow_phase)
         return BROW_REACH * float(0.5 + 0.5 * waves.mean())
+
+
+def check_seed(seed: object) -> int:
+    """Return a seed as an int; raises DualtalkerError unless it is whole and not negative."""
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise DualtalkerError(f"seed is {seed!r}; expected a whole number, 0 or more")
+    return int(seed)
 
 
 def smoothstep(share: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,20 +12,28 @@ from types import MappingProxyType
 import numpy as np
 
 from dualtalker.accumulator import AudioAccumulator
-from dualtalker.audio import NonFiniteError, check_samples, mix_to_mono
+from dualtalker.audio import (
+    CANCEL_MESSAGE,
+    NonFiniteError,
+    channels_cancel,
+    check_samples,
+    mix_to_mono,
+)
 from dualtalker.backends import open_backend
 from dualtalker.bundle import Bundle, load_bundle
-from dualtalker.clock import MAX_DRIFT, FrameClock, StampClock
-from dualtalker.errors import AudioError
+from dualtalker.clock import FrameClock, StampClock, StampJudge, as_duration
+from dualtalker.errors import AudioError, DualtalkerError
 from dualtalker.executor import FrameExecutor
 from dualtalker.faults import Faults
-from dualtalker.finishing import FaceFinisher, IdleLife, Smoother
+from dualtalker.finishing import FaceFinisher, IdleLife, Smoother, check_seed
 from dualtalker.resampling import check_rate
 
 # Stamps that go back further than this are a source that started anew, not late audio.
 MAX_OVERLAP_S = Fraction(1)
 # A hole longer than this gets no idle frames: stream time stands still and the stamps jump.
 MAX_IDLE_FILL_S = Fraction(10)
+# Where a stamp is doubted, its chunk waits for the next; a longer one is placed by its own.
+MAX_DOUBTED_S = Fraction(1)
 # Times given as floats may lie a little before the exact time of a frame that they mean.
 _FLOAT_SLACK_S = Fraction(1, 1_000_000)
 # Audio is taken in pieces of this length, so that a push of minutes needs no more memory.
@@ -77,15 +86,16 @@ class Talker:
 
         Raises:
             BundleError, BackendError: the model cannot be loaded.
-            DualtalkerError: fps is out of range.
+            DualtalkerError: fps or another number is out of range.
         """
-        self.bundle = model if isinstance(model, Bundle) else load_bundle(model)
-        sidecar = self.bundle.sidecar
         self._clock = FrameClock(fps)
         self._faults = Faults()
-        self._max_gap_s = Fraction(max_gap_s)
-        self._tolerance_s = Fraction(gap_tolerance_s)
-        self._idle_motion, self._seed, self._smoothing_s = idle_motion, seed, smoothing_s
+        self._max_gap_s = as_duration("max_gap_s", max_gap_s)
+        self._tolerance_s = as_duration("gap_tolerance_s", gap_tolerance_s)
+        self._smoothing_s = float(as_duration("smoothing_s", smoothing_s))
+        self._idle_motion, self._seed = idle_motion, check_seed(seed)
+        self.bundle = model if isinstance(model, Bundle) else load_bundle(model)
+        sidecar = self.bundle.sidecar
         self._backend = open_backend(self.bundle, engine)
         self._audio = AudioAccumulator(sidecar.sample_rate_hz, sidecar.hop_samples)
         self._waiting: list[Frame] = []
@@ -123,7 +133,7 @@ class Talker:
     @property
     def audio_end_s(self) -> float:
         """Stream time of the end of all audio pushed."""
-        return float(self._end_s)
+        return float(self._end_s + self._held_s)
 
     def push(self, samples: np.ndarray, sample_rate_hz: int, stamp_ns: int | None = None) -> None:
         """Take a chunk of any length: [n] or [n, channels], float in [-1, 1] or integer PCM.
@@ -133,6 +143,11 @@ class Talker:
         found is counted. Without stamps the chunks are taken as seamless, unless `advance_to` has
         gone on for more than `max_gap_s` past the audio: then they begin where it stands.
 
+        A single stray stamp must not cut the speech: where one strays by less than 150 ms, its
+        chunk waits until the next stamp comes. If that one agrees, the hole or overlap is healed
+        where it is; if not, the chunk is heard as seamless (`stray_stamps`). A push without a
+        stamp, `flush` and `advance_to` end the wait.
+
         Raises:
             AudioError: the chunk is refused and counted; nothing else changes.
         """
@@ -141,13 +156,17 @@ class Talker:
             self._faults.count("empty_chunks", 1, "a chunk without samples was ignored")
             return
         self._note_format(chunk, rate_hz)
-        skip = self._place(len(chunk), rate_hz, stamp_ns)
-        piece = int(rate_hz * _PIECE_S)
-        for start in range(skip, len(chunk), piece):
-            mono, clipped = mix_to_mono(chunk[start : start + piece])
-            if clipped:
-                self._faults.count("clipped", clipped, "samples beyond full scale were clipped")
-            self._hear(mono, rate_hz)
+        if stamp_ns is None:
+            self._settle()
+        self._follow_idling(stamp_ns)
+        if stamp_ns is None:
+            self._hear_chunk(chunk, rate_hz)
+        elif not self._stamps.anchored:
+            self._stamps.anchor(self._end_s, int(stamp_ns))
+            self._judge.believe(self._end_s)
+            self._hear_chunk(chunk, rate_hz)
+        else:
+            self._follow(chunk, rate_hz, int(stamp_ns))
 
     def frames(self) -> list[Frame]:
         """Return all frames that are now computable and were not returned before, in order."""
@@ -163,7 +182,13 @@ class Talker:
         place are not shown again (`late_frames`). Where the speech is known to be over, `flush`
         first: its last frames then wait for no more audio. A call that leaps by more than 10 s
         passes over the frame indices in between (`skipped_frames`).
+
+        Raises:
+            DualtalkerError: the time is not finite.
         """
+        if not math.isfinite(time_s):
+            raise DualtalkerError(f"advance_to({time_s!r}); expected a stream time in seconds")
+        self._settle()
         self._run_ready()
         target_s = Fraction(time_s) + _FLOAT_SLACK_S
         self._skip_to(target_s - MAX_IDLE_FILL_S, "advance_to leapt ahead")
@@ -178,6 +203,7 @@ class Talker:
 
         The model hears silence in place of that audio, and starts anew with the next push.
         """
+        self._settle()
         self._finish_segment()
         return self.frames()
 
@@ -195,7 +221,8 @@ class Talker:
         )
         self._audio.restart()
         self._stamps = StampClock()
-        self._stamped_s: Fraction | None = None  # stream time of the last stamp
+        self._judge = StampJudge(self._tolerance_s)
+        self._held: tuple[np.ndarray, int] | None = None  # chunk and rate of a doubted stamp
         self._origin_s = Fraction(0)  # where this segment's audio begins
         self._idle_until_s = Fraction(0)  # how far `advance_to` went
         self._heard = False  # whether any audio was pushed
@@ -242,8 +269,12 @@ class Talker:
             self._faults.count("channel_changes", 1, f"{old_channels} became {channels} channels")
         self._format = (rate_hz, channels)
 
-    def _place(self, count: int, rate_hz: int, stamp_ns: int | None) -> int:
-        """Bring the sample clock to where a chunk begins; return how many samples to drop."""
+    @property
+    def _held_s(self) -> Fraction:
+        return Fraction(0) if self._held is None else Fraction(len(self._held[0]), self._held[1])
+
+    def _follow_idling(self, stamp_ns: int | None) -> None:
+        """Audio without a usable stamp, long after the last: it begins where `advance_to` went."""
         behind_s = self._idle_until_s - self._end_s
         if behind_s > (self._max_gap_s if self._heard else 0) and (
             stamp_ns is None or not self._stamps.anchored
@@ -251,24 +282,39 @@ class Talker:
             self._faults.count("gaps", int(self._heard), f"no audio for {float(behind_s):.2f} s")
             self._jump(self._idle_until_s)
         self._heard = True
-        if stamp_ns is None:
-            return 0
-        stamp_ns = int(stamp_ns)
-        if not self._stamps.anchored:
-            self._stamps.anchor(self._end_s, stamp_ns)
-            self._stamped_s = self._end_s
-            return 0
-        skip = self._follow(count, rate_hz, stamp_ns)
-        self._stamped_s = self._end_s
-        return skip
 
-    def _follow(self, count: int, rate_hz: int, stamp_ns: int) -> int:
-        """Compare a stamp with the sample clock and heal what differs."""
+    def _follow(self, chunk: np.ndarray, rate_hz: int, stamp_ns: int) -> None:
+        """Compare a stamp with the sample clock, heal what differs, and hear the chunk."""
+        self._settle(stamp_ns)
         error_s = self._stamps.error_s(self._end_s, stamp_ns)
-        since_s = self._end_s - (self._stamped_s or Fraction(0))
-        if abs(error_s) <= self._tolerance_s + MAX_DRIFT * max(since_s, Fraction(0)):
-            self._stamps.track(error_s, float(since_s))
-            return 0
+        verdict = self._judge.judge(error_s, self._end_s)
+        if verdict == "doubt" and len(chunk) <= rate_hz * MAX_DOUBTED_S:
+            self._held = (chunk.copy(), rate_hz)
+            return
+        if verdict == "jitter":
+            self._stamps.track(error_s, float(self._end_s - self._judge.believed_s))
+        else:
+            chunk = chunk[self._heal(error_s, len(chunk), rate_hz, stamp_ns) :]
+        self._judge.believe(self._end_s)
+        self._hear_chunk(chunk, rate_hz)
+
+    def _settle(self, stamp_ns: int | None = None) -> None:
+        """Hear the chunk whose stamp strayed, in the light of the next stamp if there is one."""
+        if self._held is None:
+            return
+        held_s, (chunk, rate_hz), self._held = self._held_s, self._held, None
+        if stamp_ns is not None:
+            after_s = self._stamps.error_s(self._end_s + held_s, stamp_ns)
+            without_s = self._stamps.error_s(self._end_s, stamp_ns)
+            error_s = self._judge.settle(after_s, without_s, self._end_s + held_s)
+            if error_s:
+                chunk = chunk[self._heal(error_s, len(chunk), rate_hz, stamp_ns) :]
+            else:
+                self._faults.count("stray_stamps", 1, "a stamp unlike the next; not believed")
+        self._hear_chunk(chunk, rate_hz)
+
+    def _heal(self, error_s: Fraction, count: int, rate_hz: int, stamp_ns: int) -> int:
+        """Bring the sample clock to where a stamp says; return how many samples to drop."""
         if error_s < -MAX_OVERLAP_S:
             self._reanchor(max(self._end_s, self._idle_until_s), stamp_ns, error_s)
             return 0
@@ -317,6 +363,17 @@ class Talker:
         self._audio.restart()
         self._origin_s = end_s
         self._executor.begin(end_s)
+
+    def _hear_chunk(self, chunk: np.ndarray, rate_hz: int) -> None:
+        piece = int(rate_hz * _PIECE_S)
+        for start in range(0, len(chunk), piece):
+            samples = chunk[start : start + piece]
+            mono, clipped = mix_to_mono(samples)
+            if clipped:
+                self._faults.count("clipped", clipped, "samples beyond full scale were clipped")
+            if channels_cancel(samples, mono):
+                self._faults.count("cancelled_audio", len(mono), CANCEL_MESSAGE)
+            self._hear(mono, rate_hz)
 
     def _hear(self, mono: np.ndarray, rate_hz: int) -> None:
         self._audio.push(mono, rate_hz)
