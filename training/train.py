@@ -33,7 +33,8 @@ __all__ = [
     "take_step", "train",
 ]  # fmt: skip
 
-TERMS = (*LossConfig.__dataclass_fields__, "total")
+# `keep` is a term of fine-tuning alone.
+TERMS = (*LossConfig.__dataclass_fields__, "keep", "total")
 VITALS_EVERY = 10  # steps; they cost a few milliseconds
 
 
