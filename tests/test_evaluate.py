@@ -23,6 +23,7 @@ from training.baselines import (  # noqa: E402
     describe_sound,
     find_mean_face,
 )
+from training.checkpoints import describe_network, save_checkpoint  # noqa: E402
 from training.clips import save_clips  # noqa: E402
 from training.network import DualTalker  # noqa: E402
 from training.phones import PHONE_CLASSES  # noqa: E402
@@ -148,6 +149,24 @@ def test_reader_sees_only_channels_that_the_clip_has() -> None:
     loud = np.ones_like(clip.motion)
     rates = {lipread.read_clips(reader, [clip], [m]) for m in (loud, clip.motion)}
     assert len(rates) == 1
+
+
+def test_lip_reading_loads_a_checkpoint_and_reads_true_and_predicted_motion(
+    tiny: Path, corpus: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    network = DualTalker(TINY_NETWORK, [True] * 52, ["rules"], list(PHONE_CLASSES))
+    path = tmp_path / "step_0000001.safetensors"
+    meta = {"description": describe_network(network)}
+    save_checkpoint(path, {"ema": dict(network.state_dict())}, meta)
+    rates = lipread.lipread(lipread.LipreadConfig(path, (corpus,), tiny))
+    assert set(rates) == {"true motion", "animation"} and min(rates.values()) > 0.0
+    loaded, made = lipread.LipReader.load(path), make_reader()
+    motion = make_clip("c", 3).motion
+    assert loaded.read(motion) == made.read(motion)
+    save_clips(tmp_path / "unlabelled", [make_clip("a", 0, phones=None, split="validation")])
+    with pytest.raises(DualtalkerError, match="motion and phones"):
+        lipread.lipread(lipread.LipreadConfig(path, (tmp_path / "unlabelled",)))
 
 
 def test_whole_evaluation_writes_table_report_and_json(
