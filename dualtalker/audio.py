@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 
 import numpy as np
 
+from dualtalker.containers import check_container, truncated
 from dualtalker.errors import AudioError
 from dualtalker.resampling import check_rate
 
 MAX_CHANNELS = 64
+_CONTAINERS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG")  # as libsndfile calls them
+_BLOCK = 1 << 20  # samples read at a time
+_UNKNOWN_LENGTH = (1 << 63) - 1  # libsndfile's, where a file does not say
 
 log = logging.getLogger("dualtalker")
 
@@ -24,20 +29,22 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     import soundfile
 
     path = Path(path)
-    if not path.is_file():
-        raise AudioError(f"{path}: no such file; expected a wav, flac or ogg recording")
-    _check_riff_size(path)
+    _check_is_file(path)
+    filled = check_container(path)
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with soundfile.SoundFile(str(path) if filled is None else io.BytesIO(filled)) as file:
+            _check_format(path, file.format)
             promised, rate_hz = file.frames, file.samplerate
-            samples = file.read(dtype="float32", always_2d=True)
+            # In blocks: the header of a piped flac promises 2^63 samples, and others may lie.
+            blocks = list(file.blocks(_BLOCK, dtype="float32", always_2d=True))
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise AudioError(
             f"{path}: not readable as audio ({error}); expected wav, flac or ogg. Convert it "
             f"with: ffmpeg -i {path.name} converted.wav"
         ) from error
+    samples = np.concatenate(blocks) if blocks else np.zeros((0, 1), np.float32)
     if len(samples) < promised:
-        raise _truncated(path, f"{len(samples)} samples", f"{promised}")
+        raise truncated(path, f"{len(samples)} samples", f"{promised}")
     if len(samples) == 0:
         raise AudioError(f"{path}: holds no samples; record or copy it again")
     try:
@@ -222,23 +229,21 @@ def _decode(raw: np.ndarray, kind: str, order: str) -> np.ndarray:
     return stored.astype(stored.dtype.newbyteorder("="))
 
 
-def _check_riff_size(path: Path) -> None:
-    """libsndfile reads a cut wav without a word; its header still tells how long it was."""
-    with path.open("rb") as file:
-        head = file.read(8)
-    if head[:4] != b"RIFF" or len(head) < 8:
+def _check_is_file(path: Path) -> None:
+    if path.is_file():
         return
-    promised = int.from_bytes(head[4:8], "little") + 8
-    # Programs that write into a pipe put 0 or nearly 2 or 4 GiB: they promise nothing.
-    if promised >= 0x7FFF0000:
-        return
-    size = path.stat().st_size
-    if promised > size + 1:
-        raise _truncated(path, f"{size} bytes", f"{promised}")
+    expected = "expected a wav, flac or ogg recording"
+    if path.is_dir():
+        raise AudioError(f"{path}: a folder; {expected}, for example {path}/*.wav")
+    if path.exists():
+        raise AudioError(f"{path}: not a regular file (a pipe or device?); {expected}")
+    raise AudioError(f"{path}: no such file; {expected}")
 
 
-def _truncated(path: Path, found: str, expected: str) -> AudioError:
-    return AudioError(
-        f"{path}: truncated: holds {found}, its header promises {expected}. Copy it again, or "
-        f"keep what is there with: ffmpeg -i {path.name} mended.wav"
-    )
+def _check_format(path: Path, container: str) -> None:
+    """Refuse what libsndfile reads beyond our three: damage to it could not be told."""
+    if container not in _CONTAINERS:
+        raise AudioError(
+            f"{path}: found {container}; expected wav, flac or ogg. Convert it with: "
+            f"ffmpeg -i {path.name} {path.stem}.wav, or: sox {path.name} {path.stem}.wav"
+        )

@@ -168,7 +168,7 @@ def test_corrupt_empty_and_missing_files(tmp_path):
         read_audio(bare)
     with pytest.raises(AudioError, match="no such file"):
         read_audio(tmp_path / "missing.wav")
-    with pytest.raises(AudioError, match="no such file"):
+    with pytest.raises(AudioError, match="a folder"):
         read_audio(tmp_path)
 
 

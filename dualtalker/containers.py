@@ -1,0 +1,182 @@
+"""Checks that sound files are whole, byte for byte, before they are decoded. Decodes nothing.
+
+libsndfile skips damage in Ogg and reads a cut wav without a word: everything after it is then out
+of time. The containers themselves tell: Ogg by checksums and page numbers, wav by its sizes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from dualtalker.errors import AudioError
+
+# Programs that write wav into a pipe put one of these for the sizes that they cannot know.
+_LARGEST_PIPED = 0x8000FFFF
+_SMALLEST_PIPED = 0x7FFF0000
+_UNKNOWN = 0xFFFFFFFF
+
+_OGG_HEADER_BYTES = 27
+_OGG_FIRST, _OGG_LAST = 2, 4  # flags of a stream's first and last page
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def check_container(path: Path) -> bytes | None:
+    """Check a wav or Ogg file; other formats have their own checksums or are refused later.
+
+    Returns the file's content with its sizes filled in where a wav was written into a pipe and
+    says none, else None: the file can be read as it is.
+
+    Raises:
+        AudioError: the file is truncated or damaged; says where.
+    """
+    with path.open("rb") as file:
+        head = file.read(4)
+        if head in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
+            return _check_wav(path, file, head)
+        if head == b"OggS":
+            check_ogg(path, path.read_bytes())
+    return None
+
+
+# --- wav -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _WavSizes:
+    riff: int  # bytes after the first eight, as the header says
+    data: int  # bytes of samples, as their chunk says
+    data_at: int  # where they begin
+    frame_bytes: int  # of one sample of all channels; 0 where no "fmt " chunk came before
+
+
+def _check_wav(path: Path, file: BinaryIO, head: bytes) -> bytes | None:
+    order = "big" if head == b"RIFX" else "little"
+    size = path.stat().st_size
+    sizes = _find_data(path, file, order, head in (b"RF64", b"BW64"))
+    rest = size - sizes.data_at
+    # A recorder that crashed leaves a RIFF of nothing but the header, and no size for the data.
+    unfinished = sizes.data == 0 and (_is_piped(sizes.riff) or 8 + sizes.riff <= sizes.data_at)
+    if unfinished or _is_piped(sizes.data):
+        return _fill_sizes(path, sizes, rest, order) if rest and unfinished else None
+    if sizes.data > rest:
+        raise truncated(path, f"{rest} bytes of samples", f"{sizes.data}")
+    return None
+
+
+def _find_data(path: Path, file: BinaryIO, order: str, is_64: bool) -> _WavSizes:
+    """Walk the chunks up to the samples."""
+    file.seek(4)
+    riff = _whole(file.read(4), order)
+    if file.read(4) != b"WAVE":
+        raise AudioError(f"{path}: not readable as audio (a RIFF file, but no wav)")
+    data_64, frame_bytes = _UNKNOWN, 0
+    while True:
+        header = file.read(8)
+        if len(header) < 8:
+            raise truncated(path, "no samples at all", "a chunk of them")
+        kind, size = header[:4], _whole(header[4:], order)
+        if kind == b"data":
+            if is_64 and size == _UNKNOWN:
+                size = data_64
+            return _WavSizes(riff, size, file.tell(), frame_bytes)
+        start = file.tell()
+        if kind == b"ds64":
+            data_64 = _whole(file.read(16)[8:], order)
+        elif kind == b"fmt ":
+            frame_bytes = _whole(file.read(14)[12:], order)
+        file.seek(start + size + size % 2)
+
+
+def _fill_sizes(path: Path, sizes: _WavSizes, rest: int, order: str) -> bytes:
+    """Return the content of a wav whose header promises no length, with what is there."""
+    if sizes.frame_bytes and rest % sizes.frame_bytes:
+        rest -= rest % sizes.frame_bytes
+    if rest >= _SMALLEST_PIPED:
+        raise AudioError(
+            f"{path}: its header gives no length and {rest} bytes follow; write its sizes anew "
+            f"with: ffmpeg -i {path.name} -rf64 auto mended.wav"
+        )
+    content = bytearray(path.read_bytes())
+    content[4:8] = (sizes.data_at + rest - 8).to_bytes(4, order)  # type: ignore[arg-type]
+    content[sizes.data_at - 4 : sizes.data_at] = rest.to_bytes(4, order)  # type: ignore[arg-type]
+    return bytes(content[: sizes.data_at + rest])
+
+
+def _is_piped(size: int) -> bool:
+    return size in (0, _UNKNOWN) or _SMALLEST_PIPED <= size <= _LARGEST_PIPED
+
+
+def _whole(raw: bytes, order: str) -> int:
+    return int.from_bytes(raw, order)  # type: ignore[arg-type]
+
+
+# --- Ogg -----------------------------------------------------------------------------------------
+
+
+def check_ogg(path: Path, content: bytes) -> None:
+    """Check every page of an Ogg file (RFC 3533): its checksum, its number, and the last's mark.
+
+    Raises:
+        AudioError: a page is damaged, missing or cut off, or there are several streams.
+    """
+    serials: set[int] = set()
+    at = number = flags = 0
+    while at < len(content):
+        end = _find_page_end(path, content, at)
+        page = content[at:end]
+        if _ogg_checksum(page) != int.from_bytes(page[22:26], "little"):
+            raise _damaged(path, f"page {number} at byte {at} does not fit its checksum")
+        flags = page[5]
+        serials.add(int.from_bytes(page[14:18], "little"))
+        if len(serials) > 1:
+            raise AudioError(
+                f"{path}: holds several Ogg streams; expected one. Join them with: "
+                f"ffmpeg -i {path.name} joined.wav"
+            )
+        found = int.from_bytes(page[18:22], "little")
+        if found != number or bool(flags & _OGG_FIRST) != (number == 0):
+            raise _damaged(path, f"page {found} follows where page {number} was expected")
+        at, number = end, number + 1
+    if not flags & _OGG_LAST:
+        raise truncated(path, f"{number} Ogg pages", "one more that ends the stream")
+
+
+def _find_page_end(path: Path, content: bytes, at: int) -> int:
+    header = content[at : at + _OGG_HEADER_BYTES]
+    if header[:4] != b"OggS"[: len(header)] or header[4:5] not in (b"\0", b""):
+        raise _damaged(path, f"no Ogg page begins at byte {at}, where one was expected")
+    if len(header) == _OGG_HEADER_BYTES:
+        body_at = at + _OGG_HEADER_BYTES + header[26]
+        lengths = content[at + _OGG_HEADER_BYTES : body_at]
+        end = body_at + sum(lengths)
+        if len(lengths) == header[26] and end <= len(content):
+            return end
+    raise truncated(path, f"{len(content) - at} bytes of its last Ogg page", "all of it")
+
+
+def _ogg_checksum(page: bytes) -> int:
+    """Return the CRC-32 of a page, polynomial 0x04C11DB7 with the highest bit first (RFC 3533).
+
+    zlib's has the same polynomial with the lowest bit first, and inverts start and end.
+    """
+    blanked = page[:22] + bytes(4) + page[26:]
+    mirrored = zlib.crc32(blanked.translate(_MIRRORED), _UNKNOWN) ^ _UNKNOWN
+    return int(f"{mirrored:032b}"[::-1], 2)
+
+
+def truncated(path: Path, found: str, expected: str) -> AudioError:
+    """Return the error for a file that ends too early."""
+    return AudioError(
+        f"{path}: truncated: holds {found}, its header promises {expected}. Copy it again, or "
+        f"keep what is there with: ffmpeg -i {path.name} mended.wav"
+    )
+
+
+def _damaged(path: Path, what: str) -> AudioError:
+    return AudioError(
+        f"{path}: damaged: {what}; what follows would be out of time. Copy it again, or keep "
+        f"what can be read with: ffmpeg -i {path.name} mended.wav"
+    )
