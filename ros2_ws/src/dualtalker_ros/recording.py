@@ -4,9 +4,10 @@ What is measured, exactly:
 
   jitter        |time between the receipt of two frames - 1 / frame rate|
   beyond        receipt of a frame - (moment at which the instant it depicts was heard + stated
-                latency). At speaking speed the instant t of the audio is heard t after the first
-                chunk was received by the recorder, which is another process than the talker. The
-                stated latency is the talker's own: lookahead + hop + resampler.
+                latency). At speaking speed the instant t of the audio is heard t after its start:
+                the latest start for which no chunk was received before it was due. The recorder,
+                which receives, is another process than the talker. The stated latency is the
+                talker's own: lookahead + hop + resampler.
   missing       frames absent from the grid of 1 / frame rate between the first and the last
 """
 
@@ -21,7 +22,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 from dualtalker.errors import DualtalkerError
-from dualtalker_ros.audio_messages import AudioFormat, read_message
+from dualtalker_ros.audio_messages import AudioChunk, AudioFormat, read_message
 
 # Frames after the end of the audio that belong to the curves: the mouth closes in them.
 TAIL_S = 0.5
@@ -36,7 +37,7 @@ class Recording:
     fps: float
     times_s: np.ndarray  # [frames] that each frame depicts
     weights: np.ndarray  # [frames, 52]
-    received_s: np.ndarray  # [frames] when it came, after the receipt of the first audio
+    received_s: np.ndarray  # [frames] when it came, after the audio's start (see above)
     status: dict[str, str]  # the talker's last diagnostics
 
     @property
@@ -100,7 +101,7 @@ def read_recording(bag: Path) -> Recording:
         fps=fps,
         times_s=times_s[kept],
         weights=np.stack([message.position for _, message in frames])[kept].astype(np.float32),
-        received_s=(received_ns[kept] - messages["audio"][0][0]) / 1e9,
+        received_s=(received_ns[kept] - find_start_ns(messages["audio"], chunks)) / 1e9,
         status=status,
     )
 
@@ -127,6 +128,14 @@ def measure(recording: Recording) -> Measures:
         missing=int(np.maximum(steps - 1, 0).sum()),
         real_time_factor=float(recording.status["real-time factor total"]),
     )
+
+
+def find_start_ns(messages: list[tuple[int, Any]], chunks: list[AudioChunk]) -> int:
+    """Return when the audio started, from its chunks' times of receipt; delays do not move it."""
+    lengths = [len(chunk.samples) / chunk.rate_hz for chunk in chunks]
+    due_s = np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
+    received_ns = np.array([received for received, _ in messages])
+    return int((received_ns - due_s * 1e9).min())
 
 
 def _read_topics(bag: Path) -> dict[str, list[tuple[int, Any]]]:
