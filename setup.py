@@ -105,7 +105,8 @@ ENGINES = [
     # Builds engines without a GPU, so that every model is proven to build in the tests. Pinned:
     # its parser and its Python API change with the minor version. Wheels for x86_64 only.
     f"tensorrt-rtx==1.7.1.116 ; {ON_JAZZY_WHEELS}",
-    f"cuda-bindings>=12.9,<14 ; {ON_JAZZY_WHEELS}",  # 13 is for drivers of CUDA 13 and newer
+    # The runner's calls are checked against these; 13.0 is what JetPack 7 takes.
+    f"cuda-bindings>=12.9,<13.1 ; {ON_JAZZY_WHEELS}",
 ]
 
 SPEECH = ["espeakng-loader>=0.2.4"]  # GPL-3, run as a separate program; never imported here

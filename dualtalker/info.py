@@ -29,6 +29,10 @@ PACKAGES = (
     "torch",
     "transformers",
     "onnx",
+    "tensorrt",
+    "tensorrt-rtx",
+    "cuda-bindings",
+    "pycuda",
     "ros-rclpy",
 )
 
