@@ -49,6 +49,24 @@ def test_lip_vertex_loss_is_a_distance_in_centimetres() -> None:
     assert loss.item() == pytest.approx((1.5 + 2.0) / 2, abs=1e-3)
 
 
+def test_vertex_loss_by_hand_over_the_mesh_and_in_a_metric() -> None:
+    predicted = torch.tensor([[[1.0, 2.0], [0.0, 0.0]]])
+    target, mask = torch.zeros(1, 2, 2), torch.ones(1, 2, 2)
+    assert losses.vertex_loss(predicted, target, mask).item() == pytest.approx(5 / 2)
+    metric = torch.tensor([[2.0, 1.0], [1.0, 0.0]])
+    in_metric = losses.vertex_loss(predicted, target, mask, metric)
+    assert in_metric.item() == pytest.approx((2 + 2 * 2) / 2)
+    mask[0, 1] = 0
+    assert losses.vertex_loss(predicted, target, mask).item() == pytest.approx(5.0)
+
+
+def test_vertex_velocity_loss_ignores_offsets() -> None:
+    target = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]]])
+    mask = torch.ones(1, 3, 2)
+    assert losses.vertex_velocity_loss(target + 3, target, mask).item() == pytest.approx(0)
+    assert losses.vertex_velocity_loss(2 * target, target, mask).item() == pytest.approx(5 / 2)
+
+
 def test_closure_loss_prefers_the_truth() -> None:
     closed = torch.tensor([[[1.0], [0.0]]])
     mask = torch.ones(1, 2, 1)
@@ -107,7 +125,9 @@ def test_duality_is_zero_when_both_factorizations_agree() -> None:
     assert loss.item() == pytest.approx((0 + 16) / 2)
 
 
-@pytest.mark.parametrize("name", ["motion_loss", "velocity_loss"])
+@pytest.mark.parametrize(
+    "name", ["motion_loss", "velocity_loss", "vertex_loss", "vertex_velocity_loss"]
+)
 def test_gradients_match_finite_differences(name: str) -> None:
     generator = torch.Generator().manual_seed(2)
     predicted = torch.rand(1, 4, 3, generator=generator, dtype=torch.double, requires_grad=True)

@@ -308,3 +308,30 @@ def test_streaming_needs_a_blendshape_head() -> None:
     )
     with pytest.raises(ValueError, match="flame"):
         StreamingTalker(network, {"a": 1.0})
+
+
+@pytest.mark.slow
+def test_window_is_exported_as_a_bundle_that_gives_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from dualtalker.backends.onnxruntime import OnnxRuntimeBackend
+    from dualtalker.bundle import load_bundle
+    from engines.windowed import export_windowed, plan_window
+
+    plan = plan_window(20 * HOP, 2 * HOP, 3, spacing=HOP, reach=0)
+    network = make_network(encoder=TINY_WAV2VEC2)  # its weight norm is fused on the way
+    talker = WindowTalker(network, {"rules": 1.0}).eval()
+    audio = make_audio(20)
+    with torch.no_grad():
+        whole = talker(audio)[0].numpy()
+    bundle = load_bundle(export_windowed(talker, tmp_path / "window.onnx", plan))
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(bundle.onnx_path))
+    (exported,) = session.run(None, {"audio": audio.numpy()})
+    np.testing.assert_allclose(exported[0], whole, atol=1e-4)
+    backend = OnnxRuntimeBackend(bundle)
+    assert backend.new_state() is not None
+    backend.close()
+    # The last frame used depicts an instant `lookahead` before the window's end.
+    last = plan.valid_start + plan.frames_per_step - 1
+    assert 20 * HOP - last * HOP == plan.lookahead_samples

@@ -358,3 +358,27 @@ def test_rate_warms_up_then_falls_to_two_percent() -> None:
     rates = [rate_at(config, step) for step in range(101)]
     assert rates[0] == 0.1 and rates[9] == 1.0 and rates[100] == pytest.approx(0.02)
     assert (np.diff(rates[10:]) <= 0).all()
+
+
+def test_checkpoint_from_before_the_variants_loads_and_resumes(
+    corpus: Path, tmp_path: Path
+) -> None:
+    import json
+
+    config = tiny_train_config(corpus, tmp_path)
+    run = prepare(config)
+    take_step(run)
+    path = save(run)
+    meta_path = path.with_suffix(".json")
+    meta = json.loads(meta_path.read_text())
+    for name in ("characters", "heads"):
+        del meta["description"][name]
+    del meta["early_stop"]
+    for name in ("encoder", "decoder", "autoregressive", "vertex", "lipread_targets"):
+        del meta["description"]["network"][name], meta["config"]["network"][name]
+    meta_path.write_text(json.dumps(meta))
+    network, _ = load_network(path)
+    assert network.config == config.network
+    again = prepare(config)
+    restore(again, path)
+    assert again.step == 1
