@@ -26,25 +26,9 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     Raises:
         AudioError: missing, unreadable, truncated, empty or non-finite, or a rate out of range.
     """
-    import soundfile
-
     path = Path(path)
     _check_is_file(path)
-    filled = check_container(path)
-    try:
-        with soundfile.SoundFile(str(path) if filled is None else io.BytesIO(filled)) as file:
-            _check_format(path, file.format)
-            promised, rate_hz = file.frames, file.samplerate
-            # In blocks: the header of a piped flac promises 2^63 samples, and others may lie.
-            blocks = list(file.blocks(_BLOCK, dtype="float32", always_2d=True))
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise AudioError(
-            f"{path}: not readable as audio ({error}); expected wav, flac or ogg. Convert it "
-            f"with: ffmpeg -i {path.name} converted.wav"
-        ) from error
-    samples = np.concatenate(blocks) if blocks else np.zeros((0, 1), np.float32)
-    if len(samples) < promised:
-        raise truncated(path, f"{len(samples)} samples", f"{promised}")
+    samples, rate_hz = _decode_file(path)
     if len(samples) == 0:
         raise AudioError(f"{path}: holds no samples; record or copy it again")
     try:
@@ -58,6 +42,33 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     if channels_cancel(samples, mono):
         log.warning("%s: %s", path, CANCEL_MESSAGE)
     return mono, rate_hz
+
+
+def _decode_file(path: Path) -> tuple[np.ndarray, int]:
+    """Return samples [n, channels] float32 and the rate; raises AudioError unless it is whole."""
+    import soundfile
+
+    filled = check_container(path)
+    try:
+        with soundfile.SoundFile(str(path) if filled is None else io.BytesIO(filled)) as file:
+            _check_format(path, file.format)
+            promised, rate_hz = file.frames, file.samplerate
+            if promised >= _UNKNOWN_LENGTH:
+                raise AudioError(
+                    f"{path}: its header gives no length, as of a flac written into a pipe; "
+                    f"write it anew with: ffmpeg -i {path.name} mended.flac"
+                )
+            # In blocks: a header may promise more than there is memory.
+            blocks = list(file.blocks(_BLOCK, dtype="float32", always_2d=True))
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise AudioError(
+            f"{path}: not readable as audio ({error}); expected wav, flac or ogg. Convert it "
+            f"with: ffmpeg -i {path.name} converted.wav"
+        ) from error
+    samples = np.concatenate(blocks) if blocks else np.zeros((0, 1), np.float32)
+    if len(samples) < promised:
+        raise truncated(path, f"{len(samples)} samples", f"{promised}")
+    return samples, rate_hz
 
 
 def decode_pcm(

@@ -8,11 +8,11 @@ from fractions import Fraction
 import numpy as np
 
 from dualtalker.backends import Backend
-from dualtalker.bundle import Sidecar
 from dualtalker.clock import FrameClock
 from dualtalker.errors import BackendError
 from dualtalker.faults import Faults
 from dualtalker.finishing import FaceFinisher, Smoother
+from dualtalker.sidecar import Sidecar
 
 
 class FrameExecutor:

@@ -38,10 +38,10 @@ def has_outside_weights(data: bytes) -> bool:
     while todo:
         message, at, end = todo.pop()
         while at < end:
-            tag, at = _read_varint(data, at, end)
+            tag, at = read_varint(data, at, end)
             number, wire = tag >> 3, tag & 7
             if wire == 0:
-                value, at = _read_varint(data, at, end)
+                value, at = read_varint(data, at, end)
                 if message == "tensor" and number == _DATA_LOCATION and value:
                     return True
                 continue
@@ -49,7 +49,7 @@ def has_outside_weights(data: bytes) -> bool:
             if size is None:
                 if wire != 2:
                     raise ValueError(f"wire type {wire} at byte {at}")
-                size, at = _read_varint(data, at, end)
+                size, at = read_varint(data, at, end)
             if size > end - at:
                 raise ValueError(f"field of {size} bytes at byte {at} runs past its message")
             if message == "tensor" and number == _EXTERNAL_DATA:
@@ -61,7 +61,8 @@ def has_outside_weights(data: bytes) -> bool:
     return False
 
 
-def _read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """Return a protobuf number and where it ends; raises ValueError where it does not."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= end:

@@ -17,10 +17,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dualtalker import bundle as bundles
 from dualtalker.arkit import ARKIT_NAMES
-from dualtalker.backends import available_backends, open_backend
-from dualtalker.bundle import Bundle, load_bundle, parse_sidecar, write_sidecar
-from dualtalker.errors import BackendError, BundleError
+from dualtalker.bundle import Bundle, load_bundle, write_sidecar
+from dualtalker.errors import BundleError
+from dualtalker.onnx_stamp import stamp_model
 from dualtalker.onnx_weights import has_outside_weights
+from dualtalker.sidecar import parse_sidecar
 
 
 @pytest.fixture
@@ -123,6 +124,70 @@ def test_each_lie_is_named_with_its_mend(own, field, value, message):
         load_bundle(own)
     assert "python -m engines.export_onnx" in str(caught.value)
     assert len(str(caught.value)) < 1500
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".json"])
+def test_only_a_bundles_own_endings_are_taken(own, suffix):
+    assert load_bundle(own.with_suffix(suffix)).onnx_path == own
+    for name in ("tiny.v2", "tiny.engine", "tiny", "tiny.onnx.json.bak", ".", "/", "", ".onnx"):
+        for path in (name, own.parent / name):
+            with pytest.raises(BundleError, match=r"expected NAME\.onnx"):
+                load_bundle(path)
+
+
+PROMISES = [
+    ({"lookahead_samples": 0}, "lookahead_samples"),
+    ({"lookahead_samples": 1281}, "lookahead_samples"),
+    ({"sample_rate_hz": 8000, "model_rate_hz": 25.0}, "sample_rate_hz"),
+    ({"sample_rate_hz": 48000, "model_rate_hz": 150.0}, "sample_rate_hz"),
+]
+
+
+@pytest.mark.parametrize("changes, name", PROMISES)
+def test_lies_that_the_shapes_do_not_show_are_named(own, changes, name):
+    damage(own, **changes)
+    with pytest.raises(BundleError, match=rf"field {name}: found .*was written with"):
+        load_bundle(own)
+
+
+def test_a_graph_without_a_stamp_is_refused(own):
+    model = onnx.load(own)
+    assert {item.key: item.value for item in model.metadata_props} == {
+        f"dualtalker.{key}": value for key, value in load_bundle(own).sidecar.promises.items()
+    }
+    del model.metadata_props[:]
+    resign(own, model.SerializeToString())
+    with pytest.raises(BundleError, match="metadata, which lack it"):
+        load_bundle(own)
+
+
+def test_unknown_fields_are_refused(own):
+    damage(own, lookahead_sample=0)
+    with pytest.raises(BundleError, match="field lookahead_sample: found a field unknown here"):
+        load_bundle(own)
+
+
+def test_a_stamp_replaces_the_one_before_and_nothing_else(own):
+    model = onnx.load(own)
+    before = model.graph.SerializeToString()
+    model.metadata_props.add(key="author", value="says dualtalker.kind is windowed")
+    data = model.SerializeToString()
+    for i in range(3):
+        data = stamp_model(data, {"kind": "k" * (100 * i), "hop_samples": str(i)})
+    stamped = onnx.load_from_string(data)
+    assert stamped.graph.SerializeToString() == before
+    assert {item.key: item.value for item in stamped.metadata_props} == {
+        "author": "says dualtalker.kind is windowed",
+        "dualtalker.kind": "k" * 200,
+        "dualtalker.hop_samples": "2",
+    }
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.binary(max_size=200))
+def test_any_bytes_are_stamped_or_refused(data):
+    with contextlib.suppress(ValueError):
+        assert stamp_model(data, {}) == stamp_model(stamp_model(data, {}), {})
 
 
 STATE = {"input": "tail", "output": "tail_next", "shape": [1, 1600], "dtype": "float32"}
@@ -261,68 +326,6 @@ def test_weights_outside_are_found_wherever_they_hide(own):
 def test_any_bytes_are_read_or_refused(data):
     with contextlib.suppress(ValueError):
         has_outside_weights(data)
-
-
-def make_graph(path, motion_shape, scale=1.0):
-    """A stateless graph with a free batch, whose motion has a shape the graph does not declare."""
-    count = int(np.prod(motion_shape))
-    value = helper.make_tensor("value", TensorProto.FLOAT, motion_shape, [scale] * count)
-    nodes = [
-        helper.make_node("Constant", [], ["face"], value=value),
-        helper.make_node("ReduceMax", ["audio"], ["peak"], keepdims=0),
-        helper.make_node("Mul", ["face", "peak"], ["zero"]),
-        helper.make_node("Add", ["face", "zero"], ["motion"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "odd",
-        [helper.make_tensor_value_info("audio", TensorProto.FLOAT, ["batch", 320])],
-        [helper.make_tensor_value_info("motion", TensorProto.FLOAT, None)],
-    )
-    opset = helper.make_opsetid("", 18)
-    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=10), str(path))
-    write_sidecar(path, [])
-
-
-@pytest.mark.parametrize("shape, scale", [((1, 2, 52), 1.0), ((1, 1, 51), 1.0), ((52,), 1.0)])
-def test_a_wrong_answer_is_found_before_the_first_word(tmp_path, shape, scale):
-    path = tmp_path / "odd.onnx"
-    make_graph(path, shape, scale)
-    with pytest.raises(BundleError):
-        open_backend(load_bundle(path))
-
-
-def test_non_finite_answers_are_found_before_the_first_word(tmp_path):
-    path = tmp_path / "nan.onnx"
-    make_graph(path, (1, 1, 52), float("nan"))
-    with pytest.raises(BundleError, match="non-finite"):
-        open_backend(load_bundle(path))
-
-
-def test_the_backend_steps_and_resets(tiny):
-    backend = open_backend(load_bundle(tiny), "onnxruntime")
-    audio = np.random.default_rng(0).uniform(-1, 1, (1, 320)).astype(np.float32)
-    motion, state = backend.step(audio, backend.new_state())
-    assert motion.shape == (1, 1, 52) and motion.dtype == np.float32
-    again, _ = backend.step(audio, state)
-    assert np.abs(again - motion).max() > 1e-3  # the state matters
-    fresh, _ = backend.step(audio, backend.new_state())
-    np.testing.assert_array_equal(fresh, motion)
-    backend.close()
-    with pytest.raises(BackendError, match="closed"):
-        backend.step(audio, state)
-
-
-def test_engines_are_never_replaced_in_silence(tiny, caplog):
-    bundle = load_bundle(tiny)
-    with pytest.raises(BackendError, match=r"tensorrt.*cannot run.*Usable: onnxruntime"):
-        open_backend(bundle, "tensorrt")
-    with pytest.raises(BackendError, match="unknown"):
-        open_backend(bundle, "cuda")
-    with caplog.at_level("INFO", logger="dualtalker"):
-        assert open_backend(bundle, "auto").name.startswith("onnxruntime")
-    assert "onnxruntime" in caplog.text
-    assert available_backends()["onnxruntime"] is None
 
 
 def test_a_bundle_is_plain_data(tiny):

@@ -42,12 +42,21 @@ class OnnxRuntimeBackend:
         """Run `audio` [1, input_samples] float32; return motion [1, graph_frames, channels].
 
         The new state comes with it. A windowed graph is fed by `windowed.SlidingWindow`.
+
+        Raises:
+            BackendError: it was closed, or onnxruntime fails.
         """
         if self._session is None:
             raise BackendError("this backend was closed; open the bundle again")
         feed = {self._sidecar.audio_input: audio}
         feed.update(zip((item.input for item in self._sidecar.states), state, strict=True))
-        motion, *new_state = self._session.run(self._outputs, feed)
+        try:
+            motion, *new_state = self._session.run(self._outputs, feed)
+        except _session_errors() as error:
+            raise BackendError(
+                f"{self.name} failed in a step: {error}. Start anew; if it fails again, write the "
+                "bundle anew with: python -m engines.export_onnx CHECKPOINT -o NAME.onnx"
+            ) from error
         return motion, new_state
 
     def close(self) -> None:
@@ -59,7 +68,7 @@ class OnnxRuntimeBackend:
         state = self.new_state()
         try:
             motion, new_state = self.step(silence, state)
-        except _session_errors() as error:
+        except BackendError as error:
             raise BundleError(f"{path}: one step on silence failed: {error}") from error
         expected = (1, self._sidecar.graph_frames, len(self._sidecar.output_names))
         if motion.shape != expected:
@@ -105,7 +114,7 @@ def _session_errors() -> tuple[type[Exception], ...]:
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile")
     more = ("NotImplemented", "RuntimeException")
     kinds = [getattr(state, name) for name in names + more if hasattr(state, name)]
-    return (*kinds, RuntimeError, ValueError)
+    return (*kinds, RuntimeError, ValueError, MemoryError)
 
 
 def _version() -> str:
