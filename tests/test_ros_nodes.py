@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -131,6 +132,23 @@ def test_signals_end_the_talker_well(ros_domain, tiny, number, tmp_path):
     finally:
         process.kill()
     assert b"Traceback" not in log.read_bytes()
+
+
+STARTING = """
+import os, rclpy
+from dualtalker_ros.processes import ros_running
+with ros_running(None):
+    os.kill(os.getpid(), {number})
+    rclpy.create_node("late")
+    print("made")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_during_the_start_are_no_error(ros_domain, number):
+    command = [sys.executable, "-c", STARTING.format(number=int(number))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize(

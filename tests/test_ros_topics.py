@@ -87,7 +87,9 @@ def jaw_of(messages):
 def test_it_idles_before_any_audio(stage):
     stage.faces.clear()
     stage.listener.spin(1.0)
-    assert len(stage.faces) == pytest.approx(30, abs=6)
+    assert len(stage.faces) > 15
+    stamps_s = np.array([stamp_ns(message) for _, message in stage.faces]) / 1e9
+    assert (len(stamps_s) - 1) / np.ptp(stamps_s) == pytest.approx(30, rel=0.01)
     assert jaw_of(stage.faces).max() < 0.02
 
 

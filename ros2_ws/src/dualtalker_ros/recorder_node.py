@@ -13,8 +13,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -22,6 +20,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from dualtalker_ros.parameters import Parameter, declare_parameters
+from dualtalker_ros.processes import ros_running, spin
 from dualtalker_ros.topic_types import find_type, import_type
 
 TOPICS = ["audio", "blendshapes", "mouth_open", "/diagnostics"]
@@ -81,20 +80,16 @@ class RecorderNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Record until interrupted; the bag is complete afterwards. Exit status 1 where it exists."""
-    rclpy.init(args=args)
-    try:
-        node = RecorderNode()
-    except FileExistsError as error:
-        get_logger("recorder").fatal(str(error))
-        rclpy.try_shutdown()
-        return 1
-    try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.close_bag()
-        rclpy.try_shutdown()
+    with ros_running(args):
+        try:
+            node = RecorderNode()
+        except FileExistsError as error:
+            get_logger("recorder").fatal(str(error))
+            return 1
+        try:
+            spin(node)
+        finally:
+            node.close_bag()
     return 0
 
 

@@ -13,10 +13,8 @@ import sys
 from typing import Any
 
 import numpy as np
-import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
@@ -36,6 +34,7 @@ from dualtalker_ros.delivery import Delivery, TimedFrame
 from dualtalker_ros.diagnostics import Diagnostician
 from dualtalker_ros.logs import forward_logs
 from dualtalker_ros.parameters import TALKER_PARAMETERS, check_choices, declare_parameters
+from dualtalker_ros.processes import ros_running, spin
 from dualtalker_ros.topic_types import find_type, import_type
 
 # Several seconds of 20 ms chunks: a burst must fit, because best effort sends nothing twice.
@@ -234,17 +233,12 @@ def start(node: TalkerNode) -> bool:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted; exit status 1 where it cannot start."""
-    rclpy.init(args=args)
-    try:
+    with ros_running(args):
         node = TalkerNode()
         forward_logs(node.get_logger())
         if not start(node):
             return 1
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        rclpy.try_shutdown()
+        spin(node)
     return 0
 
 

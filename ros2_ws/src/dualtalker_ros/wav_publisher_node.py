@@ -10,7 +10,6 @@ import time
 
 import rclpy
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -19,6 +18,7 @@ from dualtalker.audio import read_audio
 from dualtalker.errors import AudioError
 from dualtalker_ros.audio_messages import SUPPORTED_TYPES, fill_message
 from dualtalker_ros.parameters import Parameter, check_choices, declare_parameters
+from dualtalker_ros.processes import ros_running
 from dualtalker_ros.topic_types import import_type
 
 PARAMETERS = (
@@ -94,26 +94,22 @@ class WavPublisherNode(Node):
 
     def _spin_until(self, moment_s: float) -> None:
         while (left_s := moment_s - time.monotonic()) > 0:
-            rclpy.spin_once(self, timeout_sec=left_s)
+            rclpy.spin_once(self, timeout_sec=min(left_s, 0.05))  # signals wait as long
 
 
 def main(args: list[str] | None = None) -> int:
     """Publish the file once and end; exit status 1 where that cannot be done."""
-    rclpy.init(args=args)
-    try:
-        node = WavPublisherNode()
-        node.wait_for_subscribers()
+    with ros_running(args):
+        try:
+            node = WavPublisherNode()
+            node.wait_for_subscribers()
+        except (AudioError, ValueError, ImportError, TimeoutError) as error:
+            get_logger("wav_publisher").fatal(str(error))
+            return 1
         seconds = len(node.samples) / node.rate_hz
         node.get_logger().info(f"publishing {seconds:.1f} s of {node.value('file')}")
         node.publish_all()
         node.get_logger().info("all published")
-    except (AudioError, ValueError, ImportError, TimeoutError) as error:
-        get_logger("wav_publisher").fatal(str(error))
-        return 1
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        rclpy.try_shutdown()
     return 0
 
 
