@@ -1,4 +1,4 @@
-"""The 52 ARKit blendshape names, their order and their left/right pairs. Nothing else lives here."""
+"""The 52 ARKit blendshape names, their order and their left/right pairs."""
 
 from __future__ import annotations
 
