@@ -132,15 +132,8 @@ def _read_primitive(
         )
     attributes = primitive["attributes"]
     position = reader.read(attributes["POSITION"], "VEC3")
-    count = len(position)
-    if "indices" in primitive:
-        indices = reader.read(primitive["indices"], "SCALAR", whole=True).ravel()
-    else:
-        indices = np.arange(count)
-    if len(indices) % 3:
-        raise RigError(f"found {len(indices)} indices; expected a multiple of 3")
-    triangles = indices.astype(np.int64).reshape(-1, 3)
     linear = matrix[:3, :3]
+    triangles = _read_triangles(primitive, len(position), reader)
     if np.linalg.det(linear) < 0:
         triangles = triangles[:, ::-1]
     shapes: dict[str, np.ndarray] = {}
@@ -148,23 +141,39 @@ def _read_primitive(
         if arkit_name(name)[0] is None:
             continue
         delta = reader.read(target["POSITION"], "VEC3") if "POSITION" in target else position * 0
-        if len(delta) != count:
+        if len(delta) != len(position):
             raise RigError(
-                f"morph target {name!r} has {len(delta)} vertices; expected {count} as in its mesh"
+                f"morph target {name!r} has {len(delta)} vertices; expected {len(position)} as "
+                "in its mesh"
             )
         shapes[name] = (delta @ linear.T).astype(np.float32)
-    colors = None
-    if "COLOR_0" in attributes:
-        colors = reader.read(attributes["COLOR_0"], ("VEC3", "VEC4"))[:, :3]
-        if len(colors) != count:
-            raise RigError(f"found {len(colors)} vertex colors; expected {count}")
-        colors = srgb_from_linear(colors)
     return {
         "neutral": position @ linear.T + matrix[:3, 3],
         "triangles": triangles,
         "shapes": shapes,
-        "colors": colors,
+        "colors": _read_colors(attributes, len(position), reader),
     }
+
+
+def _read_triangles(primitive: dict[str, Any], count: int, reader: AccessorReader) -> np.ndarray:
+    if "indices" in primitive:
+        indices = reader.read(primitive["indices"], "SCALAR", whole=True).ravel()
+    else:
+        indices = np.arange(count)
+    if len(indices) % 3:
+        raise RigError(f"found {len(indices)} indices; expected a multiple of 3")
+    return indices.astype(np.int64).reshape(-1, 3)
+
+
+def _read_colors(
+    attributes: dict[str, Any], count: int, reader: AccessorReader
+) -> np.ndarray | None:
+    if "COLOR_0" not in attributes:
+        return None
+    colors = reader.read(attributes["COLOR_0"], ("VEC3", "VEC4"))[:, :3]
+    if len(colors) != count:
+        raise RigError(f"found {len(colors)} vertex colors; expected {count}")
+    return srgb_from_linear(colors)
 
 
 def _merge(path: Path, parts: list[dict[str, Any]], scale: float) -> Rig:

@@ -27,40 +27,13 @@ def write_glb(rig: Rig, path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     writer = _Writer()
-    attributes = {
-        "POSITION": writer.add(rig.neutral, _FLOAT, "VEC3", bounds=True),
-        "NORMAL": writer.add(_normals(rig), _FLOAT, "VEC3"),
-    }
-    if rig.colors is not None:
-        # glTF's vertex colors are linear; 16 bits keep all 8-bit sRGB values apart.
-        linear = np.round(linear_from_srgb(rig.colors) * 65535)
-        opaque = np.full((len(linear), 1), 65535)
-        color = np.concatenate([linear, opaque], axis=1).astype(np.uint16)
-        attributes["COLOR_0"] = writer.add(color, _UNSIGNED_SHORT, "VEC4", normalized=True)
-    indices = rig.triangles.astype(np.uint32).ravel()
-    primitive = {
-        "attributes": attributes,
-        "indices": writer.add(indices, _UNSIGNED_INT, "SCALAR", target=_ELEMENT_BUFFER),
-        "mode": TRIANGLES,
-        "material": 0,
-        "targets": [{"POSITION": writer.add_sparse(delta)} for delta in rig.deltas],
-    }
-    landmarks = ("lip_upper", "lip_lower", "lip_vertices", "upper_face_vertices")
-    extras: dict[str, Any] = {"targetNames": list(rig.names)}
-    extras["dualtalker"] = {key: getattr(rig, key).tolist() for key in landmarks}
+    mesh = _describe_mesh(rig, writer)
     document = {
         "asset": {"version": "2.0", "generator": "dualtalker"},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"mesh": 0, "name": rig.name}],
-        "meshes": [
-            {
-                "name": rig.name,
-                "primitives": [primitive],
-                "weights": [0.0] * len(rig.names),
-                "extras": extras,
-            }
-        ],
+        "meshes": [mesh],
         "materials": [
             {
                 "name": "face",
@@ -73,6 +46,41 @@ def write_glb(rig: Rig, path: str | os.PathLike[str]) -> Path:
     }
     path.write_bytes(_pack(document, bytes(writer.data)))
     return path
+
+
+def _describe_mesh(rig: Rig, writer: _Writer) -> dict[str, Any]:
+    """Give the arrays of a rig to `writer`; return the glTF mesh that refers to them."""
+    indices = rig.triangles.astype(np.uint32).ravel()
+    primitive = {
+        "attributes": _write_attributes(rig, writer),
+        "indices": writer.add(indices, _UNSIGNED_INT, "SCALAR", target=_ELEMENT_BUFFER),
+        "mode": TRIANGLES,
+        "material": 0,
+        "targets": [{"POSITION": writer.add_sparse(delta)} for delta in rig.deltas],
+    }
+    landmarks = ("lip_upper", "lip_lower", "lip_vertices", "upper_face_vertices")
+    extras: dict[str, Any] = {"targetNames": list(rig.names)}
+    extras["dualtalker"] = {key: getattr(rig, key).tolist() for key in landmarks}
+    return {
+        "name": rig.name,
+        "primitives": [primitive],
+        "weights": [0.0] * len(rig.names),
+        "extras": extras,
+    }
+
+
+def _write_attributes(rig: Rig, writer: _Writer) -> dict[str, int]:
+    attributes = {
+        "POSITION": writer.add(rig.neutral, _FLOAT, "VEC3", bounds=True),
+        "NORMAL": writer.add(_normals(rig), _FLOAT, "VEC3"),
+    }
+    if rig.colors is not None:
+        # glTF's vertex colors are linear; 16 bits keep all 8-bit sRGB values apart.
+        linear = np.round(linear_from_srgb(rig.colors) * 65535)
+        opaque = np.full((len(linear), 1), 65535)
+        color = np.concatenate([linear, opaque], axis=1).astype(np.uint16)
+        attributes["COLOR_0"] = writer.add(color, _UNSIGNED_SHORT, "VEC4", normalized=True)
+    return attributes
 
 
 def _pack(document: dict[str, Any], binary: bytes) -> bytes:

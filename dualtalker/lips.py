@@ -63,31 +63,38 @@ def find_lip_pairs(
         )
     opened = neutral + deltas[list(names).index("jawOpen")]
     drop = neutral[lip_vertices, 1] - opened[lip_vertices, 1]
-    is_lower = drop > 0.5 * drop.max()
-    x = neutral[lip_vertices, 0]
-    # The slices span the width over which both lips exist.
-    left = max(x[is_lower].min(initial=np.inf), x[~is_lower].min(initial=np.inf))
-    right = min(x[is_lower].max(initial=-np.inf), x[~is_lower].max(initial=-np.inf))
-    upper: list[int] = []
-    lower: list[int] = []
-    if right > left:
-        column = np.floor((x - left) / (right - left) * _COLUMNS)
-        for slice_number in range(_COLUMNS):
-            inside = column == slice_number
-            above, below = lip_vertices[inside & ~is_lower], lip_vertices[inside & is_lower]
-            if len(above) == 0 or len(below) == 0:
-                continue
-            top = int(above[np.argmin(opened[above, 1])])
-            bottom = int(below[np.argmax(opened[below, 1])])
-            if opened[top, 1] > opened[bottom, 1]:
-                upper.append(top)
-                lower.append(bottom)
+    upper, lower = _pair_slices(neutral, opened, lip_vertices, drop > 0.5 * drop.max())
     if not upper:
         raise RigError(
             "jawOpen does not part an upper from a lower lip on this rig; check that y points up, "
             "or give lip_upper and lip_lower in an .npz rig"
         )
     return np.array(upper, dtype=np.int32), np.array(lower, dtype=np.int32)
+
+
+def _pair_slices(
+    neutral: np.ndarray, opened: np.ndarray, lip_vertices: np.ndarray, is_lower: np.ndarray
+) -> tuple[list[int], list[int]]:
+    """Pair the lips' inner edges slice by slice, over the width in which both lips exist."""
+    x = neutral[lip_vertices, 0]
+    left = max(x[is_lower].min(initial=np.inf), x[~is_lower].min(initial=np.inf))
+    right = min(x[is_lower].max(initial=-np.inf), x[~is_lower].max(initial=-np.inf))
+    upper: list[int] = []
+    lower: list[int] = []
+    if not right > left:
+        return upper, lower
+    column = np.floor((x - left) / (right - left) * _COLUMNS)
+    for slice_number in range(_COLUMNS):
+        inside = column == slice_number
+        above, below = lip_vertices[inside & ~is_lower], lip_vertices[inside & is_lower]
+        if len(above) == 0 or len(below) == 0:
+            continue
+        top = int(above[np.argmin(opened[above, 1])])
+        bottom = int(below[np.argmax(opened[below, 1])])
+        if opened[top, 1] > opened[bottom, 1]:
+            upper.append(top)
+            lower.append(bottom)
+    return upper, lower
 
 
 def _strongly_moved(

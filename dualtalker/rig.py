@@ -14,9 +14,11 @@ from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
 from dualtalker.errors import RigError
 from dualtalker.lips import find_lip_pairs, find_lip_vertices, find_upper_face_vertices
 
-_CENTRAL_SHARE = (
-    0.35  # lip pairs this near to the middle, as a share of the half width, are central
-)
+# Lip pairs this near to the middle, as a share of the half width, are central.
+_CENTRAL_SHARE = 0.35
+# The largest side of a rig's bounding box: from a toy to a stage set.
+MIN_EXTENT_M = 0.001
+MAX_EXTENT_M = 1000.0
 
 
 @dataclass(eq=False)
@@ -134,17 +136,10 @@ def build_rig(
     that lies, what was found and what was expected.
     """
     neutral = _checked(f"{name}: neutral", neutral, np.float32, (None, 3))
+    _check_size(name, neutral)
     count = len(neutral)
-    if count < 3:
-        raise RigError(f"{name}: neutral has {count} vertices; a face needs at least 3")
     triangles = _checked_indices(f"{name}: triangles", triangles, count, (None, 3))
-    names = tuple(names)
-    unknown = [shape for shape in names if shape not in ARKIT_INDEX]
-    if unknown or len(set(names)) != len(names) or not names:
-        found = (
-            f"unknown {unknown}" if unknown else f"{len(names)} names, {len(set(names))} distinct"
-        )
-        raise RigError(f"{name}: names: found {found}; expected ARKit names, each once")
+    names = _checked_names(name, names)
     deltas = _checked(f"{name}: deltas", deltas, np.float32, (len(names), count, 3))
     order = sorted(range(len(names)), key=lambda index: ARKIT_INDEX[names[index]])
     names, deltas = tuple(names[index] for index in order), deltas[order]
@@ -157,27 +152,45 @@ def build_rig(
         raise RigError(f"{name}: lip_upper and lip_lower belong together; only one is given")
     if lip_upper is None or lip_lower is None:
         lip_upper, lip_lower = find_lip_pairs(neutral, names, deltas, lip_vertices)
-    lip_upper = _checked_indices(f"{name}: lip_upper", lip_upper, count, (None,))
-    lip_lower = _checked_indices(f"{name}: lip_lower", lip_lower, count, (len(lip_upper),))
-    if len(lip_upper) == 0:
-        raise RigError(f"{name}: lip_upper is empty; expected at least one lip pair")
+    lip_upper, lip_lower = _checked_pairs(name, lip_upper, lip_lower, count)
     if upper_face_vertices is None:
         upper_face_vertices = find_upper_face_vertices(names, deltas, lip_vertices)
-    upper_face_vertices = _checked_indices(
-        f"{name}: upper_face_vertices", upper_face_vertices, count, (None,)
-    )
-    return Rig(
-        name=name,
-        neutral=neutral,
-        triangles=triangles,
-        names=names,
-        deltas=deltas,
-        colors=colors,
-        lip_upper=lip_upper,
-        lip_lower=lip_lower,
-        lip_vertices=lip_vertices,
-        upper_face_vertices=upper_face_vertices,
-    )
+    upper = _checked_indices(f"{name}: upper_face_vertices", upper_face_vertices, count, (None,))
+    shapes = (neutral, triangles, names, deltas, colors)
+    return Rig(name, *shapes, lip_upper, lip_lower, lip_vertices, upper)
+
+
+def _check_size(name: str, neutral: np.ndarray) -> None:
+    """A face of no size or of planetary size is a mistake that would fail only when drawn."""
+    if len(neutral) < 3:
+        raise RigError(f"{name}: neutral has {len(neutral)} vertices; a face needs at least 3")
+    extent_m = float(np.ptp(neutral.astype(np.float64), axis=0).max())
+    if not MIN_EXTENT_M <= extent_m <= MAX_EXTENT_M:
+        raise RigError(
+            f"{name}: neutral spans {extent_m:g} m; expected {MIN_EXTENT_M:g} to "
+            f"{MAX_EXTENT_M:g} m. Give `scale`, the metres in one unit of the file"
+        )
+
+
+def _checked_names(name: str, names: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(names)
+    unknown = [shape for shape in names if shape not in ARKIT_INDEX]
+    if unknown or len(set(names)) != len(names) or not names:
+        found = (
+            f"unknown {unknown}" if unknown else f"{len(names)} names, {len(set(names))} distinct"
+        )
+        raise RigError(f"{name}: names: found {found}; expected ARKit names, each once")
+    return names
+
+
+def _checked_pairs(
+    name: str, upper: np.ndarray, lower: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    upper = _checked_indices(f"{name}: lip_upper", upper, count, (None,))
+    lower = _checked_indices(f"{name}: lip_lower", lower, count, (len(upper),))
+    if len(upper) == 0:
+        raise RigError(f"{name}: lip_upper is empty; expected at least one lip pair")
+    return upper, lower
 
 
 def _checked(
@@ -193,9 +206,11 @@ def _checked(
         raise RigError(
             f"{what}: found {array.dtype} {list(array.shape)}; expected numbers {wanted}"
         )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise RigError(f"{what}: found NaN or infinite values; expected finite numbers")
-    return np.ascontiguousarray(array, dtype=dtype)
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite: told below
+        result = np.ascontiguousarray(array, dtype=dtype)
+    if result.dtype.kind == "f" and not np.isfinite(result).all():
+        raise RigError(f"{what}: found NaN or infinite values; expected finite float32 numbers")
+    return result
 
 
 def _checked_indices(

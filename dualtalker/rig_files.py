@@ -6,7 +6,10 @@ The glTF container itself is in `glb_reader` and `glb_writer`; what a rig is, is
 from __future__ import annotations
 
 import logging
+import math
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -125,25 +128,7 @@ def arkit_name(raw: str) -> tuple[str | None, bool]:
 
 
 def _load_npz(path: Path, scale: float) -> Rig:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        limit = MAX_VERTICES * 12 * (len(ARKIT_NAMES) + 4)
-        if size > limit:
-            raise RigError(f"{path}: unpacks to {size} bytes; expected at most {limit}")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        ValueError,
-        EOFError,
-        OSError,
-        NotImplementedError,
-    ) as e:
-        raise RigError(
-            f"{path}: cannot be read as .npz ({e}); expected a file written by Rig.save_npz"
-        ) from e
+    arrays = _read_arrays(path)
     absent = [key for key in _NPZ_REQUIRED if key not in arrays]
     if absent:
         raise RigError(
@@ -164,6 +149,55 @@ def _load_npz(path: Path, scale: float) -> Rig:
         )
     except RigError as error:
         raise RigError(f"{path}: {error}") from error
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read all arrays of an .npz; raises RigError for whatever is wrong with the archive."""
+    limit = MAX_VERTICES * 12 * (len(ARKIT_NAMES) + 4)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            size = sum(member.file_size for member in members)
+            if size > limit:
+                raise RigError(f"{path}: unpacks to {size} bytes; expected at most {limit}")
+            for member in members:
+                _check_member(path, archive, member)
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+        tokenize.TokenError,  # older numpy, for a header that is no Python literal
+        ValueError,
+        OverflowError,
+        MemoryError,
+        EOFError,
+        OSError,
+        RuntimeError,  # an encrypted archive
+    ) as e:
+        raise RigError(
+            f"{path}: cannot be read as .npz ({e}); expected a file written by Rig.save_npz"
+        ) from e
+
+
+def _check_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """Refuse an array whose header claims more than the archive holds, before room is made."""
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }.get(version)
+        if read_header is None:
+            raise RigError(f"{path}: {member.filename} is of npy version {version}; expected 1, 2")
+        shape, _, dtype = read_header(file)
+    claimed = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or claimed > member.file_size:
+        raise RigError(
+            f"{path}: {member.filename} claims the shape {list(shape)} of {dtype}, {claimed} "
+            f"bytes; the archive holds {member.file_size}"
+        )
 
 
 def _scaled(array: np.ndarray, scale: float) -> np.ndarray:
