@@ -97,7 +97,7 @@ def test_styles_differ_and_mixing_one_style_is_that_style(network: DualTalker) -
 
 
 def test_unknown_style_is_refused_by_name(network: DualTalker) -> None:
-    with pytest.raises(ValueError, match="captured:one.*rules"):
+    with pytest.raises(ValueError, match=r"captured:one.*rules"):
         StreamingTalker(network, {"nobody": 1.0})
 
 

@@ -183,7 +183,7 @@ def test_closure_labels_cover_the_bilabials() -> None:
     closed, known = label_closures(clip, times_s)
     assert known == 1.0
     for phone in clip.phones or ():
-        middle = int(round((phone.start_s + phone.end_s) / 2 * 50))
+        middle = round((phone.start_s + phone.end_s) / 2 * 50)
         if middle < 150:
             assert closed[middle, 0] == (phone.label == "PP")
     assert label_closures(make_clip("y", 0, phones=None), times_s)[1] == 0.0

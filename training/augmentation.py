@@ -27,9 +27,10 @@ def make_noise(samples: int, rng: Rng) -> np.ndarray:
         base_hz = rng.uniform(40.0, 900.0)
         drift = 1.0 + 0.15 * rng.standard_normal() * np.sin(2 * np.pi * rng.uniform(0.1, 1) * time)
         phase = 2 * np.pi * np.cumsum(base_hz * drift) / RATE_HZ
-        harmonics = np.arange(1, rng.integers(2, 12))
-        noise = sum(rng.uniform(0.1, 1.0) / h * np.sin(h * phase) for h in harmonics)
-        noise = noise + 0.2 * _colored(samples, 1.0, rng)
+        noise = np.zeros(samples)
+        for harmonic in range(1, rng.integers(2, 12)):
+            noise += rng.uniform(0.1, 1.0) / harmonic * np.sin(harmonic * phase)
+        noise += 0.2 * _colored(samples, 1.0, rng)
     elif kind == 2:
         noise = _music(samples, rng)
     elif kind == 3:
