@@ -12,9 +12,9 @@ from torch import Tensor
 
 from dualtalker import metrics
 from training.clips import Clip
-from training.datasets.vertex_clips import VertexClip, iterate_vertex_clips
+from training.datasets.vertex_clips import VertexClip, VertexCorpus, iterate_vertex_clips
 from training.network import DualTalker
-from training.vertex_data import VertexData, name_style, resample
+from training.vertex_data import VertexData, name_head, name_style, resample
 
 
 def validate(
@@ -85,7 +85,7 @@ def validate_meshes(
             errors: list[tuple[float, float]] = []
             for clip in itertools.islice(clips, limit):
                 truth = np.asarray(clip.vertices[:, lips])
-                predicted = animate_mesh(network, clip, mesh)[:, lips]
+                predicted = animate_mesh(network, clip, mesh.corpus)[:, lips]
                 rest = np.broadcast_to(clip.template[lips], truth.shape)
                 errors.append(
                     (
@@ -99,17 +99,34 @@ def validate_meshes(
     return figures
 
 
-def animate_mesh(network: DualTalker, clip: VertexClip, mesh: VertexData) -> np.ndarray:
-    """Return the network's vertices `[frames, vertices, 3]` of a clip, at the clip's own rate."""
+def animate_mesh(
+    network: DualTalker,
+    clip: VertexClip,
+    corpus: VertexCorpus,
+    mixture: dict[str, float] | None = None,
+) -> np.ndarray:
+    """Return the network's vertices `[frames, vertices, 3]` of a clip, at the clip's own rate.
+
+    `mixture` of trained styles is whose manner it has: by default the clip's own subject's, or,
+    where that one was never seen, the mean of those that the head was trained on.
+
+    Raises:
+        ValueError: the network has no head for this data set.
+    """
     device = network.joint_temperature.device
     decoder = network.animation
-    name = name_style(mesh.corpus, clip.subject)
-    mixture = {name: 1.0} if name in decoder.styles else {}
-    head = decoder.vertex_heads[mesh.name]
+    name = name_head(corpus)
+    if name not in decoder.vertex_heads:
+        heads = [plan.name for plan in network.head_plans]
+        raise ValueError(f"the network has no head {name!r}, only {heads}; train it on that data")
+    if mixture is None:
+        own = name_style(corpus, clip.subject)
+        mixture = {own: 1.0} if own in decoder.styles else {}
+    head = decoder.vertex_heads[name]
     with torch.no_grad():
-        style = decoder.mix_styles(mixture, network.styles_of(mesh.name))
+        style = decoder.mix_styles(mixture, network.styles_of(name))
         audio = torch.from_numpy(clip.audio).unsqueeze(0).to(device)
-        coordinates = network.animate_whole(audio, style, mesh.name).cpu().numpy()
+        coordinates = network.animate_whole(audio, style, name).cpu().numpy()
         fitted = resample(coordinates, network.config.model_rate_hz, clip.fps)
         fitted = np.pad(fitted, ((0, max(0, clip.frames - len(fitted))), (0, 0)), mode="edge")
         moved = torch.from_numpy(fitted[: clip.frames]).to(device)

@@ -65,6 +65,11 @@ class VertexData:
         return sorted({clip.style for clip in self.clips})
 
 
+def name_head(corpus: VertexCorpus) -> str:
+    """Return the name of the head that gives a data set's mesh."""
+    return corpus.dataset.replace(".", "_")
+
+
 def name_style(corpus: VertexCorpus, subject: str) -> str:
     """Return the style that a subject has in the network."""
     return f"{corpus.dataset}:{subject}"
@@ -107,7 +112,7 @@ def load_vertex_data(
         for clip in iterate_vertex_clips(corpus, "train")
         if clip.name in kept
     ]
-    return VertexData(corpus.dataset.replace(".", "_"), corpus, basis, clips)
+    return VertexData(name_head(corpus), corpus, basis, clips)
 
 
 def fill_head(head: VertexHead, data: VertexData, styles: list[str], rate_hz: float) -> None:
