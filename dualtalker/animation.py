@@ -12,6 +12,7 @@ import numpy as np
 from dualtalker.audio import check_samples, read_audio
 from dualtalker.bundle import Bundle
 from dualtalker.errors import AudioError
+from dualtalker.resampling import check_rate
 from dualtalker.talker import Frame, Talker
 
 
@@ -55,14 +56,7 @@ def animate(
         AudioError: the audio is unreadable, empty or not finite, or an array has no rate.
         BundleError, BackendError: the model cannot be loaded.
     """
-    if isinstance(audio, (str, Path)):
-        samples, rate_hz = read_audio(audio)
-    elif sample_rate_hz is None:
-        raise AudioError("samples without a rate; give sample_rate_hz, for example 16000")
-    else:
-        samples, rate_hz = check_samples(audio), sample_rate_hz
-    if len(samples) == 0:
-        raise AudioError("no samples to animate; expected at least one")
+    samples, rate_hz = _take_audio(audio, sample_rate_hz)
     talker = Talker(
         model,
         fps=fps,
@@ -71,28 +65,46 @@ def animate(
         smoothing_s=smoothing_s,
         seed=seed,
     )
-    frames: list[Frame] = []
-    latency_s = talker.latency_s
     started = time.perf_counter()
+    frames: list[Frame] = []
     for start in range(0, len(samples), rate_hz):
         second = samples[start : start + rate_hz]
         talker.push(second, rate_hz)
         frames += talker.frames()
-        latency_s = talker.latency_s
         if progress is not None:
             progress(len(second) / rate_hz)
+    latency_s = talker.latency_s  # with the resampler's part, which `flush` ends
     frames += talker.flush()
     compute_s = time.perf_counter() - started
-    backend = talker.backend_name
     talker.close()
+    return _collect(talker, frames, len(samples) / rate_hz, compute_s, latency_s)
+
+
+def _take_audio(
+    audio: str | Path | np.ndarray, sample_rate_hz: int | None
+) -> tuple[np.ndarray, int]:
+    if isinstance(audio, (str, Path)):
+        samples, rate_hz = read_audio(audio)
+    elif sample_rate_hz is None:
+        raise AudioError("samples without a rate; give sample_rate_hz, for example 16000")
+    else:
+        samples, rate_hz = check_samples(audio), check_rate(sample_rate_hz)
+    if len(samples) == 0:
+        raise AudioError("no samples to animate; expected at least one")
+    return samples, rate_hz
+
+
+def _collect(
+    talker: Talker, frames: list[Frame], duration_s: float, compute_s: float, latency_s: float
+) -> Animation:
     return Animation(
         times_s=np.array([frame.time_s for frame in frames]),
         weights=np.stack([frame.weights for frame in frames]),
         fps=talker.fps,
-        duration_s=len(samples) / rate_hz,
+        duration_s=duration_s,
         compute_s=compute_s,
         bundle=talker.bundle,
-        backend=backend,
+        backend=talker.backend_name,
         latency_s=latency_s,
         counters=dict(talker.counters),
     )

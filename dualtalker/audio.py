@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +50,10 @@ def _decode_file(path: Path) -> tuple[np.ndarray, int]:
     import soundfile
 
     filled = check_container(path)
+    # As bytes, because soundfile refuses a name that is no Unicode; Windows has no such names.
+    name = str(path) if os.name == "nt" else os.fsencode(path)
     try:
-        with soundfile.SoundFile(str(path) if filled is None else io.BytesIO(filled)) as file:
+        with soundfile.SoundFile(name if filled is None else io.BytesIO(filled)) as file:
             _check_format(path, file.format)
             promised, rate_hz = file.frames, file.samplerate
             if promised >= _UNKNOWN_LENGTH:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import logging
 import sys
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
     import numpy as np
     from tqdm import tqdm
 
+    from dualtalker.animation import Animation
     from dualtalker.bundle import Bundle
     from dualtalker.rig import Rig
+
+log = logging.getLogger("dualtalker")
 
 
 @dataclass(kw_only=True)
@@ -56,13 +61,16 @@ class Animate(_Output):
     """Recordings: wav, flac or ogg, 8 to 192 kHz, any number of channels."""
 
     def run(self) -> int:
-        """Write the files of every recording; all is checked before the first is begun."""
+        """Write the files of every recording; all are read and checked before any is written."""
         from dualtalker.audio import read_audio
 
         if not self.wavs:
             raise AudioError("no recording given: dualtalker animate speech.wav -o out/")
         _refuse_same_stem(self.wavs)
         bundle, rig = _load(self)
+        if len(self.wavs) > 1:  # read twice rather than kept: together they may be too long
+            for path in self.wavs:
+                read_audio(path)
         for path in self.wavs:
             samples, rate_hz = read_audio(path)
             _write_all(self, path.stem, samples, rate_hz, bundle, rig, source=str(path))
@@ -91,7 +99,8 @@ class Speak(_Output):
         from dualtalker.outputs import written_whole
         from dualtalker.speech import synthesize
 
-        if not self.name or Path(self.name).name != self.name:
+        is_plain = Path(self.name).name == self.name and self.name not in ("", "..")
+        if not (is_plain and self.name.isprintable()):
             raise DualtalkerError(f"--name {self.name!r}: expected a plain file name, no folder")
         bundle, rig = _load(self)
         speech = synthesize(self.text, self.voice, self.rate_wpm, self.pitch)
@@ -138,16 +147,36 @@ Commands = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 2 where the user can mend something (said in one line)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names may be no Unicode
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(levelname)s: %(message)s")
     command = tyro.cli(Commands, prog="dualtalker", args=arguments, description=__doc__)  # type: ignore[call-overload]
     try:
         return int(command.run())
-    except (DualtalkerError, OSError) as error:
+    except DualtalkerError as error:
         print(f"dualtalker: error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"dualtalker: error: {_describe(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("dualtalker: stopped", file=sys.stderr)
         return 130
+
+
+def _describe(error: OSError) -> str:
+    """Say what failed at which file, without Python's numbers."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    mend = {
+        errno.ENAMETOOLONG: "give a shorter one",
+        errno.ENOSPC: "free some space, or give another folder with -o",
+        errno.EACCES: "check its permissions, or give another folder with -o",
+        errno.EROFS: "give another folder with -o",
+        errno.ENOTDIR: "give another folder with -o",
+        errno.EEXIST: "a file has the name of the folder: give another with -o",
+    }.get(error.errno or 0)
+    return f"{error.filename}: {error.strerror.lower()}" + (f"; {mend}" if mend else "")
 
 
 def _refuse_same_stem(paths: Sequence[Path]) -> None:
@@ -168,20 +197,28 @@ def _load(options: _Output) -> tuple[Bundle, Rig | None]:
     from dualtalker.clock import FrameClock
 
     FrameClock(options.fps)
-    if options.smoothing_ms < 0:
-        raise DualtalkerError(f"--smoothing-ms {options.smoothing_ms}; expected 0 or more")
+    if not 0 <= options.smoothing_ms <= 10_000:
+        raise DualtalkerError(f"--smoothing-ms {options.smoothing_ms}; expected 0 to 10000")
     if options.seed < 0:
         raise DualtalkerError(f"--seed {options.seed}; expected 0 or more")
     bundle = load_bundle(options.model)
-    if not (options.vertices or options.video):
+    wanted = options.vertices or options.video
+    if options.rig is not None:
+        from dualtalker.rig_files import load_rig
+
+        rig = load_rig(options.rig)
+        if not wanted:
+            log.warning(
+                "--rig %s is good, but changes nothing without --vertices or --video; the "
+                "weights are the same for every face",
+                options.rig,
+            )
+        return bundle, rig
+    if not wanted:
         return bundle, None
-    if options.rig is None:
-        from dualtalker.head import build_head
+    from dualtalker.head import build_head
 
-        return bundle, build_head()
-    from dualtalker.rig_files import load_rig
-
-    return bundle, load_rig(options.rig)
+    return bundle, build_head()
 
 
 def _write_all(
@@ -194,11 +231,38 @@ def _write_all(
     **about: str,
 ) -> None:
     from dualtalker import outputs
-    from dualtalker.animation import animate
 
     options.out.mkdir(parents=True, exist_ok=True)
+    animation = _animate(options, stem, samples, rate_hz, bundle)
+    frames = len(animation.times_s)
+    # Not `with_suffix`: a stem may hold a dot.
+    paths = {kind: options.out / f"{stem}.{kind}" for kind in ("csv", "json", "npz", "mp4")}
+    outputs.write_csv(paths["csv"], animation)
+    outputs.write_report(paths["json"], animation, **about)
+    written = [paths["csv"], paths["json"]]
+    if rig is not None and options.vertices:
+        with _bar("vertices", frames, "frame") as bar:
+            outputs.write_vertices(paths["npz"], animation, rig, bar.update)
+        written.append(paths["npz"])
+    if rig is not None and options.video:
+        with _bar("video", frames, "frame") as bar:
+            outputs.write_face_video(paths["mp4"], animation, rig, samples, rate_hz, bar.update)
+        written.append(paths["mp4"])
+    print(
+        f"{stem}: {frames} frames at {animation.fps:g} fps for {animation.duration_s:.2f} s of "
+        f"audio, {animation.real_time_factor:.3f} x real time"
+    )
+    for path in written:
+        print(f"  {path}")
+
+
+def _animate(
+    options: _Output, stem: str, samples: np.ndarray, rate_hz: int, bundle: Bundle
+) -> Animation:
+    from dualtalker.animation import animate
+
     with _bar(stem, round(len(samples) / rate_hz, 1), "s") as bar:
-        animation = animate(
+        return animate(
             samples,
             rate_hz,
             model=bundle,
@@ -209,26 +273,6 @@ def _write_all(
             seed=options.seed,
             progress=bar.update,
         )
-    target = options.out / stem
-    csv, report = target.with_name(f"{stem}.csv"), target.with_name(f"{stem}.json")
-    outputs.write_csv(csv, animation)
-    outputs.write_report(report, animation, **about)
-    written = [csv, report]
-    frames = len(animation.times_s)
-    if rig is not None and options.vertices:
-        written.append(target.with_name(f"{stem}.npz"))
-        with _bar("vertices", frames, "frame") as bar:
-            outputs.write_vertices(written[-1], animation, rig, bar.update)
-    if rig is not None and options.video:
-        written.append(target.with_name(f"{stem}.mp4"))
-        with _bar("video", frames, "frame") as bar:
-            outputs.write_face_video(written[-1], animation, rig, samples, rate_hz, bar.update)
-    print(
-        f"{stem}: {frames} frames at {animation.fps:g} fps for {animation.duration_s:.2f} s of "
-        f"audio, {animation.real_time_factor:.3f} x real time"
-    )
-    for path in written:
-        print(f"  {path}")
 
 
 def _bar(label: str, total: float, unit: str) -> tqdm:

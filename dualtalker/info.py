@@ -21,7 +21,6 @@ PACKAGES = (
     "soundfile",
     "tyro",
     "tqdm",
-    "trimesh",
     "matplotlib",
     "av",
     "pillow",

@@ -85,10 +85,10 @@ class EspeakProcess:
     ) -> Speech:
         """Return the speech for `text`; `voice` may carry a timbre, as in "en-us+f2".
 
-        Raises `SpeechError` for empty text, unknown voices, rates outside 80-450 words a minute,
-        pitches outside 0-99, a missing library, or no answer in time.
+        Raises `SpeechError` for empty text, text that is no Unicode, unknown voices, rates outside
+        80-450 words a minute, pitches outside 0-99, a missing library, or no answer in time.
         """
-        _check_request(text, rate_wpm, pitch)
+        _check_request(text, voice, rate_wpm, pitch)
         request = {"text": text, "voice": voice, "rate_wpm": rate_wpm, "pitch": pitch}
         header, sound = self._ask(request)
         if header.get("error") == "unknown voice":
@@ -171,11 +171,19 @@ class EspeakProcess:
                 self._buffer += block
 
 
-def _check_request(text: str, rate_wpm: int, pitch: int) -> None:
+def _check_request(text: str, voice: str, rate_wpm: int, pitch: int) -> None:
     if not text.strip():
         raise SpeechError("the text to speak is empty")
-    if "\0" in text:
-        raise SpeechError("the text to speak holds a zero character")
+    for what, words in (("text to speak", text), ("voice", voice)):
+        if "\0" in words:
+            raise SpeechError(f"the {what} holds a zero character")
+        try:
+            words.encode()
+        except UnicodeEncodeError as error:
+            raise SpeechError(
+                f"the {what} is not valid Unicode at character {error.start}: {words[:40]!a}; "
+                "give it in UTF-8, for example by: iconv -f latin1 -t utf8"
+            ) from error
     for name, value, (low, high) in (
         ("rate_wpm", rate_wpm, RATE_RANGE_WPM),
         ("pitch", pitch, PITCH_RANGE),

@@ -77,11 +77,9 @@ class Talker:
             fps: output frames per second, 1 to 120.
             engine: "auto" or the name of a backend.
             idle_motion: add blinks, glances and small brow motion; never the mouth.
-            smoothing_s: time constant of a low-pass over the model's motion; 0 is off. Motion
-                lags by about as much.
+            smoothing_s: time constant of a low-pass over the motion, which lags as much; 0 is off.
             seed: seed of the idle motion.
-            max_gap_s: missing audio up to this long is heard as silence; beyond, the model starts
-                anew.
+            max_gap_s: a longer hole is not heard as silence: the model starts anew after it.
             gap_tolerance_s: stamps that differ by less from the sample clock are jitter.
 
         Raises:

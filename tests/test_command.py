@@ -17,6 +17,7 @@ import soundfile
 from dualtalker import animate
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.command import main
+from dualtalker.head import build_head
 from dualtalker.outputs import written_whole
 
 
@@ -83,11 +84,10 @@ def test_idle_motion_can_be_switched_off(tiny, wav, out):
 
 
 def test_vertices_of_the_robot_head(tiny, wav, out):
-    head = pytest.importorskip("dualtalker.head", reason="the default head is not built yet")
     assert run("animate", wav, "-o", out, "--model", tiny, "--vertices", "--fps", 25) == 0
     with np.load(out / "hello there.npz", allow_pickle=False) as arrays:
         vertices, triangles, fps = arrays["vertices"], arrays["triangles"], arrays["fps"]
-    rig = head.build_head()
+    rig = build_head()
     assert vertices.shape == (13, *rig.neutral.shape) and vertices.dtype == np.float32
     np.testing.assert_array_equal(triangles, rig.triangles)
     assert fps == 25
@@ -95,7 +95,6 @@ def test_vertices_of_the_robot_head(tiny, wav, out):
     np.testing.assert_allclose(vertices, rig.pose(weights), atol=1e-6)
 
 
-@pytest.mark.skipif(find_spec("av") is None, reason="PyAV is not installed")
 def test_video_of_the_robot_head(tiny, wav, out):
     import av
 
@@ -167,7 +166,6 @@ def test_a_lying_bundle_is_refused(tiny, wav, out, tmp_path, capsys):
 
 
 def test_a_missing_rig_is_refused(tiny, wav, out, capsys):
-    pytest.importorskip("dualtalker.rig_files")
     missing = wav.with_name("no.glb")
     assert run("animate", wav, "-o", out, "--model", tiny, "--rig", missing, "--video") == 2
     assert "no.glb" in capsys.readouterr().err

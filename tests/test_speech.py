@@ -67,6 +67,10 @@ def test_rate_and_pitch_do_what_they_say(espeak):
     [
         ({"text": "  "}, "empty"),
         ({"text": "a\0b"}, "zero character"),
+        ({"text": "caf\udce9"}, r"not valid Unicode at character 3.*iconv"),
+        ({"text": "\ud83d"}, "not valid Unicode"),
+        ({"text": "hi", "voice": "de\0"}, "voice holds a zero character"),
+        ({"text": "hi", "voice": "de+\ud800"}, "voice is not valid Unicode"),
         ({"text": "hi", "voice": "en-uk"}, r"no voice 'en-uk'; near it: .*en-us"),
         ({"text": "hi", "voice": "de+f9"}, r"no variant 'f9' for 'de'; near it: .*f"),
         ({"text": "hi", "voice": "de+../../de"}, "no variant"),
