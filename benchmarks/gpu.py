@@ -143,7 +143,7 @@ def time_torch(checkpoint: Path, steps: int = 1000) -> dict:
         raise DualtalkerError("torch sees no CUDA GPU: install a CUDA build of torch")
     network, _ = load_network(checkpoint)
     mixture = dict.fromkeys(network.animation.styles, 1.0)
-    talker = StreamingTalker(network, mixture).eval().cuda()
+    talker = StreamingTalker(network, mixture, smooth=True).eval().cuda()
     hop = torch.zeros(1, network.config.hop_samples, device="cuda")
     state = [part.cuda() for part in talker.new_state()]
     with torch.inference_mode():

@@ -108,7 +108,8 @@ def run_torch(checkpoint: Path, bundle: Bundle, audio: np.ndarray) -> np.ndarray
 
     network, _ = load_network(checkpoint)
     mixture = bundle.sidecar.training.get("style") or dict.fromkeys(network.animation.styles, 1.0)
-    talker = StreamingTalker(network, mixture).eval()
+    smooth = bool(bundle.sidecar.training.get("smooth", False))
+    talker = StreamingTalker(network, mixture, smooth).eval()
     hop = bundle.sidecar.hop_samples
     state = talker.new_state()
     frames = []

@@ -39,6 +39,8 @@ class ExportConfig:
     """Where to write the graph; the sidecar goes beside it as .json."""
     style: dict[str, float] = field(default_factory=dict)
     """Mixture of trained styles, e.g. `--style rules 0.5 captured:NAME 0.5` (default: equal)."""
+    smooth: bool = True
+    """Look one frame (20 ms) further ahead and smooth the motion over three frames."""
     steps: int = 1000
     """Steps over which the graph is compared with torch."""
     tolerance: float = 1e-4
@@ -104,18 +106,18 @@ def compare_with_torch(talker: StreamingTalker, bundle_path: Path, steps: int) -
     from dualtalker.backends.onnxruntime import OnnxRuntimeBackend
     from dualtalker.bundle import load_bundle
 
-    config = talker.encoder.config
-    audio = make_test_signal(steps * config.hop_samples)
+    hop_samples = talker.encoder.config.hop_samples
+    audio = make_test_signal(steps * hop_samples)
     with torch.no_grad():
         whole = talker.run(torch.from_numpy(audio).unsqueeze(0)).numpy()
     backend = OnnxRuntimeBackend(load_bundle(bundle_path))
     state = backend.new_state()
     frames = []
-    for hop in audio.reshape(steps, 1, config.hop_samples):
+    for hop in audio.reshape(steps, 1, hop_samples):
         motion, state = backend.step(hop, state)
         frames.append(motion[0])
     backend.close()
-    streamed = np.concatenate(frames)[config.shift_frames :]
+    streamed = np.concatenate(frames)[talker.shift_frames :]
     return float(np.abs(streamed - whole[: len(streamed)]).max())
 
 
@@ -152,7 +154,7 @@ def _export_fp32(config: ExportConfig, path: Path) -> float:
 
     network, checkpoint = load_network(config.checkpoint)
     mixture = config.style or dict.fromkeys(network.animation.styles, 1.0)
-    talker = StreamingTalker(network, mixture).eval()
+    talker = StreamingTalker(network, mixture, config.smooth).eval()
     states = export_graph(talker, path)
     meta = checkpoint.meta
     metrics = json.loads(config.metrics.read_text("utf-8")) if config.metrics else {}
@@ -161,10 +163,11 @@ def _export_fp32(config: ExportConfig, path: Path) -> float:
         states,
         sample_rate_hz=network.config.sample_rate_hz,
         hop_samples=network.config.hop_samples,
-        lookahead_samples=network.config.lookahead_samples,
+        lookahead_samples=talker.lookahead_samples,
         model_rate_hz=network.config.model_rate_hz,
         training={
             "style": mixture,
+            "smooth": config.smooth,
             **{k: meta[k] for k in ("data", "hours", "paired_hours", "commit", "torch", "step")},
             "config": meta["config"],
         },

@@ -11,7 +11,7 @@ from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES  # noqa: E402
 from dualtalker.head import build_head  # noqa: E402
 from tests.tiny_training import TINY_NETWORK  # noqa: E402
 from training.configs import NetworkConfig, from_plain, to_plain  # noqa: E402
-from training.decoders import close_lips  # noqa: E402
+from training.decoders import close_lips, smooth_motion  # noqa: E402
 from training.encoders import LogMel, mel_filters  # noqa: E402
 from training.network import DualTalker, StreamingTalker, sharpen_gate  # noqa: E402
 
@@ -42,18 +42,22 @@ def run_by_steps(talker: StreamingTalker, audio: torch.Tensor) -> torch.Tensor:
     return torch.cat(frames)
 
 
-def test_steps_equal_whole(network: DualTalker) -> None:
-    talker = StreamingTalker(network, {"rules": 1.0})
+@pytest.mark.parametrize("smooth", [False, True])
+def test_steps_equal_whole(network: DualTalker, smooth: bool) -> None:
+    talker = StreamingTalker(network, {"rules": 1.0}, smooth)
     audio = make_audio(40)
     with torch.no_grad():
         whole = talker.run(audio)
-    stepped = run_by_steps(talker, audio)[TINY_NETWORK.shift_frames :]
+    stepped = run_by_steps(talker, audio)[talker.shift_frames :]
     assert whole.std() > 1e-3
     torch.testing.assert_close(stepped, whole[: len(stepped)], atol=2e-5, rtol=0)
 
 
-def test_motion_depends_on_audio_up_to_the_lookahead_and_no_further(network: DualTalker) -> None:
-    talker = StreamingTalker(network, {"rules": 1.0})
+@pytest.mark.parametrize("smooth", [False, True])
+def test_motion_depends_on_audio_up_to_the_lookahead_and_no_further(
+    network: DualTalker, smooth: bool
+) -> None:
+    talker = StreamingTalker(network, {"rules": 1.0}, smooth)
     audio = make_audio(40)
     changed = audio.clone()
     cut = 20 * HOP
@@ -62,7 +66,7 @@ def test_motion_depends_on_audio_up_to_the_lookahead_and_no_further(network: Dua
         difference = (talker.run(audio) - talker.run(changed)).abs().amax(1)
     first = int(torch.nonzero(difference > 1e-6)[0])
     # Frame k hears audio up to k * hop + lookahead: the first that can differ is cut - lookahead.
-    assert first == (cut - TINY_NETWORK.lookahead_samples) // HOP + 1
+    assert first == (cut - talker.lookahead_samples) // HOP + 1
 
 
 def test_motion_is_aligned_with_the_training_targets(network: DualTalker) -> None:
@@ -122,6 +126,17 @@ def test_closed_gate_shuts_the_lips_of_the_default_head_whatever_the_weights() -
     assert (head.lip_gap(closed) <= rest + 0.05 * span).all()
     untouched = close_lips(torch.from_numpy(weights), torch.zeros(200, 1)).numpy()
     np.testing.assert_array_equal(untouched, weights)
+
+
+def test_smoothing_spares_closures_of_one_frame_and_calms_noise() -> None:
+    gate = torch.zeros(1, 9, 1)
+    gate[0, 4] = 1.0
+    noise = torch.rand(1, 9, 52, generator=torch.Generator().manual_seed(0))
+    motion, smoothed_gate = smooth_motion(noise, gate)
+    assert smoothed_gate[0, :, 0].tolist() == [0, 0, 0.5, 1, 0.5, 0, 0]
+    assert motion.diff(dim=1).std() < 0.6 * noise[:, 1:-1].diff(dim=1).std()
+    still = torch.full((1, 9, 52), 0.3)
+    torch.testing.assert_close(smooth_motion(still, gate)[0], still[:, 1:-1])
 
 
 def test_mel_of_one_hop_equals_mel_of_the_whole() -> None:

@@ -47,7 +47,20 @@ def close_lips(weights: Tensor, gate: Tensor) -> Tensor:
 
 def sharpen_gate(logit: Tensor) -> Tensor:
     """Turn the closure's logit into a gate that is exactly 0 or 1 except near the decision."""
-    return torch.clamp((torch.sigmoid(logit) - 0.25) / 0.3, 0.0, 1.0)
+    return torch.clamp((torch.sigmoid(logit) - 0.15) / 0.3, 0.0, 1.0)
+
+
+def smooth_motion(motion: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
+    """Smooth weights `[batch, frames + 2, 52]` and gate `[.., 1]` over three frames each.
+
+    Returns `frames` frames, each made of its neighbors and itself. Weights take the mean of 1, 2
+    and 1; the gate takes its own value or half of a neighbor's, whichever is more: a closure of
+    a single frame stays whole, which a mean would open again. Ours: predictions of one frame
+    differ from the next by noise that a captured face has not.
+    """
+    before, here, after = motion[:, :-2], motion[:, 1:-1], motion[:, 2:]
+    around = torch.maximum(gate[:, :-2], gate[:, 2:])
+    return 0.25 * before + 0.5 * here + 0.25 * after, torch.maximum(gate[:, 1:-1], 0.5 * around)
 
 
 def finish_motion(motion: Tensor, logit: Tensor, head: str = ARKIT) -> Tensor:
@@ -57,7 +70,12 @@ def finish_motion(motion: Tensor, logit: Tensor, head: str = ARKIT) -> Tensor:
     """
     if head != ARKIT:
         return motion
-    return close_lips(motion.clamp(0.0, 1.0), sharpen_gate(logit)).clamp(0.0, 1.0)
+    return shut_lips(motion.clamp(0.0, 1.0), sharpen_gate(logit))
+
+
+def shut_lips(weights: Tensor, gate: Tensor) -> Tensor:
+    """`close_lips` of weights in [0, 1], held there."""
+    return close_lips(weights, gate).clamp(0.0, 1.0)
 
 
 class AnimationDecoder(nn.Module):

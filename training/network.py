@@ -18,6 +18,8 @@ from training.decoders import (
     close_lips,
     finish_motion,
     sharpen_gate,
+    shut_lips,
+    smooth_motion,
 )
 from training.encoders import AudioEncoder, MotionEncoder
 from training.heads import ARKIT, VertexHead
@@ -191,7 +193,10 @@ class StreamingTalker(nn.Module):
 
     style: Tensor
 
-    def __init__(self, network: DualTalker, mixture: dict[str, float]) -> None:
+    def __init__(
+        self, network: DualTalker, mixture: dict[str, float], smooth: bool = False
+    ) -> None:
+        """`smooth` looks one frame further ahead to smooth the motion (`smooth_motion`)."""
         super().__init__()
         if not isinstance(network.audio_encoder, AudioEncoder):
             raise ValueError(
@@ -203,14 +208,26 @@ class StreamingTalker(nn.Module):
                 "this network has no ARKit head, only vertices of "
                 f"{[plan.name for plan in network.head_plans]}; expected one of --data.corpus"
             )
-        self.network = [network]  # in a list: its own parts alone belong to the exported graph
         self.encoder = network.audio_encoder
         self.decoder = network.animation
+        self.smooth = smooth
         self.register_buffer("style", network.animation.mix_styles(mixture).detach().clone())
+
+    @property
+    def shift_frames(self) -> int:
+        """Step i depicts motion frame i - shift_frames."""
+        return self.encoder.config.shift_frames + int(self.smooth)
+
+    @property
+    def lookahead_samples(self) -> int:
+        """Audio beyond a frame's instant that the frame depends on."""
+        config = self.encoder.config
+        return config.lookahead_samples + int(self.smooth) * config.hop_samples
 
     def state_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of all state tensors in the order of `forward`."""
-        return self.encoder.state_shapes() + self.decoder.state_shapes()
+        shapes = self.encoder.state_shapes() + self.decoder.state_shapes()
+        return [*shapes, (1, 2, len(ARKIT_NAMES) + 1)] if self.smooth else shapes
 
     def new_state(self) -> list[Tensor]:
         """Return the state before the first hop: zeros."""
@@ -219,16 +236,31 @@ class StreamingTalker(nn.Module):
     def forward(self, audio: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Map audio `[1, hop]` and state to motion `[1, 1, 52]` in [0, 1] and the new state."""
         split = len(self.encoder.state_shapes())
+        end = split + len(self.decoder.state_shapes())
         latents, audio_state = self.encoder.step(audio, list(state[:split]))
-        weights, gate_logit, decoder_state = self.decoder(latents, self.style, list(state[split:]))
-        return (finish_motion(weights, gate_logit), *audio_state, *decoder_state)
+        motion, logit, kept = self.decoder(latents, self.style, list(state[split:end]))
+        motion, gate = motion.clamp(0.0, 1.0), sharpen_gate(logit)
+        if not self.smooth:
+            return (shut_lips(motion, gate), *audio_state, *kept)
+        frames = torch.cat([state[end], torch.cat([motion, gate], dim=2)], dim=1)
+        smoothed = smooth_motion(frames[:, :, :-1], frames[:, :, -1:])
+        return (shut_lips(*smoothed), *audio_state, *kept, frames[:, 1:])
 
     def run(self, audio: Tensor) -> Tensor:
         """Map whole audio `[1, samples]` to motion `[frames, 52]`, frame k at k / model_rate_hz.
 
         The parallel form of `forward`: silence is appended so that every instant is depicted.
         """
-        return self.network[0].animate_whole(audio, self.style)
+        hop = self.encoder.config.hop_samples
+        steps = -(-audio.shape[1] // hop) + self.shift_frames
+        padded = functional.pad(audio, (0, steps * hop - audio.shape[1]))
+        motion, logit, _ = self.decoder(self.encoder(padded), self.style)
+        motion, gate = motion.clamp(0.0, 1.0), sharpen_gate(logit)
+        if self.smooth:
+            # Two frames of zeros before the first, as in the state before the first hop.
+            motion, gate = (functional.pad(part, (0, 0, 2, 0)) for part in (motion, gate))
+            motion, gate = smooth_motion(motion, gate)
+        return shut_lips(motion, gate)[0, self.shift_frames :]
 
 
 class WindowTalker(nn.Module):
