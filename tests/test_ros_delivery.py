@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,13 +39,19 @@ def speak(duration_s, seed=0):
     return (noise * np.sin(np.arange(n) * 2 * np.pi * 2 / RATE_HZ) ** 2).astype(np.float32)
 
 
-def chunks_of(samples, from_s, stamped=True, offset_s=0.0):
+def chunks_of(samples, from_s, stamped=True, offset_s=0.0, chunk_s=CHUNK_S):
     """Cut samples into (position in s, AudioChunk), the first at `from_s`."""
-    size = round(CHUNK_S * RATE_HZ)
+    size = round(chunk_s * RATE_HZ)
     for first in range(0, len(samples), size):
         at_ns = START_NS + round((from_s + first / RATE_HZ) * 1e9)
         stamp_ns = at_ns + round(offset_s * 1e9) if stamped else None
         yield at_ns, AudioChunk(samples[first : first + size], RATE_HZ, stamp_ns)
+
+
+def microphone(samples, from_s, chunk_s, stamped):
+    """Chunks that arrive 1 ms after they are full, stamped with the time of their first sample."""
+    for at_ns, chunk in chunks_of(samples, from_s, stamped, chunk_s=chunk_s):
+        yield at_ns + len(chunk.samples) * 10**9 // RATE_HZ + 10**6, chunk
 
 
 def simulate(delivery, arrivals, end_s):
@@ -180,6 +187,77 @@ def test_a_clock_that_goes_back_starts_anew(make):
     sent = [t for i in range(40) for t in delivery.run(START_NS - 10**11 + i * 10**8, 0.01)]
     assert delivery.counters["clock_jumps"] == 1
     assert len(sent) > 100
+
+
+@pytest.mark.parametrize("fps", [30.0, 60.0])
+@pytest.mark.parametrize("stamped", [True, False])
+@pytest.mark.parametrize("chunk_ms", [20, 32, 100, 128, 200, 500, 1000])
+def test_a_microphones_chunks_of_any_length_lose_no_speech(make, chunk_ms, stamped, fps, caplog):
+    delivery = make(fps)
+    chunk_s, end_s = chunk_ms / 1e3, 5.0
+    sent = simulate(delivery, microphone(speak(4.0), 1.0, chunk_s, stamped), end_s=8.0)
+    assert (np.diff(sent.stamps_s) > 0).all()
+    # Without stamps all audio has the time of its arrival.
+    begin_s = 1.0 if stamped else 1.001 + chunk_s
+    end_s = begin_s + 4.0
+    # What had been shown before the first chunk came cannot be taken back.
+    known_s = max(begin_s, 1.001 + chunk_s - delivery.latency_s) - 1e-6
+    of_speech = (sent.stamps_s >= known_s) & (sent.stamps_s < end_s - 1e-6)
+    assert abs(of_speech.sum() - (end_s - known_s) * fps) <= 1
+    assert not sent.idle[of_speech].any()
+    grows = stamped and chunk_ms > 20
+    assert delivery.counters["delay_growths"] == grows
+    assert caplog.text.count("frames go out") == grows
+    growth_s = delivery.delay_s - delivery.latency_s - PLAYOUT_MARGIN_S
+    assert growth_s == pytest.approx(chunk_s if grows else 0, abs=0.0011)
+
+    steady = of_speech & (sent.stamps_s < end_s - delivery.latency_s)
+    late_s = sent.at_s - sent.stamps_s - delivery.delay_s
+    assert np.abs(late_s[steady]).max() < 0.001
+    assert delivery.counters["overdue_frames"] == 0
+    assert np.diff(sent.at_s).max() < max(growth_s, 0.1) + 1.01 / fps
+    shut = sent.stamps_s >= end_s + 0.2
+    assert shut.sum() > fps and sent.weights[shut, JAW].max() < 0.02
+    closed_s = sent.at_s[np.argmax(sent.idle & (sent.stamps_s >= end_s))]
+    assert closed_s < end_s + delivery.delay_s + delivery.patience_s
+
+
+def test_longer_chunks_in_mid_stream_are_waited_for(make):
+    delivery = make()
+    short = list(microphone(speak(1.0), 1.0, 0.02, True))
+    long = list(microphone(speak(4.0), 2.0, 0.2, True))
+    sent = simulate(delivery, short + long, end_s=8.0)
+    assert delivery.counters["delay_growths"] == 1
+    assert (np.diff(sent.indices) == 1).all()
+    # The first long chunk may come too late; from then on nothing is lost.
+    speech = (sent.stamps_s >= 2.2) & (sent.stamps_s < 6.0 - 1e-6)
+    assert not sent.idle[speech].any()
+    assert np.diff(sent.at_s).max() < 0.2 + 0.1 + 1 / 30
+
+
+def test_one_chunk_held_up_makes_no_lasting_delay(make):
+    delivery = make()
+    audio = list(chunks_of(speak(2.0), 1.0))
+    audio[50] = (audio[50][0] + 80_000_000, audio[50][1])
+    audio[51:54] = [(max(at_ns, audio[50][0]), chunk) for at_ns, chunk in audio[51:54]]
+    simulate(delivery, audio, end_s=4.0)
+    assert delivery.counters["delay_growths"] == 0
+
+
+def test_a_playout_delay_too_short_is_told_with_one_that_would_do(make, caplog):
+    delivery = make(playout_delay_s=0.105)
+    simulate(delivery, microphone(speak(2.0), 1.0, 0.2, True), end_s=4.0)
+    assert delivery.counters["short_delays"] > 0
+    assert delivery.delay_s == 0.105
+    assert caplog.text.count("playout_delay_ms") == 1
+    advised_s = int(re.search(r"playout_delay_ms: (\d+)", caplog.text)[1]) / 1e3
+    starvation_s = int(re.search(r"starvation_ms: (\d+)", caplog.text)[1]) / 1e3
+    caplog.clear()
+    delivery = make(playout_delay_s=advised_s, starvation_s=starvation_s)
+    sent = simulate(delivery, microphone(speak(2.0), 1.0, 0.2, True), end_s=4.0)
+    assert delivery.counters["short_delays"] == delivery.counters["overdue_frames"] == 0
+    assert "playout_delay_ms" not in caplog.text
+    assert not sent.idle[(sent.stamps_s >= 1.2) & (sent.stamps_s < 3.0 - 1e-6)].any()
 
 
 @settings(max_examples=15, deadline=None)

@@ -8,6 +8,7 @@ difference is measured on arrival, added on the way in, and taken off again from
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 
 from dualtalker.errors import AudioError
 from dualtalker.talker import Frame, Talker
+from dualtalker_ros.arrivals import Arrivals
 from dualtalker_ros.audio_messages import AudioChunk
 
 # Added to the stated latency where no playout delay is asked for: room for compute and transport.
@@ -34,6 +36,8 @@ MAX_STEP_BACK_AFTER_PAUSE_S = 0.03
 NEW_ANCHOR_S = 0.25
 # Idle frames are made this far ahead at most, until audio stamped for later begins.
 MAX_FILL_S = 10.0
+# Times closer than this are the same instant.
+INSTANT_S = 2e-6
 # A system clock may be set back by this much without harm.
 MAX_CLOCK_STEP_S = 1.0
 
@@ -62,7 +66,7 @@ class Delivery:
         starvation_s: float = 0.1,
         max_queue_s: float = 60.0,
     ) -> None:
-        """A playout delay of None is the stated latency plus PLAYOUT_MARGIN_S."""
+        """A playout delay of None is the stated latency, PLAYOUT_MARGIN_S and the audio's lag."""
         self.talker = talker
         self.paced = paced
         self.counters = {
@@ -70,12 +74,15 @@ class Delivery:
             "clock_offsets": 0,
             "clock_jumps": 0,
             "overdue_frames": 0,
+            "stale_frames": 0,
+            "delay_growths": 0,
+            "short_delays": 0,
         }
         self.step_s: deque[float] = deque(maxlen=1000)  # compute time of each piece
         self.beyond_s: deque[float] = deque(maxlen=1000)  # latency beyond what is stated
         self.compute_s = self.audio_s = 0.0  # totals: their ratio is the real-time factor
         self._playout_delay_s = playout_delay_s
-        self._starvation_ns = _to_ns(starvation_s)
+        self._starvation_s = starvation_s
         self._max_queue_s = max_queue_s
         self._frame_s = 1.0 / talker.fps
         self._pieces: deque[AudioChunk] = deque()
@@ -98,21 +105,30 @@ class Delivery:
         self.queued_s = 0.0
         self.first_audio_ns: int | None = None  # stamp of the first sample heard
         self._start_ns = self._now_ns = now_ns
+        self._arrivals = Arrivals(self._starvation_s, self.talker.bundle.sidecar.hop_s)
+        self._lag_s = 0.0  # of the audio, as far as frames wait for it
+        self._starved_ns = now_ns  # when audio will have stayed away for too long
         self._arrival_ns: int | None = None  # of the last chunk
         self._end_ns = now_ns  # of all audio that was taken
         # From a time on, how far the node's clock is ahead of the stamps; the latest is last.
         self._offsets: deque[tuple[int, int]] = deque([(now_ns, 0)], maxlen=16)
         self._next_index = 0
+        self._shown_ns = now_ns - 1  # depicted by the last frame
         self._flushed = True
 
     @property
     def delay_s(self) -> float:
         """Seconds from the instant depicted to the frame's going out, as planned."""
         if not self.paced:
-            return self.latency_s
+            return self.latency_s + self._lag_s
         if self._playout_delay_s is None:
-            return self.latency_s + PLAYOUT_MARGIN_S
+            return self.latency_s + self._lag_s + PLAYOUT_MARGIN_S
         return self._playout_delay_s
+
+    @property
+    def patience_s(self) -> float:
+        """How long audio may stay away: `starvation_s`, longer where chunks are long."""
+        return self._arrivals.patience_s
 
     @property
     def starving(self) -> bool:
@@ -124,6 +140,10 @@ class Delivery:
         self._check_clock(now_ns)
         begin_ns = self._place(chunk.stamp_ns, now_ns)
         self._arrival_ns = now_ns
+        age_s, length_s = (now_ns - begin_ns) / 1e9, len(chunk.samples) / chunk.rate_hz
+        self._arrivals.note(now_ns / 1e9, age_s, length_s)
+        self._starved_ns = now_ns + _to_ns(self.patience_s)
+        self._follow_lag()
         if self.first_audio_ns is None:
             self.first_audio_ns = begin_ns - self._offset_ns(begin_ns)
         size = max(int(chunk.rate_hz * PIECE_S), 1)
@@ -146,7 +166,7 @@ class Delivery:
             self._compute(self._pieces.popleft(), now_ns)
             if time.perf_counter() > deadline:
                 break
-        if not self._pieces and self._silent_ns(now_ns) >= self._starvation_ns:
+        if not self._pieces and now_ns >= self._starved_ns:
             self._idle(now_ns)
         return self._take_due(now_ns)
 
@@ -158,10 +178,9 @@ class Delivery:
             return max(self._frames[0].due_ns, now_ns)
         if self._pieces:
             return now_ns + _to_ns(PIECE_S)
-        starved_ns = now_ns + self._starvation_ns - self._silent_ns(now_ns)
         time_s = self._next_index * self._frame_s
         next_ns = self._depicted_ns(time_s, self.talker.stamp_of(time_s))
-        return max(starved_ns, next_ns + _to_ns(self.delay_s))
+        return max(self._starved_ns, next_ns + _to_ns(self.delay_s))
 
     def _place(self, stamp_ns: int | None, now_ns: int) -> int:
         """Return the time at which a chunk begins, on the node's clock."""
@@ -178,6 +197,30 @@ class Delivery:
             self._count("clock_offsets", f"audio stamps are {offset_s:.1f} s behind this clock")
             self._offsets.append((begin_ns, begin_ns - stamp_ns))
         return begin_ns
+
+    def _follow_lag(self) -> None:
+        """Wait longer for audio that comes late by habit; frames pause once for as long."""
+        lag_s = self._arrivals.lag_s
+        if lag_s is None:
+            return
+        needed_s = self.latency_s + lag_s - self._arrivals.harmless_lag_s
+        enough_ms = (self.latency_s + lag_s + PLAYOUT_MARGIN_S) * 1e3
+        chunk_ms = self._arrivals.chunk_s * 1e3
+        if self.paced and self._playout_delay_s is not None:
+            if needed_s > self._playout_delay_s:
+                self._count(
+                    "short_delays",
+                    f"audio comes in chunks of {chunk_ms:.0f} ms, {lag_s * 1e3:.0f} ms after its "
+                    f"stamps: frames are late. playout_delay_ms: {math.ceil(enough_ms)} and "
+                    f"starvation_ms: {math.ceil(self.patience_s * 1e3)} would do",
+                )
+        elif needed_s > self.latency_s + self._lag_s + PLAYOUT_MARGIN_S:
+            self._lag_s = lag_s
+            self._count(
+                "delay_growths",
+                f"audio comes in chunks of {chunk_ms:.0f} ms, {lag_s * 1e3:.0f} ms after its "
+                f"stamps: frames go out {self.delay_s * 1e3:.0f} ms after the instant they depict",
+            )
 
     def _can_compute(self, now_ns: int) -> bool:
         if not self._pieces:
@@ -211,8 +254,9 @@ class Delivery:
 
     def _fill_until(self, begin_ns: int, now_ns: int) -> None:
         """The first audio: idle frames lead up to it, so that the face does not stop before."""
-        begin_ns = min(begin_ns, now_ns + _to_ns(MAX_FILL_S))
-        self._queue(self.talker.advance_to(max(begin_ns - self._start_ns, 0) / 1e9))
+        lead_ns = min(begin_ns, now_ns + _to_ns(MAX_FILL_S)) - self._start_ns - _to_ns(INSTANT_S)
+        if lead_ns >= 0:
+            self._queue(self.talker.advance_to(lead_ns / 1e9))
 
     def _idle(self, now_ns: int) -> None:
         """Audio is missing: finish what was said, then let the mouth close and idle."""
@@ -228,11 +272,15 @@ class Delivery:
 
     def _queue(self, frames: list[Frame]) -> None:
         for frame in frames:
+            self._next_index = frame.index + 1
             depicted_ns = self._depicted_ns(frame.time_s, frame.stamp_ns)
+            if depicted_ns <= self._shown_ns:
+                self._count("stale_frames", "audio came after idle frames of its time were sent")
+                continue
+            self._shown_ns = depicted_ns
             stamp_ns = depicted_ns - self._offset_ns(depicted_ns)
             due_ns = depicted_ns + _to_ns(self.delay_s)
             self._frames.append(TimedFrame(frame, stamp_ns, due_ns, depicted_ns))
-            self._next_index = frame.index + 1
 
     def _take_due(self, now_ns: int) -> list[TimedFrame]:
         due: list[TimedFrame] = []
@@ -257,9 +305,6 @@ class Delivery:
             if depicted_ns >= from_ns:
                 return offset_ns
         return self._offsets[0][1]
-
-    def _silent_ns(self, now_ns: int) -> int:
-        return self._starvation_ns if self._arrival_ns is None else now_ns - self._arrival_ns
 
     def _check_clock(self, now_ns: int) -> None:
         """A clock that went back (a bag that starts over) makes all plans void."""

@@ -51,6 +51,7 @@ class Diagnostician:
             **_describe_times("latency beyond stated", delivery.beyond_s),
             "stated latency (ms)": f"{delivery.latency_s * 1e3:.2f}",
             "planned delay (ms)": f"{delivery.delay_s * 1e3:.2f}",
+            "starvation (ms)": f"{delivery.patience_s * 1e3:.2f}",
             "queued audio (s)": f"{delivery.queued_s:.2f}",
             "first audio (ns)": "-"
             if delivery.first_audio_ns is None

@@ -68,14 +68,15 @@ TALKER_PARAMETERS = (
         "playout_delay_ms",
         -1.0,
         "From the audio's stamp to its frame's going out (ms); a negative one is the stated "
-        "latency of the model and 5 ms.",
+        "latency of the model and 5 ms, and for long chunks their lag as well.",
         -1.0,
         5000.0,
     ),
     Parameter(
         "starvation_ms",
         100.0,
-        "Audio that stays away for so long (ms) has ended: the mouth closes.",
+        "Audio that stays away for so long (ms) has ended: the mouth closes; longer where chunks "
+        "are long.",
         20.0,
         2000.0,
     ),
