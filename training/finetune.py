@@ -41,6 +41,8 @@ from training.schedules import EarlyStop
 from training.train import take_step
 from training.validation import validate
 
+STYLE_RATE = 20.0  # learning rate of the style vector (of order 1) relative to the weights
+
 
 @dataclass
 class FinetuneConfig:
@@ -60,12 +62,12 @@ class FinetuneConfig:
     """Recordings whose name contains one of these are only measured (default: the last of 3+)."""
     scope: str = "decoder"
     """What learns: `style` (16 numbers), `decoder`, or `all` (also the audio encoder)."""
-    keep: float = 1.0
+    keep: float = 3.0
     """Weight of the term that holds the other styles where they were (scope decoder and all)."""
     steps: int = 400
     """Optimizer steps."""
     learning_rate: float = 5e-4
-    """Peak learning rate of AdamW; scope `style` uses 20 times that."""
+    """Peak learning rate of AdamW; the style's 16 numbers learn at 20 times that."""
     batch: int = 8
     """Segments in a step."""
     segment_s: float = 4.0
@@ -225,7 +227,7 @@ def prepare(config: FinetuneConfig) -> tuple[Run, DualTalker]:
         training,
         grown,
         {name: tensor.detach().clone() for name, tensor in grown.state_dict().items()},
-        torch.optim.AdamW(grown.parameters(), training.learning_rate, weight_decay=0.0),
+        build_optimizer(grown, training.learning_rate),
         objective,
         wrap(objective, Place()),
         make_batches(training, grown, learned),
@@ -239,10 +241,23 @@ def prepare(config: FinetuneConfig) -> tuple[Run, DualTalker]:
     return run, before
 
 
+def build_optimizer(network: DualTalker, learning_rate: float) -> torch.optim.Optimizer:
+    """Return AdamW; the new style's vector learns quickest.
+
+    Otherwise the weights that all styles share would move before it has gone anywhere.
+    """
+    style = network.animation.style.weight
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in network.parameters() if p is not style]},
+        {"params": [style], "scale": STYLE_RATE},
+    ]
+    # No decay: it would pull the styles that do not learn toward zero.
+    return torch.optim.AdamW(groups, learning_rate, weight_decay=0.0)
+
+
 def plan_training(config: FinetuneConfig, meta: dict[str, Any]) -> TrainConfig:
     """Return the config of the model's own training, with what adapting it changes."""
     base = from_plain(TrainConfig, meta["config"])
-    quick = 20.0 if config.scope == "style" else 1.0
     return replace(
         base,
         out=config.out,
@@ -255,7 +270,7 @@ def plan_training(config: FinetuneConfig, meta: dict[str, Any]) -> TrainConfig:
             corpus=(config.recordings,), segment_s=config.segment_s, batch=config.batch
         ),
         steps=config.steps,
-        learning_rate=config.learning_rate * quick,
+        learning_rate=config.learning_rate,
         warmup_steps=min(20, config.steps // 4),
         ema=min(base.ema, 0.99),
         dual_start_step=0,
