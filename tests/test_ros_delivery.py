@@ -181,6 +181,74 @@ def test_speech_that_starts_over_is_heard_at_once(make, later_s):
     assert np.diff(sent.at_s).max() < 0.14
 
 
+@pytest.mark.parametrize("step_s", [-0.05, -0.2, -0.5, -0.9, -5.0])
+@pytest.mark.parametrize("fps", [30.0, 60.0])
+def test_stamps_set_back_in_mid_stream_stop_no_frame(make, step_s, fps, caplog):
+    """As when the source's clock is corrected: audio goes on, its stamps step."""
+    delivery = make(fps)
+    audio = list(chunks_of(speak(4.0), 1.0))
+    audio[100:] = [
+        (at_ns, AudioChunk(chunk.samples, RATE_HZ, chunk.stamp_ns + round(step_s * 1e9)))
+        for at_ns, chunk in audio[100:]
+    ]
+    sent = simulate(delivery, audio, end_s=7.0)
+    assert delivery.counters["clock_offsets"] == 1
+    assert caplog.text.count("clock_offsets") == len(caplog.records) == 1
+    during = sent.at_s < 5.0
+    assert np.diff(sent.at_s[during]).max() < 2 / fps
+    assert abs((~sent.idle).sum() - 4.0 * fps) <= 1
+    # The frames keep the stamps of their audio, but for its step, and the speech is not cut.
+    steps_s = np.diff(sent.stamps_s[~sent.idle]) - 1 / fps
+    assert (np.abs(steps_s) > 1e-6).sum() == 1
+    assert steps_s.min() == pytest.approx(step_s, abs=1e-6)
+    straight = simulate(make(fps), chunks_of(speak(4.0), 1.0), end_s=7.0)
+    np.testing.assert_allclose(
+        sent.weights[~sent.idle], straight.weights[~straight.idle], atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("chunk_ms", [100, 500])
+def test_stamps_of_a_microphones_long_chunks_set_back(make, chunk_ms):
+    chunk_s = chunk_ms / 1e3
+    audio = list(microphone(speak(6.0), 1.0, chunk_s, True))
+    half = len(audio) // 2
+    audio[half:] = [
+        (at_ns, AudioChunk(chunk.samples, RATE_HZ, chunk.stamp_ns - 400_000_000))
+        for at_ns, chunk in audio[half:]
+    ]
+    delivery = make()
+    sent = simulate(delivery, audio, end_s=9.0)
+    assert delivery.counters["clock_offsets"] == 1
+    assert np.diff(sent.at_s).max() < chunk_s + 0.1 + 1.01 / 30
+    assert not sent.idle[(sent.at_s > 2.5) & (sent.at_s < 6.5)].any()
+
+
+def test_a_chunk_that_comes_twice_is_no_step(make):
+    delivery = make()
+    chunks = list(chunks_of(speak(3.0), 1.0, chunk_s=2 * CHUNK_S))
+    chunks.insert(30, chunks[29])
+    sent = simulate(delivery, chunks, end_s=5.0)
+    assert delivery.counters["clock_offsets"] == 0
+    assert delivery.talker.counters["overlaps"] >= 1
+    assert abs((~sent.idle).sum() - 90) <= 1
+    assert np.diff(sent.at_s[sent.at_s < 4.0]).max() < 2 / 30
+
+
+def test_chunks_that_overlap_are_heard_once(make):
+    """Windows of 400 ms, every 200 ms."""
+    samples, delivery = speak(3.0), make()
+    windows = []
+    for number in range(14):
+        at_ns = START_NS + 10**9 + number * 2 * 10**8
+        window = samples[number * 3200 : number * 3200 + 6400]
+        windows.append((at_ns, AudioChunk(window, RATE_HZ, at_ns)))
+    sent = simulate(delivery, windows, end_s=6.0)
+    assert delivery.counters["clock_offsets"] == 0
+    assert delivery.talker.counters["overlaps"] >= 13
+    assert abs((~sent.idle).sum() - 90) <= 1
+    np.testing.assert_allclose(np.diff(sent.stamps_s[~sent.idle]), 1 / 30, atol=1e-3)
+
+
 def test_a_clock_that_goes_back_starts_anew(make):
     delivery = make()
     simulate(delivery, chunks_of(speak(1.0), 1.0), end_s=3.0)

@@ -32,6 +32,10 @@ MAX_LAG_S = 10.0
 # after a pause, when audio that was late cannot be meant.
 MAX_STEP_BACK_S = 1.0
 MAX_STEP_BACK_AFTER_PAUSE_S = 0.03
+# Stamps stray by so much without meaning anything.
+STAMP_JITTER_S = 0.03
+# After a chunk that came twice the next one fits without it, this exactly.
+REPEAT_MATCH_S = 0.002
 # Audio without stamps that comes this much later than expected begins a new sample clock.
 NEW_ANCHOR_S = 0.25
 # Idle frames are made this far ahead at most, until audio stamped for later begins.
@@ -108,6 +112,8 @@ class Delivery:
         self._arrivals = Arrivals(self._starvation_s, self.talker.bundle.sidecar.hop_s)
         self._lag_s = 0.0  # of the audio, as far as frames wait for it
         self._starved_ns = now_ns  # when audio will have stayed away for too long
+        self._doubted: AudioChunk | None = None  # its stamp went back: maybe the clock's step
+        self._overlapping = False  # a stamp went back, and it was no step
         self._arrival_ns: int | None = None  # of the last chunk
         self._end_ns = now_ns  # of all audio that was taken
         # From a time on, how far the node's clock is ahead of the stamps; the latest is last.
@@ -138,11 +144,23 @@ class Delivery:
     def add(self, chunk: AudioChunk, now_ns: int) -> None:
         """Take a chunk that arrived at `now_ns`; beyond `max_queue_s` audio is dropped."""
         self._check_clock(now_ns)
-        begin_ns = self._place(chunk.stamp_ns, now_ns)
+        if self._doubted is not None:
+            self._settle(chunk, now_ns)
+        went_back = self._went_back(chunk.stamp_ns)
+        if went_back and not self._overlapping:
+            self._doubted = chunk
+            self._starved_ns = now_ns + _to_ns(self.patience_s)
+            return
+        self._overlapping = went_back
+        self._take(chunk, now_ns)
+
+    def _take(self, chunk: AudioChunk, now_ns: int) -> None:
+        begin_ns = self._place(chunk, now_ns)
         self._arrival_ns = now_ns
-        age_s, length_s = (now_ns - begin_ns) / 1e9, len(chunk.samples) / chunk.rate_hz
-        self._arrivals.note(now_ns / 1e9, age_s, length_s)
-        self._starved_ns = now_ns + _to_ns(self.patience_s)
+        length_s = len(chunk.samples) / chunk.rate_hz
+        self._arrivals.note(now_ns / 1e9, (now_ns - begin_ns) / 1e9, length_s)
+        if begin_ns + _to_ns(length_s) > self._end_ns:  # else it is nothing new
+            self._starved_ns = now_ns + _to_ns(self.patience_s)
         self._follow_lag()
         if self.first_audio_ns is None:
             self.first_audio_ns = begin_ns - self._offset_ns(begin_ns)
@@ -161,6 +179,8 @@ class Delivery:
     def run(self, now_ns: int, budget_s: float) -> list[TimedFrame]:
         """Compute for about `budget_s`; return the frames to send now, in order."""
         self._check_clock(now_ns)
+        if self._doubted is not None and now_ns >= self._starved_ns:
+            self._settle(None, now_ns)
         deadline = time.perf_counter() + budget_s
         while self._can_compute(now_ns):
             self._compute(self._pieces.popleft(), now_ns)
@@ -182,8 +202,40 @@ class Delivery:
         next_ns = self._depicted_ns(time_s, self.talker.stamp_of(time_s))
         return max(self._starved_ns, next_ns + _to_ns(self.delay_s))
 
-    def _place(self, stamp_ns: int | None, now_ns: int) -> int:
+    def _went_back(self, stamp_ns: int | None) -> bool:
+        """Whether a stamp in mid-stream lies before the end of the audio, but by little."""
+        if stamp_ns is None or self.starving or self._arrival_ns is None:
+            return False
+        back_s = (self._end_ns - stamp_ns - self._offsets[-1][1]) / 1e9
+        return MAX_STEP_BACK_AFTER_PAUSE_S < back_s <= MAX_STEP_BACK_S
+
+    def _settle(self, following: AudioChunk | None, now_ns: int) -> None:
+        """Take the doubted chunk; where the `following` one continues it, the clock was set back.
+
+        Otherwise it came twice, or overlaps, or only its stamp strayed: the talker heals those.
+        """
+        chunk, self._doubted = self._doubted, None
+        assert chunk is not None and chunk.stamp_ns is not None
+        self._overlapping = True
+        if following is not None and following.stamp_ns is not None:
+            expected_ns = chunk.stamp_ns + len(chunk.samples) * 10**9 // chunk.rate_hz
+            continues = abs(following.stamp_ns - expected_ns) <= _to_ns(STAMP_JITTER_S)
+            ahead_ns = following.stamp_ns + self._offsets[-1][1] - self._end_ns
+            if continues and abs(ahead_ns) > _to_ns(REPEAT_MATCH_S):
+                self._follow_clock(chunk.stamp_ns, self._end_ns)
+                self._overlapping = False
+        self._take(chunk, now_ns)
+
+    def _follow_clock(self, stamp_ns: int, begin_ns: int) -> None:
+        """From now on a stamp of `stamp_ns` is `begin_ns` on the node's clock."""
+        offset_ns = begin_ns - stamp_ns
+        step_s = (offset_ns - self._offsets[-1][1]) / 1e9
+        self._count("clock_offsets", f"audio stamps went {step_s:.2f} s behind; they are followed")
+        self._offsets.append((begin_ns, offset_ns))
+
+    def _place(self, chunk: AudioChunk, now_ns: int) -> int:
         """Return the time at which a chunk begins, on the node's clock."""
+        stamp_ns = chunk.stamp_ns
         if stamp_ns is None:
             # Time is that of arrival, and then counted in samples until audio comes late.
             late = now_ns - self._end_ns > _to_ns(NEW_ANCHOR_S)
@@ -193,9 +245,11 @@ class Delivery:
         went_back = self._arrival_ns is not None and begin_ns < self._end_ns - _to_ns(step_back_s)
         if went_back or not -self._max_queue_s <= (now_ns - begin_ns) / 1e9 <= MAX_LAG_S:
             begin_ns = now_ns if self._arrival_ns is None else max(now_ns, self._end_ns)
-            offset_s = (begin_ns - stamp_ns) / 1e9
-            self._count("clock_offsets", f"audio stamps are {offset_s:.1f} s behind this clock")
-            self._offsets.append((begin_ns, begin_ns - stamp_ns))
+            # In mid-stream the audio goes on where it ended, as old as before.
+            expected_s = len(chunk.samples) / chunk.rate_hz + NEW_ANCHOR_S
+            if not self.starving and now_ns - self._end_ns < _to_ns(expected_s):
+                begin_ns = self._end_ns
+            self._follow_clock(stamp_ns, begin_ns)
         return begin_ns
 
     def _follow_lag(self) -> None:
