@@ -83,6 +83,10 @@ def export_graph(talker: StreamingTalker, path: Path) -> list[dict[str, Any]]:
         verbose=False,
     )
     assert program is not None
+    # The exporter notes each node's stack trace: paths of this machine, twice the file's nodes.
+    for node in program.model.graph:
+        node.metadata_props.clear()
+        node.doc_string = None
     program.save(str(path), external_data=False)
     return states
 
@@ -169,7 +173,7 @@ def _export_fp32(config: ExportConfig, path: Path) -> float:
             "style": mixture,
             "smooth": config.smooth,
             **{k: meta[k] for k in ("data", "hours", "paired_hours", "commit", "torch", "step")},
-            "config": meta["config"],
+            "config": strip_folders(meta["config"]),
         },
         metrics=metrics,
     )
@@ -180,6 +184,12 @@ def _export_fp32(config: ExportConfig, path: Path) -> float:
             f"steps, expected at most {config.tolerance:.0e}; nothing was written"
         )
     return difference
+
+
+def strip_folders(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a training config with the names of its folders alone: a sidecar is published."""
+    data = {**config["data"], "corpus": [Path(p).name for p in config["data"]["corpus"]]}
+    return {**config, "out": Path(config["out"]).name, "data": data}
 
 
 def main() -> None:

@@ -196,6 +196,9 @@ def test_export_equals_torch_and_loads_as_a_bundle(trained: Path, tmp_path: Path
     bundle = load_bundle(out)
     assert bundle.sidecar.lookahead_samples == TINY_NETWORK.lookahead_samples + 320
     assert bundle.sidecar.training["config"]["seed"] == 0
+    # What is published names no folder of the machine that trained it.
+    assert str(trained.parent.parent) not in out.with_suffix(".json").read_text()
+    assert b"/training/network.py" not in out.read_bytes()
     network, _ = load_network(trained)
     wrong = StreamingTalker(network, {"rules": 1.0}, smooth=True)
     assert compare_with_torch(wrong, out, 50) > 0.0
