@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
+from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, MOUTH_INDICES
 from dualtalker.errors import DualtalkerError
 
 if TYPE_CHECKING:
@@ -75,11 +75,11 @@ def write_contact_sheet(
     """Draw rendered faces in a grid, each with its label and time.
 
     times_s [frames], weights [frames, 52]. With `labels`, one for each frame, all frames are
-    drawn; without, `count` evenly spaced ones. DualtalkerError where the shapes do not fit.
+    drawn; without, the `count` of `pick_moments`. DualtalkerError where the shapes do not fit.
     """
     times_s, weights = _checked(times_s, weights)
     if labels is None:
-        chosen = np.unique(np.linspace(0, len(times_s) - 1, count).round().astype(int))
+        chosen = pick_moments(weights, count)
         captions = [f"{times_s[index]:.2f} s" for index in chosen]
     elif len(labels) != len(times_s):
         raise DualtalkerError(f"found {len(labels)} labels for {len(times_s)} frames")
@@ -99,6 +99,19 @@ def write_contact_sheet(
         axis.imshow(renderer.render(weights[index]), interpolation="antialiased")
         axis.set_title(caption, fontsize=9)
     return _save(figure, path)
+
+
+def pick_moments(weights: np.ndarray, count: int) -> np.ndarray:
+    """Return the indices of `count` telling frames of weights [frames, 52], in order.
+
+    Time is cut into equal parts, and of each part the frame is taken whose mouth differs most from
+    the mean mouth: faces at even times would mostly show what lies between two sounds.
+    """
+    mouth = weights[:, list(MOUTH_INDICES)]
+    telling = np.square(mouth - mouth.mean(axis=0)).sum(axis=1)
+    edges = np.linspace(0, len(weights), min(count, len(weights)) + 1).round().astype(int)
+    parts = zip(edges[:-1], edges[1:], strict=True)
+    return np.array([start + int(telling[start:end].argmax()) for start, end in parts])
 
 
 def _checked(times_s: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

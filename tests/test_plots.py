@@ -8,7 +8,7 @@ import pytest
 from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.errors import DualtalkerError
 from dualtalker.head import build_head
-from dualtalker.plots import plot_curves, write_contact_sheet
+from dualtalker.plots import pick_moments, plot_curves, write_contact_sheet
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -77,3 +77,12 @@ def test_what_does_not_fit_is_refused(tmp_path):
         write_contact_sheet(tmp_path / "a.png", build_head(), times_s, weights, ["a", "b"])
     with pytest.raises(DualtalkerError, match="could not be written"):
         plot_curves(tmp_path / "a.doc", samples, 16000, times_s, weights)
+
+
+def test_picked_moments_are_the_telling_ones_all_over_the_clip() -> None:
+    weights = np.zeros((120, 52), np.float32)
+    peaks = [5, 33, 61, 110]
+    weights[peaks, ARKIT_INDEX["jawOpen"]] = 1.0
+    weights[80, ARKIT_INDEX["eyeBlinkLeft"]] = 1.0  # a blink tells nothing of speech
+    assert pick_moments(weights, 4).tolist() == peaks
+    assert pick_moments(weights[:3], 12).tolist() == [0, 1, 2]

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from dualtalker.head import build_head
 from dualtalker.outputs import write_csv, write_face_video
-from dualtalker.plots import plot_curves, write_contact_sheet
+from dualtalker.plots import pick_moments, plot_curves, write_contact_sheet
 from dualtalker_ros.recording import Recording
 
 SHEET_FACES = 12
@@ -21,7 +21,7 @@ def write_pictures(
     """Write CSV, plot, contact sheet and MP4 into `folder`; return their paths.
 
     `marks` are (time in s, label) of moments worth a picture; without them, the sheet shows
-    moments evenly spread over the speech.
+    telling moments all over the speech.
     """
     csv, plot, sheet, video = (
         folder / name for name in ("curves.csv", "curves.png", "faces.png", "face.mp4")
@@ -47,8 +47,9 @@ def choose_moments(
         chosen = np.linspace(0, len(marks) - 1, SHEET_FACES).round().astype(int)
         times_s = np.array([marks[i][0] for i in chosen])
         return times_s, [marks[i][1] for i in chosen]
-    times_s = np.linspace(0.0, recording.duration_s, SHEET_FACES + 2)[1:-1]
-    return times_s, [""] * SHEET_FACES
+    spoken = (recording.times_s >= 0) & (recording.times_s <= recording.duration_s)
+    moments = pick_moments(recording.weights[spoken], SHEET_FACES)
+    return recording.times_s[spoken][moments], [""] * len(moments)
 
 
 def fill_grid(recording: Recording) -> Recording:
