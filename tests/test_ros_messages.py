@@ -74,7 +74,7 @@ def test_channels_by_label_and_offset():
     np.testing.assert_allclose(chunk.samples * 32768, [200, -100])
 
 
-MP3_FRAME = bytes([0xFF, 0xFB, 0x90, 0x00]) + bytes(417 - 4)  # 128 kbit/s at 44.1 kHz
+MP3_FRAME = bytes([0xFF, 0xFB, 0x90, 0xC4]) + bytes(417 - 4)  # 128 kbit/s at 44.1 kHz
 
 
 @pytest.mark.parametrize(

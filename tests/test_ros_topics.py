@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import array
+import io
 import time
 
 import numpy as np
 import pytest
+import soundfile
 from ros_processes import TIMEOUT_S, Listener, running, stamp_ns
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
@@ -179,7 +181,7 @@ def test_diagnostics_tell_the_state(stage):
 
 
 def test_bytes_flood_is_counted_and_frames_go_on(listener, tiny, tmp_path):
-    """Odd sizes, files, no samples: each is counted by kind, named in the log once."""
+    """Odd sizes, files, MP3, no samples: each is counted by kind, named in the log once."""
     from diagnostic_msgs.msg import DiagnosticArray
     from sensor_msgs.msg import JointState
     from std_msgs.msg import UInt8MultiArray
@@ -189,11 +191,13 @@ def test_bytes_flood_is_counted_and_frames_go_on(listener, tiny, tmp_path):
     faces = listener.hear(JointState, "/flooded/blendshapes")
     diagnostics = listener.hear(DiagnosticArray, "/diagnostics")
     publisher = listener.node.create_publisher(UInt8MultiArray, "/flooded/audio", 1000)
-    bad = [b"\x01", b"", b"RIFF" + bytes(100), b"OggS" + bytes(100), bytes(641)]
+    mp3 = io.BytesIO()
+    soundfile.write(mp3, speech(1.0), RATE_HZ, format="MP3")
+    bad = [b"\x01", b"", b"RIFF" + bytes(100), b"OggS" + bytes(100), mp3.getvalue(), bytes(641)]
     with running("talker_node", log, remaps, model=tiny):
         listener.spin_until(lambda: publisher.get_subscription_count() and faces)
         faces.clear()
-        for i in range(100):
+        for i in range(96):
             publisher.publish(UInt8MultiArray(data=array.array("B", bad[i % len(bad)])))
             publisher.publish(UInt8MultiArray(data=array.array("B", bytes(640))))
             listener.spin(0.02)
@@ -206,10 +210,10 @@ def test_bytes_flood_is_counted_and_frames_go_on(listener, tiny, tmp_path):
                 if status.name.startswith("flooded/")
             ]
             kinds = ("undecodable_messages", "empty_messages", "compressed_messages")
-            return values and [int(values[-1][kind]) for kind in kinds] == [40, 20, 40]
+            return values and [int(values[-1][kind]) for kind in kinds] == [32, 16, 48]
 
         listener.spin_until(counted)
-        assert len(faces) > 2.0 * 30 * 0.7
+        assert len(faces) > 96 * 0.02 * 30 * 0.7
     text = log.read_text()
     assert text.count("compressed_messages:") == text.count("empty_messages:") == 1
 

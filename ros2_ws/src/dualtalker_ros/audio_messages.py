@@ -20,6 +20,7 @@ import numpy as np
 from dualtalker.audio import NonFiniteError, decode_pcm
 from dualtalker.errors import AudioError
 from dualtalker.resampling import check_rate
+from dualtalker_ros.compressed import name_compression
 
 SUPPORTED_TYPES = (
     "std_msgs/msg/Int16MultiArray",
@@ -46,11 +47,6 @@ _PORTAUDIO_FIELDS = {
     16: ("int8_data", "S8"),
     32: ("uint8_data", "U8"),
 }
-
-# How known containers and codecs begin. MP3 without a tag is found by its frame header.
-_COMPRESSED_STARTS = {b"RIFF": "a wav file", b"OggS": "Ogg", b"fLaC": "FLAC", b"ID3": "MP3"}
-_MP3_KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0)
-_MP3_RATES_HZ = (44100, 48000, 32000)
 
 
 @dataclass(frozen=True)
@@ -222,26 +218,9 @@ def _decode_values(values: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _refuse_compressed(data: bytes) -> None:
-    for start, name in _COMPRESSED_STARTS.items():
-        if data.startswith(start):
-            raise _compressed(name)
-    length = _mp3_frame_bytes(data)
-    if length and (len(data) == length or _mp3_frame_bytes(data[length:])):
-        raise _compressed("MP3")
-
-
-def _mp3_frame_bytes(data: bytes) -> int:
-    """Return the length of the MPEG-1 layer 3 frame that `data` begins with, or 0."""
-    if len(data) < 4 or data[0] != 0xFF or data[1] & 0xFE != 0xFA:
-        return 0
-    kbps, rate = _MP3_KBPS[data[2] >> 4], (data[2] >> 2) & 3
-    if not kbps or rate == 3:
-        return 0
-    return 144000 * kbps // _MP3_RATES_HZ[rate] + ((data[2] >> 1) & 1)
-
-
-def _compressed(name: str) -> CompressedError:
-    return CompressedError(
-        f"the data is {name}, expected raw PCM; have the audio driver send PCM (audio_capture: "
-        "format:=wave)"
-    )
+    name = name_compression(data)
+    if name is not None:
+        raise CompressedError(
+            f"the data is {name}, expected raw PCM; have the audio driver send PCM "
+            "(audio_capture: format:=wave)"
+        )
