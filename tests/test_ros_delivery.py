@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualtalker.arkit import ARKIT_INDEX
+from dualtalker.errors import BackendError
 from dualtalker.talker import Talker
 from dualtalker_ros.audio_messages import AudioChunk
 from dualtalker_ros.delivery import PLAYOUT_MARGIN_S, Delivery
@@ -247,6 +248,33 @@ def test_chunks_that_overlap_are_heard_once(make):
     assert delivery.talker.counters["overlaps"] >= 13
     assert abs((~sent.idle).sum() - 90) <= 1
     np.testing.assert_allclose(np.diff(sent.stamps_s[~sent.idle]), 1 / 30, atol=1e-3)
+
+
+@pytest.mark.parametrize("failures", [1, 10**9])
+def test_a_model_that_fails_stops_no_frame(make, monkeypatch, failures, caplog):
+    """From its 50th step on, once or for good."""
+    delivery = make()
+    backend, steps = delivery.talker._backend, iter(range(10**9))
+    step = backend.step
+
+    def fail(audio, state):
+        if 50 <= next(steps) < 50 + failures:
+            raise BackendError("the device is gone")
+        return step(audio, state)
+
+    monkeypatch.setattr(backend, "step", fail)
+    sent = simulate(delivery, chunks_of(speak(3.0), 1.0), end_s=6.0)
+    assert min(failures, 90) <= delivery.counters["backend_errors"] <= min(failures, 101)
+    assert caplog.text.count("the device is gone") == 1
+    assert (np.diff(sent.stamps_s) > 0).all()
+    assert np.diff(sent.at_s).max() < 0.2 + 1 / 30
+    assert sent.at_s[-1] > 5.9
+    heard = (~sent.idle) & (sent.stamps_s > 2.5)
+    if failures == 1:
+        assert heard.sum() > 14, "speech goes on with the model's next steps"
+    else:
+        assert not heard.any()
+        assert np.diff(sent.at_s[sent.at_s > 2.4]).max() < 0.1
 
 
 def test_a_clock_that_goes_back_starts_anew(make):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dualtalker.errors import AudioError
+from dualtalker.errors import AudioError, BackendError
 from dualtalker.talker import Frame, Talker
 from dualtalker_ros.arrivals import Arrivals
 from dualtalker_ros.audio_messages import AudioChunk
@@ -81,6 +81,7 @@ class Delivery:
             "stale_frames": 0,
             "delay_growths": 0,
             "short_delays": 0,
+            "backend_errors": 0,
         }
         self.step_s: deque[float] = deque(maxlen=1000)  # compute time of each piece
         self.beyond_s: deque[float] = deque(maxlen=1000)  # latency beyond what is stated
@@ -295,11 +296,14 @@ class Delivery:
             self._fill_until(piece.stamp_ns, now_ns)
         try:
             self.talker.push(piece.samples, piece.rate_hz, piece.stamp_ns)
+            self._flushed = False
+            self._queue(self.talker.frames())
         except AudioError as error:  # counted by the talker
             log.debug("audio refused: %s", error)
             return
-        self._flushed = False
-        self._queue(self.talker.frames())
+        except BackendError as error:
+            self._recover(error)
+            return
         self.latency_s = max(self.latency_s, self.talker.latency_s)
         step_s = time.perf_counter() - started
         self.step_s.append(step_s)
@@ -315,7 +319,10 @@ class Delivery:
     def _idle(self, now_ns: int) -> None:
         """Audio is missing: finish what was said, then let the mouth close and idle."""
         if not self._flushed:
-            self._queue(self.talker.flush())
+            try:
+                self._queue(self.talker.flush())
+            except BackendError as error:
+                self._recover(error)
             self._flushed = True
         target_ns = now_ns - _to_ns(self.delay_s)
         time_s = self.talker.time_of(target_ns)
@@ -323,6 +330,14 @@ class Delivery:
             time_s = (target_ns - self._start_ns) / 1e9
         if time_s >= 0:
             self._queue(self.talker.advance_to(time_s))
+
+    def _recover(self, error: BackendError) -> None:
+        """The model failed: start it anew, and let frames go on where they were."""
+        self._count("backend_errors", f"{error}; the model was started anew")
+        self.talker.reset()
+        self._start_ns = self._shown_ns + _to_ns(self._frame_s)
+        self._next_index = 0
+        self._flushed = True
 
     def _queue(self, frames: list[Frame]) -> None:
         for frame in frames:

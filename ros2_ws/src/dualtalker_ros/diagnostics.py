@@ -85,7 +85,8 @@ def judge(
         return ERROR, f"too slow: real-time factor {real_time_factor:.2f}"
     happened = {key: count for key, count in new.items() if count}
     text = ", ".join(f"{key} {count}" for key, count in happened.items())
-    if happened.get("bad_steps") or happened.get("overdue_frames", 0) > OVERDUE_SHARE * frames:
+    failed = happened.get("bad_steps") or happened.get("backend_errors")
+    if failed or happened.get("overdue_frames", 0) > OVERDUE_SHARE * frames:
         return ERROR, text
     if happened:
         return WARN, text
