@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,40 @@ from tiny_bundle import make_tiny_bundle
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Platforms that ROS 2 comes to as wheels.
+WHEELS_EXIST = (
+    sys.platform == "linux" and platform.machine() == "x86_64" and sys.version_info < (3, 14)
+)
+
 # Wrong field types raise instead of publishing garbage; read when messages are first imported.
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
 # Node processes run the checkout's code, as the tests themselves do.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "ros2_ws" / "src")])
+
+
+# Without these, tests skip; `make test` has installed them and may not lose them in silence.
+INSTALLED = (
+    "av",
+    "colcon_core",
+    "espeakng_loader",
+    "onnx",
+    "rosbags",
+    "setuptools",
+    "torch",
+    "transformers",
+)
+
+
+def pytest_configure(config):
+    """Under `make test`, refuse to run where optional packages are missing."""
+    missing = [name for name in INSTALLED if find_spec(name) is None]
+    if missing and WHEELS_EXIST and os.environ.get("DUALTALKER_REQUIRE_ROS"):
+        raise pytest.UsageError(
+            f"not installed: {', '.join(missing)}; their tests would be skipped. Remove "
+            ".venv/test.stamp and run `make test` again"
+        )
 
 
 @pytest.fixture(scope="session")
@@ -33,12 +62,7 @@ def ros():
         import rclpy  # noqa: F401
     except ImportError as error:
         reason = f"no rclpy here ({error}); `make test` installs it on Linux x86_64"
-        wheels_exist = (
-            sys.platform == "linux"
-            and platform.machine() == "x86_64"
-            and sys.version_info < (3, 14)
-        )
-        if wheels_exist and os.environ.get("DUALTALKER_REQUIRE_ROS"):
+        if WHEELS_EXIST and os.environ.get("DUALTALKER_REQUIRE_ROS"):
             pytest.fail(reason)
         pytest.skip(reason)
 

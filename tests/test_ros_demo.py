@@ -79,7 +79,8 @@ def test_moments_of_the_sheet():
     assert (np.diff(times_s) > 0).all()
     times_s, labels = choose_moments(recording, [])
     assert len(times_s) == len(labels) == 12
-    assert 0 < times_s[0] and times_s[-1] < 2.0
+    assert 0 <= times_s[0] and times_s[-1] < 2.0
+    assert (np.diff(times_s) > 0).all()
 
 
 @pytest.fixture(scope="module")
@@ -131,9 +132,19 @@ def test_demo_video_has_picture_and_sound(folder):
         assert float(video.streams.video[0].average_rate) == pytest.approx(60, rel=0.01)
 
 
-def test_a_missing_recording_is_named(ros, tmp_path):
-    command = [sys.executable, "-m", "dualtalker_ros.demo", "--wav", "no.wav", "-o", str(tmp_path)]
+def test_a_missing_recording_is_named(ros, tiny, tmp_path):
+    options = ["--wav", "no.wav", "--model", str(tiny), "-o", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "dualtalker_ros.demo", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert "no.wav" in done.stderr or "default.onnx" in done.stderr
+    told = "demo: no.wav: no such file; expected a wav, flac or ogg recording"
+    assert done.stderr.strip().splitlines()[-1] == told
     assert "Traceback" not in done.stderr
+
+
+def test_a_missing_model_is_named(ros, tmp_path):
+    options = ["--wav", "no.wav", "--model", "no.onnx", "-o", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "dualtalker_ros.demo", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("demo: no.onnx")
