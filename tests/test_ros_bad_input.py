@@ -203,6 +203,26 @@ def test_time_that_goes_back_is_counted_and_told(theater, step_s, caplog):
     theater.assert_alive()
 
 
+def test_long_chunks_stamped_with_their_first_sample_are_waited_for(theater, caplog):
+    """200 ms each, sent when full: not bad, but as late as audio that has stopped."""
+    noise = np.random.default_rng(0).uniform(-0.8, 0.8, 3 * RATE_HZ)
+    begun_ns = time.time_ns()
+    messages = [
+        stamped(chunk, begun_ns + (number - 1) * 200_000_000)
+        for number, chunk in enumerate(cut(noise, 3200))
+    ]
+    theater.feed(messages, chunk_s=0.2)
+    values = theater.status()[1]
+    assert values["delay_growths"] == "1"
+    growth_ms = float(values["planned delay (ms)"]) - float(values["stated latency (ms)"])
+    assert growth_ms == pytest.approx(205, abs=5)
+    assert float(values["starvation (ms)"]) == 300
+    assert caplog.text.count("chunks of 200 ms") == 1
+    spoken = np.flatnonzero(np.array(theater.jaw) > 0.1)
+    assert (np.diff(spoken) == 1).all() and len(spoken) > 60, "the mouth never shuts in between"
+    theater.assert_alive()
+
+
 def test_a_model_that_fails_in_mid_stream_does_not_end_the_node(theater, monkeypatch, caplog):
     def fail(audio, state):
         raise BackendError("the device is gone")

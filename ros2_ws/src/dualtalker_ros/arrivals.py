@@ -14,7 +14,7 @@ HABIT_S = 1.0
 LENGTHS_KEPT = 3
 # Longer chunks are whole utterances: nobody can tell from them when the next one comes.
 MAX_CHUNK_S = 2.0
-# Chunks are never waited for longer than this.
+# Frames never wait longer than this for audio that lags.
 MAX_LAG_S = 2.0
 # Chunks longer than the longest so far by this factor are of another length.
 LENGTH_CHANGE = 1.01
