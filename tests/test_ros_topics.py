@@ -133,9 +133,10 @@ def test_frames_come_at_a_steady_rate(stage):
     stage.say(speech(3.0))
     stamps_s = np.array([stamp_ns(message) for _, message in stage.faces]) / 1e9
     assert (len(stamps_s) - 1) / np.ptp(stamps_s) == pytest.approx(30, rel=0.02)
-    # Loose, because of busy test machines; the demo prints what a quiet one does.
+    # Paced, not in bursts. No finer, because of busy test machines; the demo prints the jitter.
     received_s = np.array([at_s for at_s, _ in stage.faces])
-    assert np.percentile(np.abs(np.diff(received_s) - 1 / 30), 50) < 0.015
+    late_s = (received_s - received_s[0]) - (stamps_s - stamps_s[0])
+    assert np.median(np.abs(late_s - np.median(late_s))) < 0.1
 
 
 def test_a_burst_plays_in_real_time(stage):
