@@ -22,6 +22,8 @@ from dualtalker_ros.audio_messages import AudioChunk
 
 # Added to the stated latency where no playout delay is asked for: room for compute and transport.
 PLAYOUT_MARGIN_S = 0.005
+# One that no model has, so that it is resampled.
+WARM_UP_RATE_HZ = 44100
 # Audio is run through the model in pieces of this length, so that a burst never blocks frames.
 PIECE_S = 0.02
 # How far ahead of its playout a burst is computed.
@@ -95,10 +97,14 @@ class Delivery:
         self.start(0)
 
     def warm_up(self, rate_hz: int) -> None:
-        """Run the model once on silence: the first run imports and allocates, and takes long."""
-        self.talker.push(np.zeros(rate_hz, np.float32), rate_hz)
-        self.talker.flush()
-        self.talker.reset()
+        """Run once on silence: what runs first imports and allocates, and takes long.
+
+        At a second rate too, because the resampler is loaded where it is needed first.
+        """
+        for warm_hz in (rate_hz, WARM_UP_RATE_HZ):
+            self.talker.push(np.zeros(warm_hz // 2, np.float32), warm_hz)
+            self.talker.flush()
+            self.talker.reset()
 
     def start(self, now_ns: int) -> None:
         """Begin, or begin again: from `now_ns` on frames are due."""
