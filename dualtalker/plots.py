@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -105,13 +106,17 @@ def pick_moments(weights: np.ndarray, count: int) -> np.ndarray:
     """Return the indices of `count` telling frames of weights [frames, 52], in order.
 
     Time is cut into equal parts, and of each part the frame is taken whose mouth differs most from
-    the mean mouth: faces at even times would mostly show what lies between two sounds.
+    the mean mouth and from those already taken: faces at even times would mostly show what lies
+    between two sounds, and the widest ones alone would all look alike.
     """
     mouth = weights[:, list(MOUTH_INDICES)]
-    telling = np.square(mouth - mouth.mean(axis=0)).sum(axis=1)
     edges = np.linspace(0, len(weights), min(count, len(weights)) + 1).round().astype(int)
-    parts = zip(edges[:-1], edges[1:], strict=True)
-    return np.array([start + int(telling[start:end].argmax()) for start, end in parts])
+    novelty = np.square(mouth - mouth.mean(axis=0)).sum(axis=1)
+    chosen = []
+    for start, end in itertools.pairwise(edges):
+        chosen.append(start + int(novelty[start:end].argmax()))
+        novelty = np.minimum(novelty, np.square(mouth - mouth[chosen[-1]]).sum(axis=1))
+    return np.array(chosen)
 
 
 def _checked(times_s: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -82,7 +82,11 @@ def test_what_does_not_fit_is_refused(tmp_path):
 def test_picked_moments_are_the_telling_ones_all_over_the_clip() -> None:
     weights = np.zeros((120, 52), np.float32)
     peaks = [5, 33, 61, 110]
-    weights[peaks, ARKIT_INDEX["jawOpen"]] = 1.0
+    for peak, name in zip(
+        peaks, ("jawOpen", "mouthPucker", "mouthFunnel", "tongueOut"), strict=True
+    ):
+        weights[peak, ARKIT_INDEX[name]] = 1.0
+    weights[35, ARKIT_INDEX["jawOpen"]] = 1.0  # seen before
     weights[80, ARKIT_INDEX["eyeBlinkLeft"]] = 1.0  # a blink tells nothing of speech
     assert pick_moments(weights, 4).tolist() == peaks
     assert pick_moments(weights[:3], 12).tolist() == [0, 1, 2]
