@@ -110,6 +110,11 @@ class CausalBlock(nn.Module):
         return out, padded[:, padded.shape[1] - self.history :]
 
     def _convolve(self, padded: Tensor, time: int) -> Tensor:
+        if time == 1:
+            # One hop: three nodes in the exported graph instead of fifteen, and the cost of a
+            # small graph is its number of nodes.
+            heard = padded[:, :: self.dilation] * self.taps
+            return heard.sum(dim=1, keepdim=True) + self.bias
         # Slices and sums: quicker on a CPU than a grouped convolution over transposed data, and
         # every engine has them.
         mixed: Tensor = self.bias
