@@ -19,7 +19,7 @@ from launch_ros.actions import Node
 # Arguments that become parameters: what they mean, and the type that the node declares.
 PARAMETERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "model": ("Model bundle: path of its .onnx; the .json lies beside it.", str),
-    "engine": ("Backend that runs the model: auto, onnxruntime.", str),
+    "engine": ("Backend that runs the model: auto, onnxruntime, tensorrt.", str),
     "frame_rate": ("Frames published per second (Hz), 1 to 120.", float),
     "delivery": ("paced (steady, bursts in real time) or immediate (when computed).", str),
     "playout_delay_ms": (

@@ -55,7 +55,7 @@ TALKER_PARAMETERS = (
         read_only=True,
     ),
     Parameter("model", "", "Model bundle, the .onnx file's path; empty is the shipped model."),
-    Parameter("engine", "auto", "Backend that runs the model: auto, onnxruntime."),
+    Parameter("engine", "auto", "Backend that runs the model: auto, onnxruntime, tensorrt."),
     Parameter("frame_rate", 30.0, "Frames published per second (Hz).", 1.0, 120.0),
     Parameter(
         "delivery",
