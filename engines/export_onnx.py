@@ -20,7 +20,7 @@ import tyro
 from dualtalker.errors import DualtalkerError
 
 if TYPE_CHECKING:
-    from training.network import StreamingTalker
+    from training.network import DualTalker, StreamingTalker
 
 OPSET = 18
 
@@ -41,6 +41,12 @@ class ExportConfig:
     """Mixture of trained styles, e.g. `--style rules 0.5 captured:NAME 0.5` (default: equal)."""
     smooth: bool = True
     """Look one frame (20 ms) further ahead and smooth the motion over three frames."""
+    window_samples: int = 16000
+    """Of networks with a wav2vec2 encoder, which become a windowed graph: its window, samples."""
+    window_hop_frames: int = 2
+    """Of those: motion frames taken from each window, 20 ms each."""
+    window_future_frames: int = 5
+    """Of those: frames after the ones taken; more make better motion, later."""
     steps: int = 1000
     """Steps over which the graph is compared with torch."""
     tolerance: float = 1e-4
@@ -83,12 +89,17 @@ def export_graph(talker: StreamingTalker, path: Path) -> list[dict[str, Any]]:
         verbose=False,
     )
     assert program is not None
+    save_program(program, path)
+    return states
+
+
+def save_program(program: Any, path: Path) -> None:
+    """Write what torch's exporter made as one file."""
     # The exporter notes each node's stack trace: paths of this machine, twice the file's nodes.
     for node in program.model.graph:
         node.metadata_props.clear()
         node.doc_string = None
     program.save(str(path), external_data=False)
-    return states
 
 
 def make_test_signal(samples: int, seed: int = 0) -> np.ndarray:
@@ -150,18 +161,32 @@ def export(config: ExportConfig) -> float:
 
 
 def _export_fp32(config: ExportConfig, path: Path) -> float:
-    import json
-
-    from dualtalker.bundle import write_sidecar
     from training.checkpoints import load_network
-    from training.network import StreamingTalker
 
     network, checkpoint = load_network(config.checkpoint)
     mixture = config.style or dict.fromkeys(network.animation.styles, 1.0)
+    origin = _describe_origin(config, checkpoint.meta, mixture)
+    if network.config.encoder.kind == "wav2vec2":
+        from engines.windowed import export_network
+
+        difference = export_network(network, mixture, config, path, origin)
+    else:
+        difference = _export_stateful(network, mixture, config, path, origin)
+    return _check_difference(config, difference)
+
+
+def _export_stateful(
+    network: DualTalker,
+    mixture: dict[str, float],
+    config: ExportConfig,
+    path: Path,
+    origin: dict[str, Any],
+) -> float:
+    from dualtalker.bundle import write_sidecar
+    from training.network import StreamingTalker
+
     talker = StreamingTalker(network, mixture, config.smooth).eval()
     states = export_graph(talker, path)
-    meta = checkpoint.meta
-    metrics = json.loads(config.metrics.read_text("utf-8")) if config.metrics else {}
     write_sidecar(
         path,
         states,
@@ -169,15 +194,29 @@ def _export_fp32(config: ExportConfig, path: Path) -> float:
         hop_samples=network.config.hop_samples,
         lookahead_samples=talker.lookahead_samples,
         model_rate_hz=network.config.model_rate_hz,
-        training={
-            "style": mixture,
-            "smooth": config.smooth,
-            **{k: meta[k] for k in ("data", "hours", "paired_hours", "commit", "torch", "step")},
-            "config": strip_folders(meta["config"]),
-        },
-        metrics=metrics,
+        **origin,
     )
-    difference = compare_with_torch(talker, path, config.steps)
+    return compare_with_torch(talker, path, config.steps)
+
+
+def _describe_origin(
+    config: ExportConfig, meta: dict[str, Any], mixture: dict[str, float]
+) -> dict[str, Any]:
+    """Return the sidecar's fields on data, settings and figures."""
+    import json
+
+    kept = ("data", "hours", "paired_hours", "commit", "torch", "step")
+    training = {
+        "style": mixture,
+        "smooth": config.smooth,
+        **{key: meta[key] for key in kept},
+        "config": strip_folders(meta["config"]),
+    }
+    metrics = json.loads(config.metrics.read_text("utf-8")) if config.metrics else {}
+    return {"training": training, "metrics": metrics}
+
+
+def _check_difference(config: ExportConfig, difference: float) -> float:
     if not difference <= config.tolerance:
         raise ExportError(
             f"the exported graph differs from torch by {difference:.2e} over {config.steps} "
