@@ -10,14 +10,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.tiny_training import TINY_NETWORK, make_corpus, tiny_train_config  # noqa: E402
-from tests.tiny_vertices import VERTICES, make_vertex_corpus  # noqa: E402
-from training.batches import TENSORS, Batch, MixedBatches  # noqa: E402
-from training.checkpoints import load_checkpoint, load_network  # noqa: E402
-from training.configs import (  # noqa: E402
-    TrainConfig,
-    VertexConfig,
+from tests.tiny_training import (  # noqa: E402
+    TINY_NETWORK,
+    TINY_VERTEX,
+    make_corpus,
+    mesh_config,
+    tiny_train_config,
 )
+from tests.tiny_vertices import VERTICES, make_vertex_corpus  # noqa: E402
+from training.batches import MixedBatches  # noqa: E402
+from training.checkpoints import load_checkpoint, load_network  # noqa: E402
 from training.presets import parse_config  # noqa: E402
 from training.train import (  # noqa: E402
     prepare,
@@ -29,8 +31,6 @@ from training.train import (  # noqa: E402
 from training.validation import animate_mesh, validate_meshes  # noqa: E402
 from training.vertex_data import resample  # noqa: E402
 
-TINY_VERTEX = VertexConfig(rank=3, components=3, fit_frames=60)
-
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -40,21 +40,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def meshes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_vertex_corpus(tmp_path_factory.mktemp("meshes") / "tiny")
-
-
-def mesh_config(meshes: Path, out: Path, **fields: object) -> TrainConfig:
-    config = tiny_train_config(Path("none"), out, **fields)
-    config.data.corpus, config.data.vertices = (), (meshes,)
-    config.network = dataclasses.replace(TINY_NETWORK, vertex=TINY_VERTEX)
-    return config
-
-
-def join(batches: list[Batch]) -> Batch:
-    longest = max(batch.phones.shape[1] for batch in batches)
-    for batch in batches:
-        missing = longest - batch.phones.shape[1]
-        batch.phones = torch.nn.functional.pad(batch.phones, (0, missing))
-    return Batch(**{n: torch.cat([getattr(b, n) for b in batches]) for n in TENSORS})
 
 
 @pytest.mark.parametrize("fps", [25.0, 30.0])

@@ -11,9 +11,14 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from dualtalker.errors import DualtalkerError  # noqa: E402
-from tests.tiny_training import TINY_NETWORK, make_corpus, tiny_train_config  # noqa: E402
+from tests.tiny_training import (  # noqa: E402
+    TINY_NETWORK,
+    join,
+    make_corpus,
+    tiny_train_config,
+)
 from tests.tiny_vertices import make_vertex_corpus  # noqa: E402
-from training.batches import TENSORS, Batch, collect_alphabet, spell  # noqa: E402
+from training.batches import collect_alphabet, spell  # noqa: E402
 from training.checkpoints import load_network  # noqa: E402
 from training.clips import load_clips  # noqa: E402
 from training.collapse import CollapseDetector, Vitals, measure_vitals  # noqa: E402
@@ -21,7 +26,6 @@ from training.configs import (  # noqa: E402
     AutoregressiveConfig,
     LossConfig,
     TrainConfig,
-    VertexConfig,
     from_plain,
     to_plain,
 )
@@ -38,8 +42,6 @@ from training.train import (  # noqa: E402
     take_step,
 )
 
-TINY_VERTEX = VertexConfig(rank=3, components=3, fit_frames=60)
-
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -49,21 +51,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def meshes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_vertex_corpus(tmp_path_factory.mktemp("meshes") / "tiny")
-
-
-def mesh_config(meshes: Path, out: Path, **fields: object) -> TrainConfig:
-    config = tiny_train_config(Path("none"), out, **fields)
-    config.data.corpus, config.data.vertices = (), (meshes,)
-    config.network = dataclasses.replace(TINY_NETWORK, vertex=TINY_VERTEX)
-    return config
-
-
-def join(batches: list[Batch]) -> Batch:
-    longest = max(batch.phones.shape[1] for batch in batches)
-    for batch in batches:
-        missing = longest - batch.phones.shape[1]
-        batch.phones = torch.nn.functional.pad(batch.phones, (0, missing))
-    return Batch(**{n: torch.cat([getattr(b, n) for b in batches]) for n in TENSORS})
 
 
 # ---- Micro-batches and precision ----------------------------------------------------------------

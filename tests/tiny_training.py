@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
 from training.clips import Clip, Phone, save_clips
-from training.configs import DataConfig, NetworkConfig, TrainConfig
+from training.configs import DataConfig, NetworkConfig, TrainConfig, VertexConfig
 
+if TYPE_CHECKING:
+    from training.batches import Batch
+
+TINY_VERTEX = VertexConfig(rank=3, components=3, fit_frames=60)
 TINY_NETWORK = NetworkConfig(
     mel_bands=16,
     channels=16,
@@ -88,3 +94,24 @@ def tiny_train_config(corpus: Path, out: Path, **fields: object) -> TrainConfig:
         data=DataConfig(corpus=(corpus,), segment_s=1.0, batch=4),
         **values,  # type: ignore[arg-type]
     )
+
+
+def mesh_config(meshes: Path, out: Path, **fields: object) -> TrainConfig:
+    """A run of a few steps on vertex clips alone."""
+    config = tiny_train_config(Path("none"), out, **fields)
+    config.data.corpus, config.data.vertices = (), (meshes,)
+    config.network = dataclasses.replace(TINY_NETWORK, vertex=TINY_VERTEX)
+    return config
+
+
+def join(batches: list[Batch]) -> Batch:
+    """One batch of the rows of several, phones padded to the longest."""
+    import torch
+
+    from training.batches import TENSORS, Batch
+
+    longest = max(batch.phones.shape[1] for batch in batches)
+    for batch in batches:
+        missing = longest - batch.phones.shape[1]
+        batch.phones = torch.nn.functional.pad(batch.phones, (0, missing))
+    return Batch(**{n: torch.cat([getattr(b, n) for b in batches]) for n in TENSORS})
