@@ -25,3 +25,11 @@ class RigError(DualtalkerError):
 
 class SpeechError(DualtalkerError):
     """Speech that could not be synthesized."""
+
+
+class MotionError(DualtalkerError):
+    """A file of face motion that cannot be read or makes no sense."""
+
+
+class BagError(DualtalkerError):
+    """A rosbag that cannot be read, or lacks what was to be evaluated."""

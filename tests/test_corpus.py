@@ -11,10 +11,12 @@ import pytest
 import soundfile
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
+from dualtalker.errors import DualtalkerError
+from dualtalker.motion_files import read_motion_csv
 from training import synthesis
 from training.clips import CorpusError, check_clip, load_clips
 from training.corpus import CorpusConfig, build_corpus
-from training.recordings import read_captured, read_labeled, read_motion_csv, read_unpaired
+from training.recordings import read_captured, read_labeled, read_unpaired
 from training.texts import draw_sentence, read_texts
 
 JAW = ARKIT_INDEX["jawOpen"]
@@ -287,7 +289,7 @@ def test_all_52_names_and_live_link_face_are_understood(tmp_path):
 def test_bad_motion_files_are_named(tmp_path, text, message):
     write_sound(tmp_path / "a.wav")
     (tmp_path / "a.csv").write_text(text)
-    with pytest.raises(CorpusError, match=message):
+    with pytest.raises(DualtalkerError, match=message):
         list(read_captured(tmp_path))
 
 

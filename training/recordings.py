@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import fnmatch
 import itertools
 import json
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
+from dualtalker.motion_files import read_motion_csv
 from training.clips import (
     CHANNELS,
     MOTION_RATE_HZ,
@@ -23,25 +22,11 @@ from training.clips import (
     check_clip,
     frame_count,
 )
-from training.datasets.timecodes import parse_timecodes
 from training.dominance import RULE_MASK, rule_motion
 from training.phones import segment_arpabet
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg")
 MOVING_RANGE = 0.02  # a channel that stays within this was not captured
-
-# FACEGOOD's table to ARKit leaves out its two rounding channels, yet after the jaw they are the
-# most active of all. The animators use "oh" for [o u w] at any jaw height (in clip 3_16 it takes
-# the place of mouthPucker altogether) and "oo" for a tighter round. Both push the corners in
-# (pucker); the more open one also flares the lips (funnel). The gains are our choice: the sums
-# keep clear of 1 (99th percentiles by clip: funnel 0.27-0.65, pucker 0.37-0.74).
-EXTRA_CHANNELS: dict[str, dict[str, float]] = {
-    "x_mouth_oh_c": {"mouthFunnel": 0.4, "mouthPucker": 0.5},
-    "x_mouth_oo_c": {"mouthFunnel": 0.1, "mouthPucker": 0.7},
-}
-
-_LIVE_LINK_COLUMNS = {"timecode", "blendshapecount"}
-_HEAD_COLUMNS = re.compile(r"^(head|lefteye|righteye)(yaw|pitch|roll)$")
 
 
 def read_sound(path: Path) -> np.ndarray:
@@ -155,85 +140,6 @@ def read_captured(folder: Path, holdout: Sequence[str] = ()) -> Iterator[Clip]:
         )
         check_clip(clip)
         yield clip
-
-
-def read_motion_csv(
-    path: Path, timecode_rate_hz: float | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return times in seconds [rows] and weights float64 [rows, 52] in [0, 1] of a motion CSV.
-
-    Rows that repeat the timecode of the row before are left out. `timecode_rate_hz` is how many
-    frames the timecode counts in a second, by default the usual rate that fits.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = [row for row in csv.reader(stream) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CorpusError(f"{path}: not a readable CSV ({error})") from error
-    if len(rows) < 3:
-        raise CorpusError(f"{path}: expected a header and at least two frames")
-    header = [name.strip() for name in rows[0]]
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(header):
-            raise CorpusError(
-                f"{path}: line {number} has {len(row)} fields, the header {len(header)}"
-            )
-    if header[0].lower() == "timecode":
-        times_s = _timecodes(path, [row[0] for row in rows[1:]], timecode_rate_hz)
-        fresh = np.concatenate([[True], np.diff(times_s) != 0])
-        times_s = times_s[fresh]
-        rows = [rows[0], *itertools.compress(rows[1:], fresh)]
-    elif header[0] == "time_s":
-        times_s = _numbers(path, rows, [0])[:, 0]
-    else:
-        raise CorpusError(f"{path}: first column is {header[0]!r}, expected time_s or Timecode")
-    if not (np.diff(times_s) > 0).all():
-        row_number = int(np.argmin(np.diff(times_s))) + 3
-        raise CorpusError(f"{path}: time does not increase at line {row_number}")
-    return times_s, _fold(path, header, rows)
-
-
-def _fold(path: Path, header: list[str], rows: list[list[str]]) -> np.ndarray:
-    """Return weights [rows, 52]: known columns in place, extra ones added by their gains."""
-    by_name = {name.lower(): index for name, index in ARKIT_INDEX.items()}
-    weights = np.zeros((len(rows) - 1, CHANNELS))
-    known = 0
-    for column, name in enumerate(header[1:], start=1):
-        key = name.lower()
-        if key in _LIVE_LINK_COLUMNS or _HEAD_COLUMNS.match(key):
-            continue
-        if key in by_name:
-            weights[:, by_name[key]] += _numbers(path, rows, [column])[:, 0]
-            known += 1
-        elif name in EXTRA_CHANNELS:
-            values = _numbers(path, rows, [column])[:, 0]
-            for target, gain in EXTRA_CHANNELS[name].items():
-                weights[:, ARKIT_INDEX[target]] += gain * values
-        else:
-            raise CorpusError(
-                f"{path}: column {name!r} is no ARKit name ({', '.join(ARKIT_NAMES)})"
-            )
-    if not known:
-        raise CorpusError(f"{path}: no column is an ARKit name")
-    return np.clip(weights, 0.0, 1.0)
-
-
-def _numbers(path: Path, rows: list[list[str]], columns: list[int]) -> np.ndarray:
-    try:
-        values = np.array([[float(row[column]) for column in columns] for row in rows[1:]])
-    except ValueError as error:
-        raise CorpusError(f"{path}: {error} in column {rows[0][columns[0]]!r}") from error
-    if not np.isfinite(values).all():
-        raise CorpusError(f"{path}: column {rows[0][columns[0]]!r} holds NaN or infinity")
-    return values
-
-
-def _timecodes(path: Path, codes: list[str], rate_hz: float | None) -> np.ndarray:
-    """Return seconds since the first row of Live Link Face timecodes."""
-    try:
-        return parse_timecodes(codes, rate_hz)
-    except ValueError as error:
-        raise CorpusError(f"{path}: {error}") from error
 
 
 def _align(

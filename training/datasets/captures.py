@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dualtalker.errors import DualtalkerError
+from dualtalker.errors import DualtalkerError, MotionError
+from dualtalker.motion_files import read_motion_csv
 from training.clips import (
     CHANNELS,
     MOTION_RATE_HZ,
     SAMPLE_RATE_HZ,
     SAMPLES_PER_FRAME,
     Clip,
-    CorpusError,
     check_clip,
     frame_count,
 )
@@ -26,7 +26,7 @@ from training.datasets.soundtracks import VIDEO_SUFFIXES, read_soundtrack
 from training.datasets.sources import describe_mismatch, describe_stray
 from training.datasets.synchrony import Offset, estimate_offset
 from training.datasets.timecodes import Timing, describe_timing
-from training.recordings import AUDIO_SUFFIXES, MOVING_RANGE, is_held_out, read_motion_csv
+from training.recordings import AUDIO_SUFFIXES, MOVING_RANGE, is_held_out
 
 # Live Link Face puts these beside each take; they hold no motion.
 _NOT_MOTION = ("frame_log.csv",)
@@ -140,7 +140,7 @@ def find_moving(takes: Sequence[Take], options: CaptureOptions, report: Inspecti
     for take in takes:
         try:
             _, weights = read_motion_csv(take.motion, options.timecode_rate_hz)
-        except CorpusError as error:
+        except MotionError as error:
             stray = describe_stray(take.motion)
             report.error(take.motion, stray or str(error))
             continue
@@ -155,7 +155,7 @@ def read_take(
     """Read a take and put it in step; None, with the reason in the report, where it cannot be."""
     try:
         times_s, weights = read_motion_csv(take.motion, options.timecode_rate_hz)
-    except CorpusError:
+    except MotionError:
         return None  # told by find_moving
     try:
         audio = read_soundtrack(take.sound)
