@@ -115,6 +115,7 @@ class Delivery:
         self._frames.clear()
         self.queued_s = 0.0
         self.first_audio_ns: int | None = None  # stamp of the first sample heard
+        self.first_audio_s: float | None = None  # its stream time, that of a frame
         self._start_ns = self._now_ns = now_ns
         self._arrivals = Arrivals(self._starvation_s, self.talker.bundle.sidecar.hop_s)
         self._lag_s = 0.0  # of the audio, as far as frames wait for it
@@ -302,6 +303,8 @@ class Delivery:
             self._fill_until(piece.stamp_ns, now_ns)
         try:
             self.talker.push(piece.samples, piece.rate_hz, piece.stamp_ns)
+            if self.first_audio_s is None:
+                self.first_audio_s = self.talker.time_of(piece.stamp_ns)
             self._flushed = False
             self._queue(self.talker.frames())
         except AudioError as error:  # counted by the talker

@@ -58,6 +58,10 @@ class Diagnostician:
             "first audio (ns)": "-"
             if delivery.first_audio_ns is None
             else delivery.first_audio_ns,
+            # With it a replay has the same idle life at the same instants.
+            "first audio (stream s)": "-"
+            if delivery.first_audio_s is None
+            else f"{delivery.first_audio_s:.6f}",
             "backend": delivery.talker.backend_name,
             "model digest": delivery.talker.bundle.digest,
             "frame rate (Hz)": f"{delivery.talker.fps:g}",
