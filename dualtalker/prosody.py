@@ -1,0 +1,287 @@
+"""Hears the melody of speech: pitch, loudness, pitch accents, pauses. Moves nothing.
+
+All of it is causal and runs on any chunks with the same result; memory and cost per second are
+constant. What is made of it is in `expression`.
+
+The pitch estimate follows YIN (de Cheveigné and Kawahara 2002: the cumulative mean normalized
+difference function, an absolute threshold, parabolic interpolation). That a pitch accent is a
+local rise of pitch and loudness over the speaker's own running median, and all numbers below, are
+our choices, set on read English and Mandarin speech.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+FRAME_S = 0.02  # between two measurements
+LOWEST_HZ, HIGHEST_HZ = 60.0, 450.0  # of a voice's fundamental
+_ANALYSIS_RATE_HZ = 8000  # at least; audio is decimated by a whole number
+_SUM_S = 0.03  # over which a period is compared with the next
+_DIP = 0.2  # the first dip of the difference function below this is the period
+_VOICED = 0.3  # the deepest dip must reach this for a frame to be voiced
+_TOGETHER_ST = 3.0  # semitones that a voice moves in one frame at most
+_SILENT_DB = -65.0  # below full scale; quieter frames are not analyzed
+
+_MEMORY = 200  # voiced frames (4 s) over which the speaker's own pitch and loudness are taken
+_ENOUGH = 20  # voiced frames before accents can be told
+_MIN_SPREAD_ST, _MAX_SPREAD_ST = 1.5, 5.0
+_MIN_SPREAD_DB = 4.0
+_FLOOR_RISE_DB_S = 1.5  # how fast the estimate of the background's level forgets a quiet moment
+_ABOVE_FLOOR_DB = 8.0  # speech is this much above the background
+_PAUSE_DROP_DB = 15.0  # and no more than this below the speaker's usual voiced level
+
+ACCENT_ON = 0.9  # prominence at which an accent begins; mean of the two halves in spreads
+_ACCENT_OFF = 0.4
+_ACCENT_FULL = 2.0  # prominence of the strongest accents
+_ACCENT_MIN_RISE = 0.7  # of pitch alone, in spreads: loudness alone makes no accent
+_ACCENT_GAP_S = 0.30  # between the beginnings of two accents: a syllable and more
+_FLAT_ST = 0.06  # a voice's pitch never stands this still from frame to frame; a played note does
+
+PAUSE_S = 0.15  # silence that ends a phrase: longer than a stop's closure
+_LOWERED_PAUSE_S = 0.10  # where pitch fell low before
+_LOWERED = -0.8  # spreads below the median
+_PHRASE_S = 0.30  # of voice that makes a phrase
+_SYLLABLE_S = 0.08  # of voice in the phrase before its first accent
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What is measured every 20 ms."""
+
+    end_s: float  # end of the audio that it was measured on, since the tracker began
+    level_db: float  # root mean square of the last 50 ms, below full scale
+    pitch_hz: float  # 0 where unvoiced
+
+
+@dataclass(frozen=True)
+class Cue:
+    """What the melody says at one measurement."""
+
+    end_s: float  # as in `Sound`
+    speaking: bool  # inside a phrase
+    accent: float  # strength in (0, 1] where an accent begins or grows, else 0
+    phrase_end: bool  # the phrase has just ended
+    lowered: bool  # with a strong final fall of pitch
+
+
+class PitchTracker:
+    """Samples in, a `Sound` every 20 ms out."""
+
+    def __init__(self, rate_hz: int) -> None:
+        """`rate_hz` is that of the samples to come, 8000 or more."""
+        self._factor = max(rate_hz // _ANALYSIS_RATE_HZ, 1)
+        self._rate_hz = rate_hz / self._factor
+        self._block = self._factor * max(round(FRAME_S * self._rate_hz), 1)
+        self._block_s = self._block / rate_hz
+        self._taps = _low_pass(self._factor)
+        self._shortest = int(self._rate_hz / HIGHEST_HZ)
+        self._longest = int(self._rate_hz / LOWEST_HZ) + 1
+        self._sum = round(_SUM_S * self._rate_hz)
+        self._size = 1 << (self._sum + self._longest - 1).bit_length()
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all audio; time counts from zero again."""
+        self._pending = np.zeros(0, np.float32)
+        self._tail = np.zeros(len(self._taps) - self._factor, np.float32)
+        self._heard = np.zeros(self._sum + self._longest, np.float32)
+        self._count = 0
+        self._last_hz = 0.0
+
+    def push(self, samples: np.ndarray) -> list[Sound]:
+        """Take samples [n] in [-1, 1]; return what was measured meanwhile."""
+        self._pending = np.concatenate([self._pending, samples])
+        sounds = []
+        while len(self._pending) >= self._block:
+            sounds.append(self._measure(self._pending[: self._block]))
+            self._pending = self._pending[self._block :]
+        return sounds
+
+    def _measure(self, block: np.ndarray) -> Sound:
+        joined = np.concatenate([self._tail, block])
+        self._tail = joined[len(block) :]
+        windows = np.lib.stride_tricks.sliding_window_view(joined, len(self._taps))
+        fresh = windows[:: self._factor] @ self._taps
+        self._heard = np.concatenate([self._heard[len(fresh) :], fresh])
+        self._count += 1
+        power = float(self._heard @ self._heard) / len(self._heard)
+        level_db = 10.0 * math.log10(power + 1e-12)
+        candidate_hz = self._find_pitch() if level_db > _SILENT_DB else 0.0
+        # One frame alone may be anything: a voice goes on where it was.
+        last_hz, self._last_hz = self._last_hz, candidate_hz
+        steady = candidate_hz and last_hz and abs(semitones(candidate_hz, last_hz)) < _TOGETHER_ST
+        return Sound(self._count * self._block_s, level_db, candidate_hz if steady else 0.0)
+
+    def _find_pitch(self) -> float:
+        """Return the fundamental in Hz by YIN, 0 where there is none."""
+        heard = self._heard.astype(np.float64)
+        spectrum = np.fft.rfft(heard, self._size)
+        start = np.fft.rfft(heard[: self._sum], self._size)
+        products = np.fft.irfft(start.conj() * spectrum, self._size)[: self._longest + 1]
+        energy = np.concatenate([[0.0], np.cumsum(heard * heard)])
+        shifted = energy[self._sum : self._sum + self._longest + 1] - energy[: self._longest + 1]
+        difference = np.maximum(shifted[0] + shifted - 2.0 * products, 0.0)
+        lags = np.arange(1, self._longest + 1)
+        normalized = difference[1:] * lags / (np.cumsum(difference[1:]) + 1e-9)
+        return _period_to_hz(normalized, self._shortest, self._rate_hz)
+
+
+class ProsodyTracker:
+    """Samples in, a `Cue` every 20 ms out: `PitchTracker`, and what its sounds mean."""
+
+    def __init__(self, rate_hz: int) -> None:
+        """`rate_hz` is that of the samples to come."""
+        self._tracker = PitchTracker(rate_hz)
+        self._pitches_st = RunningQuantiles(_MEMORY)  # of voiced frames
+        self._levels_db = RunningQuantiles(_MEMORY)
+        self._floor_db = 0.0
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with new audio; the speaker is remembered."""
+        self._tracker.restart()
+        self._voiced_s = self._quiet_s = 0.0  # of the phrase, and since its last sound
+        self._last_st = 0.0
+        self._prominent = 0  # frames in a row
+        self._accent: float | None = None  # strength of the accent that goes on
+        self._accent_s = -1.0  # when the last one began
+        self._phrase_low = 0.0  # prominence of pitch at the phrase's end so far
+
+    def push(self, samples: np.ndarray) -> list[Cue]:
+        """Take samples [n] in [-1, 1]; return the cues found meanwhile."""
+        return [self._judge(sound) for sound in self._tracker.push(samples)]
+
+    def _judge(self, sound: Sound) -> Cue:
+        self._floor_db = min(sound.level_db, self._floor_db + _FLOOR_RISE_DB_S * FRAME_S)
+        above = sound.level_db > max(self._floor_db + _ABOVE_FLOOR_DB, _SILENT_DB)
+        voiced = sound.pitch_hz > 0 and above
+        rise, loud = self._rate(sound) if voiced else (0.0, 0.0)
+        ended, lowered = self._follow_phrase(sound, voiced, above, rise)
+        accent = self._follow_accent(sound.end_s, rise, loud)
+        return Cue(sound.end_s, self._voiced_s >= _PHRASE_S, accent, ended, lowered)
+
+    def _rate(self, sound: Sound) -> tuple[float, float]:
+        """Return how far pitch and loudness are above the speaker's own, in spreads."""
+        pitch_st = semitones(sound.pitch_hz, LOWEST_HZ)
+        still = abs(pitch_st - self._last_st) < _FLAT_ST
+        self._last_st = pitch_st
+        rise = loud = 0.0
+        if self._pitches_st.count >= _ENOUGH:
+            spread_st = min(max(self._pitches_st.spread, _MIN_SPREAD_ST), _MAX_SPREAD_ST)
+            spread_db = max(self._levels_db.spread, _MIN_SPREAD_DB)
+            rise = (pitch_st - self._pitches_st.median) / spread_st
+            loud = (sound.level_db - self._levels_db.median) / spread_db
+        self._pitches_st.add(pitch_st)
+        self._levels_db.add(sound.level_db)
+        return (0.0 if still and rise > 0 else rise), loud
+
+    def _follow_phrase(
+        self, sound: Sound, voiced: bool, above: bool, rise: float
+    ) -> tuple[bool, bool]:
+        """Return whether the phrase ends here, and whether low."""
+        if voiced:
+            self._voiced_s += FRAME_S
+            self._phrase_low += 0.25 * (rise - self._phrase_low)
+        usual_db = self._levels_db.median if self._levels_db.count else 0.0
+        if voiced or (above and sound.level_db > usual_db - _PAUSE_DROP_DB):
+            self._quiet_s = 0.0
+            return False, False
+        self._quiet_s += FRAME_S
+        lowered = self._phrase_low < _LOWERED
+        if self._quiet_s < (_LOWERED_PAUSE_S if lowered else PAUSE_S) - 1e-6:
+            return False, False
+        ended = self._voiced_s >= _PHRASE_S
+        self._voiced_s = self._phrase_low = 0.0
+        return ended, ended and lowered
+
+    def _follow_accent(self, end_s: float, rise: float, loud: float) -> float:
+        """Return the strength where an accent begins or grows, else 0."""
+        is_voice = rise > _ACCENT_MIN_RISE and self._voiced_s >= _SYLLABLE_S
+        prominence = 0.5 * (rise + min(loud, 2.0)) if is_voice else 0.0
+        self._prominent = self._prominent + 1 if prominence > ACCENT_ON else 0
+        if self._accent is not None:
+            if prominence < _ACCENT_OFF:
+                self._accent = None
+            elif (strength := _strength(prominence)) > self._accent:
+                self._accent = strength
+                return strength
+        elif self._prominent >= 2 and end_s - self._accent_s >= _ACCENT_GAP_S:
+            self._accent, self._accent_s = _strength(prominence), end_s
+            return self._accent
+        return 0.0
+
+
+class RunningQuantiles:
+    """Median and spread of the last values, without sorting them anew."""
+
+    def __init__(self, memory: int) -> None:
+        """`memory` is how many values count."""
+        self._memory = memory
+        self._order: deque[float] = deque()  # as they came
+        self._sorted: list[float] = []
+
+    @property
+    def count(self) -> int:
+        """How many values are held."""
+        return len(self._sorted)
+
+    @property
+    def median(self) -> float:
+        """The upper median; IndexError where there is no value."""
+        return self._sorted[len(self._sorted) // 2]
+
+    @property
+    def spread(self) -> float:
+        """Half the distance of the 16th and 84th percentile: a robust standard deviation."""
+        last = len(self._sorted) - 1
+        return 0.5 * (self._sorted[round(0.84 * last)] - self._sorted[round(0.16 * last)])
+
+    def add(self, value: float) -> None:
+        """Take a value; the oldest is forgotten where there are too many."""
+        if len(self._order) == self._memory:
+            oldest = self._order.popleft()
+            del self._sorted[bisect.bisect_left(self._sorted, oldest)]
+        self._order.append(value)
+        bisect.insort(self._sorted, value)
+
+
+def semitones(pitch_hz: float, reference_hz: float) -> float:
+    """Return the interval from `reference_hz` up to `pitch_hz`."""
+    return 12.0 * math.log2(pitch_hz / reference_hz)
+
+
+def _strength(prominence: float) -> float:
+    share = (prominence - ACCENT_ON) / (_ACCENT_FULL - ACCENT_ON)
+    return 0.4 + 0.6 * min(max(share, 0.0), 1.0)
+
+
+def _low_pass(factor: int) -> np.ndarray:
+    """Return the taps of a windowed sinc that keeps what survives decimation by `factor`."""
+    if factor == 1:
+        return np.ones(1, np.float32)
+    offsets = np.arange(-8 * factor, 8 * factor) + 0.5
+    taps = np.sinc(0.9 * offsets / factor) * np.hanning(len(offsets))
+    return np.asarray(taps / taps.sum(), np.float32)
+
+
+def _period_to_hz(normalized: np.ndarray, shortest: int, rate_hz: float) -> float:
+    """Return the pitch of the normalized difference [lags], which begins at lag 1; 0 for none."""
+    inner = normalized[1:-1]
+    dips = (inner <= normalized[:-2]) & (inner < normalized[2:])
+    dips[: shortest - 2] = False
+    places = np.flatnonzero(dips) + 1
+    if len(places) == 0:
+        return 0.0
+    deep = places[normalized[places] < _DIP]
+    at = int(deep[0] if len(deep) else places[np.argmin(normalized[places])])
+    if normalized[at] > _VOICED:
+        return 0.0
+    before, here, after = normalized[at - 1 : at + 2]
+    bend = before - 2.0 * here + after
+    shift = 0.5 * (before - after) / bend if bend > 0 else 0.0
+    return float(rate_hz / (at + 1 + shift))
