@@ -13,6 +13,7 @@ from dualtalker.audio import check_samples, read_audio
 from dualtalker.bundle import Bundle
 from dualtalker.errors import AudioError
 from dualtalker.resampling import check_rate
+from dualtalker.styles import Style
 from dualtalker.talker import Frame, Talker
 
 
@@ -29,6 +30,8 @@ class Animation:
     backend: str
     latency_s: float
     counters: dict[str, int]
+    style: dict[str, float]  # weights of the model's styles; empty where it has one alone
+    intensity: float
 
     @property
     def real_time_factor(self) -> float:
@@ -46,15 +49,19 @@ def animate(
     idle_motion: bool = True,
     smoothing_s: float = 0.0,
     seed: int = 0,
+    style: Style = None,
+    intensity: float = 1.0,
     progress: Callable[[float], object] | None = None,
 ) -> Animation:
     """Turn a file, or samples [n] or [n, channels] with their rate, into face frames.
 
-    `progress` is called with the seconds of audio done since its last call.
+    `style` and `intensity` as for `Talker.set_style` and `set_intensity`. `progress` is called
+    with the seconds of audio done since its last call.
 
     Raises:
         AudioError: the audio is unreadable, empty or not finite, or an array has no rate.
         BundleError, BackendError: the model cannot be loaded.
+        DualtalkerError: style, intensity or another setting is none.
     """
     samples, rate_hz = _take_audio(audio, sample_rate_hz)
     talker = Talker(
@@ -64,6 +71,8 @@ def animate(
         idle_motion=idle_motion,
         smoothing_s=smoothing_s,
         seed=seed,
+        style=style,
+        intensity=intensity,
     )
     started = time.perf_counter()
     frames: list[Frame] = []
@@ -107,4 +116,6 @@ def _collect(
         backend=talker.backend_name,
         latency_s=latency_s,
         counters=dict(talker.counters),
+        style=talker.style,
+        intensity=talker.intensity,
     )

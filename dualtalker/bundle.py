@@ -136,6 +136,12 @@ def _check_graph(onnx_path: Path, sidecar_path: Path, sidecar: Sidecar) -> None:
     wanted_in[sidecar.audio_input] = ("audio_input", (1, sidecar.input_samples))
     motion_shape = (1, sidecar.graph_frames, len(sidecar.output_names))
     wanted_out[sidecar.motion_output] = ("motion_output", motion_shape)
+    if sidecar.style_input:
+        if sidecar.style_input in wanted_in:
+            name = sidecar.style_input
+            raise mismatch(sidecar_path, "style_input", name, "each name only once")
+        styles = (1, len(sidecar.style_names))
+        wanted_in[sidecar.style_input] = ("style_input", styles)
     for i, state in enumerate(sidecar.states):
         for names, name, side in (
             (wanted_in, state.input, "input"),

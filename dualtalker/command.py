@@ -51,6 +51,11 @@ class _Output:
     """Time constant of a low-pass over the motion, ms; the motion lags by about as much."""
     seed: int = 0
     """Seed of the idle motion; the same seed gives the same frames."""
+    style: Annotated[str, tyro.conf.arg(metavar="NAME|NAME:WEIGHT,...")] = ""
+    """Manner of speaking, or a mixture of several; `dualtalker info` lists them. Default: the
+    model's own mixture."""
+    intensity: float = 1.0
+    """How far the mouth moves: 0 (still) to 2; 1 is as trained. Shut lips stay shut."""
 
 
 @dataclass(kw_only=True)
@@ -195,6 +200,7 @@ def _load(options: _Output) -> tuple[Bundle, Rig | None]:
     """Load the model, and the rig where something is drawn; check fps before any work."""
     from dualtalker.bundle import load_bundle
     from dualtalker.clock import FrameClock
+    from dualtalker.manner import Manner
 
     FrameClock(options.fps)
     if not 0 <= options.smoothing_ms <= 10_000:
@@ -202,6 +208,7 @@ def _load(options: _Output) -> tuple[Bundle, Rig | None]:
     if options.seed < 0:
         raise DualtalkerError(f"--seed {options.seed}; expected 0 or more")
     bundle = load_bundle(options.model)
+    Manner(bundle.sidecar, options.style, options.intensity)
     wanted = options.vertices or options.video
     if options.rig is not None:
         from dualtalker.rig_files import load_rig
@@ -271,6 +278,8 @@ def _animate(
             idle_motion=options.idle_motion,
             smoothing_s=options.smoothing_ms / 1000,
             seed=options.seed,
+            style=options.style,
+            intensity=options.intensity,
             progress=bar.update,
         )
 

@@ -12,6 +12,7 @@ from dualtalker.clock import FrameClock
 from dualtalker.errors import BackendError
 from dualtalker.faults import Faults
 from dualtalker.finishing import FaceFinisher, Smoother
+from dualtalker.manner import Manner, scale_speech
 from dualtalker.sidecar import Sidecar
 
 
@@ -30,6 +31,7 @@ class FrameExecutor:
         clock: FrameClock,
         finisher: FaceFinisher,
         smoother: Smoother,
+        manner: Manner,
         faults: Faults,
     ) -> None:
         self._backend = backend
@@ -37,6 +39,7 @@ class FrameExecutor:
         self._clock = clock
         self._finisher = finisher
         self._smoother = smoother
+        self._manner = manner
         self._faults = faults
         self._spacing_s = Fraction(
             sidecar.hop_samples, sidecar.frames_per_step * sidecar.sample_rate_hz
@@ -64,12 +67,18 @@ class FrameExecutor:
             self._finisher.cut()
 
     def run(self, hop: np.ndarray, end_s: Fraction) -> list[tuple[int, np.ndarray, bool]]:
-        """Run one hop [1, hop]; return the frames that are now computable before `end_s`."""
-        for weights in self._step(hop):
+        """Run one hop [1, hop]; return the frames that are now computable before `end_s`.
+
+        Style and intensity are those of the hop's end: a change that was made when all audio so
+        far had been heard first shows in the hop that comes next.
+        """
+        heard_s = self._origin_s + self._spacing_s * (self._count + self._sidecar.frames_per_step)
+        intensity = self._manner.intensity_at(heard_s)
+        for weights in self._step(hop, self._manner.style_at(heard_s)):
             self._count += 1
             time_s = self._origin_s + self._count * self._spacing_s - self._lookahead_s
             self._newest = self._smoother(weights)
-            self._ahead.append((time_s, self._newest))
+            self._ahead.append((time_s, scale_speech(self._newest, intensity)))
         return self.release(end_s)
 
     def release(self, end_s: Fraction) -> list[tuple[int, np.ndarray, bool]]:
@@ -105,9 +114,9 @@ class FrameExecutor:
         skipped, self.next_index = index - self.next_index, index
         return skipped
 
-    def _step(self, hop: np.ndarray) -> np.ndarray:
+    def _step(self, hop: np.ndarray, style: np.ndarray | None) -> np.ndarray:
         """Return motion [frames_per_step, channels] of one hop, whatever the model does."""
-        motion, self._state = self._backend.step(hop, self._state)
+        motion, self._state = self._backend.step(hop, self._state, style)
         expected = (1, self._sidecar.frames_per_step, len(self._sidecar.output_names))
         if motion.shape != expected:
             raise BackendError(f"motion has shape {motion.shape}; expected {expected}")

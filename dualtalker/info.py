@@ -13,6 +13,7 @@ from dualtalker import __version__
 from dualtalker.backends import available_backends
 from dualtalker.bundle import DEFAULT_MODEL, load_bundle
 from dualtalker.errors import DualtalkerError
+from dualtalker.styles import list_styles
 
 PACKAGES = (
     "numpy",
@@ -96,6 +97,7 @@ def _describe_default_model() -> dict[str, Any]:
         "lookahead_ms": round(sidecar.lookahead_s * 1000, 3),
         "hop_ms": round(sidecar.hop_s * 1000, 3),
         "model_rate_hz": sidecar.model_rate_hz,
+        "styles": ", ".join(list_styles(sidecar)) or "one, fixed when it was exported",
     }
 
 

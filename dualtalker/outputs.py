@@ -74,6 +74,8 @@ def write_report(path: Path, animation: Animation, **more: Any) -> None:
         "latency_s": animation.latency_s,
         "compute_s": animation.compute_s,
         "real_time_factor": animation.real_time_factor,
+        "style": animation.style,
+        "intensity": animation.intensity,
         "counters": animation.counters,
         "names": list(ARKIT_NAMES),
         "versions": package_versions(),

@@ -25,6 +25,8 @@ MAX_SIDECAR_BYTES = 1 << 20
 MAX_STATE_ELEMENTS = 1 << 24
 MAX_STATES = 1024
 MAX_WINDOW_S = 30
+MAX_STYLES = 1024
+DEFAULT_STYLE = "default"  # the public name of `Sidecar.default_style`
 
 _PROMISED = (
     "kind",
@@ -80,6 +82,10 @@ class Sidecar:
     window_frames: int = 0  # windowed: frames that it gives for them
     valid_start: int = 0  # windowed: the first of them that is used
     precision: str = "fp32"  # of the weights: fp32, fp16, int8
+    style_input: str = ""  # graph input [1, style_names] float32: a mixture's weights; "" is none
+    style_names: tuple[str, ...] = ()  # styles in the order of that input, as they were trained
+    default_style: tuple[float, ...] = ()  # their weights where nobody chooses; the sum is 1
+    style_presets: dict[str, tuple[float, ...]] = field(default_factory=dict)  # by public name
     training: dict[str, Any] = field(default_factory=dict)  # data, command, commit
     metrics: dict[str, Any] = field(default_factory=dict)
 
@@ -91,6 +97,8 @@ class Sidecar:
             **{name: str(getattr(self, name)) for name in _PROMISED},
             "model_rate_hz": repr(self.model_rate_hz),
             "output_names_sha256": names,
+            # Bundles of before there were styles to choose from have no such stamp.
+            **({"style_names": json.dumps(self.style_names)} if self.style_input else {}),
         }
 
     @property
@@ -144,6 +152,7 @@ def parse_sidecar(record: object, path: Path) -> Sidecar:
         states=states,
         output_names=tuple(record["output_names"]),
         model_rate_hz=float(record["model_rate_hz"]),
+        **_parse_styles(record, path),
     )
     sidecar = Sidecar(**values)
     _check_values(sidecar, path)
@@ -175,6 +184,10 @@ _OPTIONAL_TYPES: dict[str, type] = {
     "window_frames": int,
     "valid_start": int,
     "precision": str,
+    "style_input": str,
+    "style_names": list,
+    "default_style": list,
+    "style_presets": dict,
 }
 
 
@@ -218,6 +231,7 @@ def _check_values(sidecar: Sidecar, path: Path) -> None:
     expect("output_kind", sidecar.output_kind == "arkit52", "'arkit52'")
     _check_window(sidecar, path)
     _check_names(sidecar, path)
+    _check_styles(sidecar, path)
     digest = sidecar.onnx_sha256
     is_hex = len(digest) == 64 and set(digest) <= set("0123456789abcdef")
     expect("onnx_sha256", is_hex, "64 lower-case hexadecimal digits")
@@ -255,6 +269,53 @@ def _check_names(sidecar: Sidecar, path: Path) -> None:
     for i, (name, expected) in enumerate(zip(found, ARKIT_NAMES, strict=True)):
         if name != expected:
             raise mismatch(path, f"output_names[{i}]", name, f"{expected!r} (Apple's order)")
+
+
+def _parse_styles(record: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the fields on styles that a record has, as a Sidecar holds them."""
+    presets = record.get("style_presets", {})
+    if len(presets) > MAX_STYLES:
+        raise mismatch(path, "style_presets", f"{len(presets)} of them", f"<= {MAX_STYLES}")
+    weights = {f"style_presets[{name!r}]": item for name, item in presets.items()}
+    weights["default_style"] = record.get("default_style", [])
+    for label, item in weights.items():
+        if not isinstance(item, (list, tuple)) or not all(type(w) in (int, float) for w in item):
+            raise mismatch(path, label, item, "a list of numbers")
+    return {
+        "style_names": tuple(record.get("style_names", ())),
+        "default_style": tuple(float(w) for w in weights["default_style"]),
+        "style_presets": {k: tuple(float(w) for w in item) for k, item in presets.items()},
+    }
+
+
+def _check_styles(sidecar: Sidecar, path: Path) -> None:
+    """Each style and preset has a name of its own, and mixtures are weights of all styles."""
+    names = sidecar.style_names
+    if not sidecar.style_input:
+        for name in ("style_names", "default_style", "style_presets"):
+            if getattr(sidecar, name):
+                found = getattr(sidecar, name)
+                raise mismatch(path, name, found, "none, as there is no style_input")
+        return
+    if not 1 <= len(names) <= MAX_STYLES:
+        raise mismatch(path, "style_names", f"{len(names)} names", f"1 to {MAX_STYLES}")
+    seen = {DEFAULT_STYLE}
+    for label, name in [("style_names", n) for n in names] + [
+        ("style_presets", n) for n in sidecar.style_presets
+    ]:
+        good = isinstance(name, str) and name.isprintable() and name.strip() == name != ""
+        if not good or "," in name or len(name) > 200:
+            raise mismatch(path, label, name, "printable names without commas")
+        if name in seen:
+            raise mismatch(path, label, name, f"each name only once, and none {DEFAULT_STYLE!r}")
+        seen.add(name)
+    mixtures = {"default_style": sidecar.default_style}
+    mixtures |= {f"style_presets[{k!r}]": item for k, item in sidecar.style_presets.items()}
+    for label, weights in mixtures.items():
+        good = len(weights) == len(names) and all(0 <= w <= 1 for w in weights)
+        if not good or not math.isclose(sum(weights), 1, abs_tol=1e-6):
+            text = f"{len(names)} weights from 0 to 1 whose sum is 1"
+            raise mismatch(path, label, list(weights), text)
 
 
 def _parse_state(item: object, i: int, path: Path) -> StateTensor:

@@ -26,7 +26,9 @@ from dualtalker.errors import AudioError, DualtalkerError
 from dualtalker.executor import FrameExecutor
 from dualtalker.faults import Faults
 from dualtalker.finishing import FaceFinisher, IdleLife, Smoother, check_seed
+from dualtalker.manner import Manner
 from dualtalker.resampling import check_rate
+from dualtalker.styles import Style, list_styles
 
 # Stamps that go back further than this are a source that started anew, not late audio.
 MAX_OVERLAP_S = Fraction(1)
@@ -67,6 +69,8 @@ class Talker:
         idle_motion: bool = True,
         smoothing_s: float = 0.0,
         seed: int = 0,
+        style: Style = None,
+        intensity: float = 1.0,
         max_gap_s: float = 1.0,
         gap_tolerance_s: float = 0.03,
     ) -> None:
@@ -79,12 +83,14 @@ class Talker:
             idle_motion: add blinks, glances and small brow motion; never the mouth.
             smoothing_s: time constant of a low-pass over the motion, which lags as much; 0 is off.
             seed: seed of the idle motion.
+            style: see `set_style`.
+            intensity: see `set_intensity`.
             max_gap_s: a longer hole is not heard as silence: the model starts anew after it.
             gap_tolerance_s: stamps that differ by less from the sample clock are jitter.
 
         Raises:
             BundleError, BackendError: the model cannot be loaded.
-            DualtalkerError: fps or another number is out of range.
+            DualtalkerError: fps or another number is out of range, or the style is unknown.
         """
         self._clock = FrameClock(fps)
         self._faults = Faults()
@@ -94,6 +100,7 @@ class Talker:
         self._idle_motion, self._seed = idle_motion, check_seed(seed)
         self.bundle = model if isinstance(model, Bundle) else load_bundle(model)
         sidecar = self.bundle.sidecar
+        self._manner = Manner(sidecar, style, intensity)
         self._backend = open_backend(self.bundle, engine)
         self._audio = AudioAccumulator(sidecar.sample_rate_hz, sidecar.hop_samples)
         self._waiting: list[Frame] = []
@@ -122,6 +129,24 @@ class Talker:
         the resampler's delay at the present input rate. Compute time and transport come on top.
         """
         return self.lookahead_s + self.bundle.sidecar.hop_s + self._audio.delay_s
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Names that `set_style` knows; empty where the model has one style alone."""
+        return tuple(list_styles(self.bundle.sidecar))
+
+    @property
+    def style(self) -> dict[str, float]:
+        """The style asked for, as weights of the trained styles; empty where there is one alone.
+
+        Their sum is 1.
+        """
+        return self._manner.style
+
+    @property
+    def intensity(self) -> float:
+        """The intensity asked for, 0 to 2."""
+        return self._manner.intensity
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -205,8 +230,32 @@ class Talker:
         self._finish_segment()
         return self.frames()
 
+    def set_style(self, style: Style) -> None:
+        """Speak in another style from the end of the audio pushed so far, by a fade of 100 ms.
+
+        `style` is one of `styles`, a mixture of them as a text (`"rules:0.3,natural:0.7"`) or as
+        weights by name, or None for the model's default. Weights need not sum to 1.
+
+        Raises:
+            DualtalkerError: the model has no such style; nothing changes.
+        """
+        self._manner.change_style(style, self._end_s + self._held_s)
+
+    def set_intensity(self, intensity: float) -> None:
+        """Articulate more or less from the end of the audio pushed so far, by a fade of 100 ms.
+
+        0 is a still mouth, 1 as trained, 2 the most; shut lips stay shut (`scale_speech`).
+
+        Raises:
+            DualtalkerError: it is not 0 to 2; nothing changes.
+        """
+        self._manner.change_intensity(intensity, self._end_s + self._held_s)
+
     def reset(self) -> None:
-        """Forget all audio, frames and stamps, as if just made; counters go on counting."""
+        """Forget all audio, frames and stamps, as if just made.
+
+        Style and intensity stay, and counters go on counting.
+        """
         sidecar = self.bundle.sidecar
         life = IdleLife(self._seed) if self._idle_motion else None
         self._executor = FrameExecutor(
@@ -215,8 +264,10 @@ class Talker:
             self._clock,
             FaceFinisher(len(sidecar.output_names), life),
             Smoother(self._smoothing_s, 1.0 / sidecar.model_rate_hz),
+            self._manner,
             self._faults,
         )
+        self._manner.settle()
         self._audio.restart()
         self._stamps = StampClock()
         self._judge = StampJudge(self._tolerance_s)

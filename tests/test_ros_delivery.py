@@ -257,10 +257,10 @@ def test_a_model_that_fails_stops_no_frame(make, monkeypatch, failures, caplog):
     backend, steps = delivery.talker._backend, iter(range(10**9))
     step = backend.step
 
-    def fail(audio, state):
+    def fail(audio, state, style):
         if 50 <= next(steps) < 50 + failures:
             raise BackendError("the device is gone")
-        return step(audio, state)
+        return step(audio, state, style)
 
     monkeypatch.setattr(backend, "step", fail)
     sent = simulate(delivery, chunks_of(speak(3.0), 1.0), end_s=6.0)

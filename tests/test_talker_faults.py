@@ -141,9 +141,9 @@ def test_a_model_that_goes_mad_is_held_and_restarted(talker):
     healthy = talker._backend.step
     calls = []
 
-    def step(audio, state):
+    def step(audio, state, style):
         calls.append(1)
-        motion, state = healthy(audio, state)
+        motion, state = healthy(audio, state, style)
         if 20 <= len(calls) < 23:
             return motion * np.nan, [array * np.nan for array in state]
         return motion, state

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_cuda import FakeCuda, make_pycuda, make_runtime, make_tensorrt
+from tiny_bundle import make_tiny_bundle
 
 from dualtalker import Talker
 from dualtalker.backends import available_backends, device_memory, open_backend
@@ -166,6 +167,76 @@ def test_threads_take_turns(opened, bundle):
     for seed, motion in results.items():
         np.testing.assert_array_equal(motion, run(OnnxRuntimeBackend(bundle), noise(40, seed)))
     assert len(results) == 4
+
+
+@pytest.fixture(params=["cuda-bindings", "pycuda"])
+def styled(request, folder, tmp_path):
+    """A backend of a bundle with styles on a fake GPU, the GPU, and the bundle."""
+    bundle = load_bundle(make_tiny_bundle(tmp_path / "styled", name="styled", styled=True))
+    cuda = FakeCuda()
+    put_engine(folder, bundle)
+    trt = make_tensorrt(cuda, bundle.onnx_path)
+    backend = TensorRtBackend(bundle, device=open_fake_device(request.param, cuda), trt=trt)
+    yield backend, cuda, bundle
+    backend.close()
+    assert cuda.blocks == {}
+
+
+def run_styled(backend, hops, styles):
+    state, frames = backend.new_state(), []
+    for hop, style in zip(hops, styles, strict=True):
+        motion, state = backend.step(hop, state, style)
+        frames.append(motion)
+    return np.concatenate(frames)
+
+
+def test_styles_that_change_from_step_to_step_reach_the_engine(styled):
+    backend, _, bundle = styled
+    shares = np.linspace(0, 1, 10, dtype=np.float32).repeat(3)
+    styles = [np.array([[share, 1 - share]], np.float32) for share in shares]
+    styles[7] = styles[20] = None  # the default in between
+    expected = run_styled(OnnxRuntimeBackend(bundle), noise(30), styles)
+    np.testing.assert_array_equal(run_styled(backend, noise(30), styles), expected)
+    gc.collect()
+    # Memory that another stream used is cleared: its style must be sent anew.
+    same = [styles[-1]] * 5
+    np.testing.assert_array_equal(
+        run_styled(backend, noise(5), same), run_styled(OnnxRuntimeBackend(bundle), noise(5), same)
+    )
+
+
+def test_a_style_is_sent_only_when_it_changes_and_outside_of_the_graph(styled):
+    backend, _, _ = styled
+    state = backend.new_state()
+    sent, upload = [], backend.device.upload
+
+    def watch(address, array):
+        sent.append(array.shape)
+        upload(address, array)
+
+    backend.device.upload = watch
+    recorded = backend._slots[0].graphs[0] is not None
+    for share in (0.5, 0.5, 0.5, 0.75, 0.75):
+        _, state = backend.step(noise(1)[0], state, np.array([[share, 1 - share]], np.float32))
+    assert sent.count((1, 2)) == 2
+    assert sent.count((1, 320)) == (0 if recorded else 5)
+
+
+def test_streams_have_styles_of_their_own(styled):
+    backend, _, bundle = styled
+    hops = [noise(12, seed) for seed in range(3)]
+    own = [np.array([[share, 1 - share]], np.float32) for share in (0.0, 0.5, 1.0)]
+    states = [backend.new_state() for _ in hops]
+    together = [backend.step_many([h[i] for h in hops], states, own) for i in range(12)]
+    for stream, (heard, style) in enumerate(zip(hops, own, strict=True)):
+        expected = run_styled(OnnxRuntimeBackend(bundle), heard, [style] * 12)
+        np.testing.assert_array_equal(np.concatenate([t[stream] for t in together]), expected)
+
+
+def test_a_style_of_a_wrong_shape_is_refused(styled):
+    backend, _, _ = styled
+    with pytest.raises(BackendError, match=r"style has shape \(1, 3\); expected \(1, 2\)"):
+        backend.step(noise(1)[0], backend.new_state(), np.zeros((1, 3), np.float32))
 
 
 def test_audio_of_a_wrong_shape_is_refused(opened):

@@ -22,19 +22,31 @@ WINDOW_BLOCKS = 20
 USED_BLOCKS = 2
 
 
+# Of bundles that let the style be chosen.
+STYLES = ("rules", "captured:someone")
+STYLE_FIELDS = {
+    "style_input": "style",
+    "style_names": list(STYLES),
+    "default_style": [0.25, 0.75],
+    "style_presets": {"articulate": [1, 0], "even": [0.5, 0.5]},
+}
+
+
 def make_tiny_bundle(
     folder: str | Path,
     seed: int = 0,
     name: str = "tiny",
     lookahead_samples: int = LOOKAHEAD,
     frames_per_step: int = 1,
+    styled: bool = False,
 ) -> Path:
     """Write `NAME.onnx` and `NAME.json` into `folder` and return the ONNX path.
 
     The graph keeps a tail of audio and leaky band energies as states; its 52 outputs are a sigmoid
     of the energies, so they depend on the audio around the depicted instant and rest near 0.1.
+    `styled` adds an input that mixes `STYLES`: each adds something else to the logits.
     """
-    path = _save(_make_model(seed, frames_per_step), folder, name)
+    path = _save(_make_model(seed, frames_per_step, styled), folder, name)
     states = [
         {"input": "tail", "output": "tail_next", "shape": [1, TAIL], "dtype": "float32"},
         {"input": "energy", "output": "energy_next", "shape": [1, BANDS], "dtype": "float32"},
@@ -46,16 +58,19 @@ def make_tiny_bundle(
         frames_per_step=frames_per_step,
         model_rate_hz=frames_per_step * SAMPLE_RATE_HZ / HOP,
         training={"data": "none: seeded random weights", "seed": seed},
+        **(STYLE_FIELDS if styled else {}),
     )
     return path
 
 
-def make_tiny_windowed_bundle(folder: str | Path, seed: int = 0, blocks_after: int = 6) -> Path:
+def make_tiny_windowed_bundle(
+    folder: str | Path, seed: int = 0, blocks_after: int = 6, styled: bool = False
+) -> Path:
     """Write a windowed bundle: frame j depends on the window's block j alone.
 
-    Two frames a hop, `blocks_after` blocks before the window's end.
+    Two frames a hop, `blocks_after` blocks before the window's end. `styled` as above.
     """
-    path = _save(_make_windowed_model(seed), folder, "windowed")
+    path = _save(_make_windowed_model(seed, styled), folder, "windowed")
     write_sidecar(
         path,
         [],
@@ -67,6 +82,7 @@ def make_tiny_windowed_bundle(folder: str | Path, seed: int = 0, blocks_after: i
         window_samples=WINDOW_BLOCKS * BLOCK,
         window_frames=WINDOW_BLOCKS,
         valid_start=WINDOW_BLOCKS - blocks_after - USED_BLOCKS,
+        **(STYLE_FIELDS if styled else {}),
     )
     return path
 
@@ -81,7 +97,27 @@ def _save(model: Any, folder: str | Path, name: str) -> Path:
     return path
 
 
-def _make_model(seed: int, frames_per_step: int):
+def _add_styles(
+    nodes: list[Any],
+    constants: dict[str, np.ndarray],
+    inputs: dict[str, list[int]],
+    rng: np.random.Generator,
+    width: int,
+) -> None:
+    """Put what the styles add between the mixed energies and the bias."""
+    from onnx import helper
+
+    constants["manners"] = rng.uniform(-2.0, 2.0, (len(STYLES), width))
+    inputs["style"] = [1, len(STYLES)]
+    at = next(i for i, node in enumerate(nodes) if "bias" in node.input)
+    nodes[at].input[0] = "mannered"
+    nodes[at:at] = [
+        helper.make_node("MatMul", ["style", "manners"], ["manner"]),
+        helper.make_node("Add", ["mixed", "manner"], ["mannered"]),
+    ]
+
+
+def _make_model(seed: int, frames_per_step: int, styled: bool):
     from onnx import helper
 
     rng = np.random.default_rng(seed)
@@ -118,10 +154,12 @@ def _make_model(seed: int, frames_per_step: int):
         "tail_next": [1, TAIL],
         "energy_next": [1, BANDS],
     }
+    if styled:
+        _add_styles(nodes, constants, inputs, rng, frames_per_step * CHANNELS)
     return _assemble(nodes, constants, indices, inputs, outputs)
 
 
-def _make_windowed_model(seed: int):
+def _make_windowed_model(seed: int, styled: bool):
     from onnx import helper
 
     rng = np.random.default_rng(seed)
@@ -141,6 +179,8 @@ def _make_windowed_model(seed: int):
     ]
     inputs = {"audio": [1, WINDOW_BLOCKS * BLOCK]}
     outputs = {"motion": [1, WINDOW_BLOCKS, CHANNELS]}
+    if styled:
+        _add_styles(nodes, constants, inputs, rng, CHANNELS)
     return _assemble(nodes, constants, indices, inputs, outputs)
 
 

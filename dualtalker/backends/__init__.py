@@ -29,10 +29,13 @@ class Backend(Protocol):
         """Return the state before any audio."""
         ...
 
-    def step(self, audio: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
+    def step(
+        self, audio: np.ndarray, state: Any, style: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Any]:
         """Run `audio` [1, hop] float32; return motion [1, frames, channels] and the new state.
 
-        The state given is used up: go on with the one returned.
+        `style` [1, styles] float32 are weights for a graph with a style input; None is the
+        model's default. The state given is used up: go on with the one returned.
         """
         ...
 

@@ -29,6 +29,7 @@ class OnnxRuntimeBackend:
             bundle.onnx_path, threads
         )
         self._outputs = [self._sidecar.motion_output] + [s.output for s in self._sidecar.states]
+        self._default_style = np.array([self._sidecar.default_style], np.float32)
         self.name = f"onnxruntime {_version()} CPU, {threads} thread{'s' * (threads != 1)}"
         self._probe(bundle.onnx_path)
 
@@ -37,11 +38,12 @@ class OnnxRuntimeBackend:
         return [np.zeros(state.shape, np.float32) for state in self._sidecar.states]
 
     def step(
-        self, audio: np.ndarray, state: list[np.ndarray]
+        self, audio: np.ndarray, state: list[np.ndarray], style: np.ndarray | None = None
     ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Run `audio` [1, input_samples] float32; return motion [1, graph_frames, channels].
 
-        The new state comes with it. A windowed graph is fed by `windowed.SlidingWindow`.
+        The new state comes with it. `style` [1, styles] is for graphs with a style input; None
+        is the model's default. A windowed graph is fed by `windowed.SlidingWindow`.
 
         Raises:
             BackendError: it was closed, or onnxruntime fails.
@@ -50,6 +52,8 @@ class OnnxRuntimeBackend:
             raise BackendError("this backend was closed; open the bundle again")
         feed = {self._sidecar.audio_input: audio}
         feed.update(zip((item.input for item in self._sidecar.states), state, strict=True))
+        if self._sidecar.style_input:
+            feed[self._sidecar.style_input] = self._default_style if style is None else style
         try:
             motion, *new_state = self._session.run(self._outputs, feed)
         except _session_errors() as error:

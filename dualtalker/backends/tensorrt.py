@@ -99,16 +99,19 @@ class _Slot:
         channels = len(sidecar.output_names)
         self.audio = device.pin((1, sidecar.input_samples))
         self.motion = device.pin((1, sidecar.graph_frames, channels))
-        sizes = [self.audio.nbytes, self.motion.nbytes]
+        styles = len(sidecar.style_names)
+        self.style = device.pin((1, styles)) if styles else None
+        self.style_is_there = False  # on the GPU
+        sizes = [self.audio.nbytes, self.motion.nbytes, 4 * styles]
         sizes += 2 * [4 * int(np.prod(state.shape)) for state in sidecar.states]
         padded = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
         self.size = sum(padded)
         self.base = device.allocate(self.size)
         offsets = np.concatenate([[0], np.cumsum(padded)[:-1]])
         addresses = [self.base + int(offset) for offset in offsets]
-        self.audio_address, self.motion_address = addresses[:2]
-        half = 2 + len(sidecar.states)
-        self.states = (addresses[2:half], addresses[half:])
+        self.audio_address, self.motion_address, self.style_address = addresses[:3]
+        half = 3 + len(sidecar.states)
+        self.states = (addresses[3:half], addresses[half:])
         self.turn = 0  # which of `states` is read; the other is written
         self.graphs: list[Graph | None] = [None, None]
 
@@ -120,6 +123,8 @@ class _Slot:
         device.free(self.base)
         device.unpin(self.audio)
         device.unpin(self.motion)
+        if self.style is not None:
+            device.unpin(self.style)
 
 
 class DeviceState:
@@ -158,6 +163,7 @@ class TensorRtBackend:
             BackendError: TensorRT, a GPU or a fitting engine is missing; says what mends it.
         """
         self._bundle, self._sidecar = bundle, bundle.sidecar
+        self._default_style = np.array([bundle.sidecar.default_style], np.float32)
         self._lock = threading.Lock()
         self._closed = self._ran = False
         self._runtime: Any = None
@@ -195,29 +201,40 @@ class TensorRtBackend:
                 slot = _Slot(self._device, self._sidecar)
                 self._slots.append(slot)
             self._device.clear(slot.base, slot.size)
+            slot.style_is_there = False
         state = DeviceState(slot)
         # Whoever drops a state gives its memory to the next one; append is safe in any thread.
         weakref.finalize(state, self._free_slots.append, slot)
         return state
 
-    def step(self, audio: np.ndarray, state: DeviceState) -> tuple[np.ndarray, DeviceState]:
+    def step(
+        self, audio: np.ndarray, state: DeviceState, style: np.ndarray | None = None
+    ) -> tuple[np.ndarray, DeviceState]:
         """Run `audio` [1, input_samples] float32; return motion [1, graph_frames, channels].
 
+        `style` [1, styles] is for engines with a style input; None is the model's default.
         `state` is changed in place and returned.
         """
-        return self.step_many([audio], [state])[0], state
+        return self.step_many([audio], [state], [style])[0], state
 
-    def step_many(self, audios: list[np.ndarray], states: list[DeviceState]) -> list[np.ndarray]:
+    def step_many(
+        self,
+        audios: list[np.ndarray],
+        states: list[DeviceState],
+        styles: list[np.ndarray | None] | None = None,
+    ) -> list[np.ndarray]:
         """Run one step of several streams, waiting for the GPU only once."""
         with self._lock, self._device.active():
             self._check_open()
             slots = [state._slot for state in states]
-            for audio, slot in zip(audios, slots, strict=True):
+            chosen = [None] * len(slots) if styles is None else styles
+            for audio, slot, style in zip(audios, slots, chosen, strict=True):
                 if audio.shape != slot.audio.shape:
                     raise BackendError(
                         f"audio has shape {audio.shape}; expected {slot.audio.shape}"
                     )
                 np.copyto(slot.audio, audio)
+                self._set_style(slot, self._default_style if style is None else style)
                 self._start(slot)
             self._device.synchronize()
             for slot in slots:
@@ -283,6 +300,8 @@ class TensorRtBackend:
         }
         for state in sidecar.states:
             wanted[state.input] = wanted[state.output] = state.shape
+        if sidecar.style_input:
+            wanted[sidecar.style_input] = (1, len(sidecar.style_names))
         found = {}
         for index in range(engine.num_io_tensors):
             name = engine.get_tensor_name(index)
@@ -306,6 +325,19 @@ class TensorRtBackend:
                     f"{self.path}: one step on silence gives non-finite numbers; build it with "
                     f"more precision: {rebuild_command(self._bundle, precision='fp32')}"
                 )
+
+    def _set_style(self, slot: _Slot, style: np.ndarray) -> None:
+        """Queue the style's upload where it changed: before the step, outside of its graph."""
+        if slot.style is None:
+            return
+        if style.shape != slot.style.shape:
+            raise BackendError(f"style has shape {style.shape}; expected {slot.style.shape}")
+        if slot.style_is_there and np.array_equal(slot.style, style):
+            return
+        slot.style_is_there = False
+        np.copyto(slot.style, style)
+        self._device.upload(slot.style_address, slot.style)
+        slot.style_is_there = True
 
     def _start(self, slot: _Slot) -> None:
         """Queue one step."""
@@ -337,6 +369,8 @@ class TensorRtBackend:
         read, written = slot.states[slot.turn], slot.states[1 - slot.turn]
         context.set_tensor_address(sidecar.audio_input, slot.audio_address)
         context.set_tensor_address(sidecar.motion_output, slot.motion_address)
+        if sidecar.style_input:
+            context.set_tensor_address(sidecar.style_input, slot.style_address)
         for state, source, target in zip(sidecar.states, read, written, strict=True):
             context.set_tensor_address(state.input, source)
             context.set_tensor_address(state.output, target)

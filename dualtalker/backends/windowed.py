@@ -30,12 +30,18 @@ class SlidingWindow:
         return np.zeros((1, self._history), np.float32), self._graph.new_state()
 
     def step(
-        self, audio: np.ndarray, state: tuple[np.ndarray, Any]
+        self,
+        audio: np.ndarray,
+        state: tuple[np.ndarray, Any],
+        style: np.ndarray | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, Any]]:
-        """Run `audio` [1, hop] float32; return motion [1, frames, channels] and the new state."""
+        """Run `audio` [1, hop] float32; return motion [1, frames, channels] and the new state.
+
+        The style holds for the whole window.
+        """
         history, graph_state = state
         window = np.concatenate([history, audio], axis=1)
-        motion, graph_state = self._graph.step(window, graph_state)
+        motion, graph_state = self._graph.step(window, graph_state, style)
         return motion[:, self._valid], (window[:, self._hop :], graph_state)
 
     def close(self) -> None:
