@@ -2,10 +2,10 @@
 
     python tests/ros_interfaces.py FOLDER      needs a C and a C++ compiler, and ROS in this Python
 
-Two unrelated packages are called `audio_common_msgs`, so each layout has a folder of its own. They
-are built as on a robot: rosidl's generators write the Python classes and the C code of two type
-supports (Fast DDS, introspection), compilers make libraries of it. Only CMake is not in it, because
-ament's part of it does not come as wheels.
+Two unrelated packages are called `audio_common_msgs`, so each layout has a folder of its own.
+They are built as on a robot: rosidl's generators write the Python classes and the C code of two
+type supports (Fast DDS, introspection), and compilers make libraries of it. Only CMake has no
+part in it, because ament's macros do not come as wheels.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-# Layout -> package -> message -> fields, as published by these projects for ROS 2: names, types and
-# order make the type that DDS compares; comments and constants do not.
+# Layout -> package -> message -> fields, as these projects publish them for ROS 2. Names, types
+# and order make the type that DDS compares; comments and constants do not.
 LAYOUTS = {
     "ros_drivers": {  # https://github.com/ros-drivers/audio_common
         "audio_common_msgs": {
