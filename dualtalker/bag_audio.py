@@ -1,0 +1,164 @@
+"""Finds the audio of a bag, its format, and what makes it doubtful. Runs no model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from dualtalker.bags import Bag, BagMessage
+from dualtalker.errors import AudioError, BagError
+from dualtalker_ros.audio_messages import SUPPORTED_TYPES, AudioFormat, read_message
+
+INFO_TYPE = "audio_common_msgs/msg/AudioInfo"
+USUAL_RATES_HZ = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
+# Rates that differ from what the times say by more than this are wrong; usual ones differ by more.
+RATE_TOLERANCE = 0.04
+MIN_JUDGED_S = 1.0  # shorter audio tells nothing about its rate
+
+
+@dataclass(frozen=True)
+class GivenFormat:
+    """What the user says of audio that does not say it itself; None is: not said."""
+
+    rate_hz: int | None = None
+    channels: int | None = None
+    sample_format: str | None = None
+
+
+@dataclass(frozen=True)
+class BagAudio:
+    """The audio messages of a bag."""
+
+    topic: str
+    type_name: str
+    messages: list[BagMessage]
+    format: AudioFormat  # of messages that do not tell their own
+    format_source: str  # where that comes from, in words
+
+
+def read_bag_audio(bag: Bag, topic: str | None, given: GivenFormat) -> BagAudio:
+    """Read the audio topic: `topic`, or the only one that there is.
+
+    Raises:
+        BagError: there is none, there are several, it is empty, or its rate cannot be true.
+    """
+    name = find_audio_topic(bag, topic)
+    type_name = bag.topics[name].type_name
+    messages = list(bag.read(name))
+    if not messages:
+        raise BagError(
+            f"{bag.path}: {name} ({type_name}) holds no message: was anything said, and the "
+            f"driver running? The bag holds {bag.describe()}"
+        )
+    audio_format, source = _find_format(bag, name, given)
+    audio = BagAudio(name, type_name, messages, audio_format, source)
+    _check_rate(bag, audio, given)
+    return audio
+
+
+def find_audio_topic(bag: Bag, wanted: str | None) -> str:
+    """Return the name of the topic that holds the audio."""
+    possible = [t.name for t in bag.topics.values() if t.type_name in SUPPORTED_TYPES]
+    if wanted is not None:
+        name = wanted if wanted in bag.topics else f"/{wanted.lstrip('/')}"
+        if name not in bag.topics:
+            raise BagError(f"{bag.path} has no topic {wanted}; it holds {bag.describe()}")
+        if name not in possible:
+            raise BagError(
+                f"{bag.path}: {name} has type {bag.topics[name].type_name}; expected one of "
+                + ", ".join(SUPPORTED_TYPES)
+            )
+        return name
+    if not possible:
+        raise BagError(
+            f"{bag.path} has no audio topic: it holds {bag.describe()}. Record the topic that the "
+            f"talker listens to; known types: {', '.join(SUPPORTED_TYPES)}"
+        )
+    # std_msgs arrays hold all kinds of things: where one topic is called audio, it is that.
+    named = [name for name in possible if name.rsplit("/", 1)[-1] == "audio"]
+    if len(possible) > 1 and len(named) != 1:
+        topics = "; ".join(str(bag.topics[name]) for name in possible)
+        raise BagError(
+            f"{bag.path} has several topics that may be the audio: {topics}. Choose one: "
+            f"--audio-topic {possible[0]}"
+        )
+    return named[0] if named else possible[0]
+
+
+def _find_format(bag: Bag, topic: str, given: GivenFormat) -> tuple[AudioFormat, str]:
+    """The user's word counts most, then an AudioInfo in the bag, then the node's defaults."""
+    audio_format, sources = AudioFormat(), []
+    info = _read_info(bag, topic)
+    if info is not None:
+        name, message = info
+        audio_format = replace(
+            audio_format,
+            rate_hz=int(message.sample_rate),
+            channels=int(message.channels),
+            sample_format=message.sample_format or audio_format.sample_format,
+        )
+        sources.append(name)
+    said = {key: value for key, value in vars(given).items() if value is not None}
+    if said:
+        audio_format = replace(audio_format, **said)
+        sources.append("the command line")
+    return audio_format, " and ".join(sources) or "the talker's defaults"
+
+
+def _read_info(bag: Bag, topic: str) -> tuple[str, Any] | None:
+    """Return the AudioInfo that belongs to an audio topic: that nearest to it by name."""
+    found = [t.name for t in bag.topics.values() if t.type_name == INFO_TYPE and t.count]
+    if not found:
+        return None
+    namespace = topic.rsplit("/", 1)[0]
+    name = min(found, key=lambda n: (n.rsplit("/", 1)[0] != namespace, n))
+    message = next(bag.read(name)).message
+    if not hasattr(message, "sample_rate"):  # mgonzs13's, which every message carries anyway
+        return None
+    return name, message
+
+
+def _check_rate(bag: Bag, audio: BagAudio, given: GivenFormat) -> None:
+    """Refuse a rate that the times of the messages contradict, naming the one that would fit."""
+    counted_s, elapsed_s, rate_hz = _compare_times(audio)
+    if given.rate_hz is not None or elapsed_s < MIN_JUDGED_S:
+        return
+    true_hz = rate_hz * counted_s / elapsed_s
+    nearest_hz = min(USUAL_RATES_HZ, key=lambda usual: abs(usual - true_hz))
+    fits = abs(nearest_hz - true_hz) < RATE_TOLERANCE * nearest_hz
+    if fits and abs(nearest_hz - rate_hz) > RATE_TOLERANCE * rate_hz:
+        raise BagError(
+            f"{bag.path}: {audio.topic} is taken for {rate_hz} Hz ({audio.format_source}), but "
+            f"{counted_s:.1f} s of samples at that rate came within {elapsed_s:.1f} s. If they "
+            f"are of {nearest_hz} Hz: --sample-rate-hz {nearest_hz} (or its channels are more: "
+            f"--channels); else --sample-rate-hz {rate_hz}"
+        )
+
+
+def _compare_times(audio: BagAudio) -> tuple[float, float, int]:
+    """Return how long the samples are by their count and by the messages' times, and their rate.
+
+    The medians of chunks, so that pauses do not count; 0 where nothing can be told.
+    """
+    lengths_s, times_ns, rate_hz = [], [], audio.format.rate_hz
+    for received_ns, message in audio.messages:
+        try:
+            chunk = read_message(message, audio.format)
+        except AudioError:
+            continue
+        lengths_s.append(len(chunk.samples) / chunk.rate_hz)
+        times_ns.append(received_ns if chunk.stamp_ns is None else chunk.stamp_ns)
+        rate_hz = chunk.rate_hz
+    if len(lengths_s) < 3:
+        return 0.0, 0.0, rate_hz
+    steps_s = np.diff(times_ns) / 1e9
+    # Chunks of one length, come steadily: what arrives in bursts tells nothing.
+    usual_s = float(np.median(lengths_s))
+    step_s = float(np.median(steps_s))
+    steady = np.abs(steps_s - step_s) < 0.25 * abs(step_s)
+    if step_s <= 0 or steady.mean() < 0.5:
+        return 0.0, 0.0, rate_hz
+    count = len(lengths_s)
+    return usual_s * count, step_s * count, rate_hz
