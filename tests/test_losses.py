@@ -67,14 +67,16 @@ def test_vertex_velocity_loss_ignores_offsets() -> None:
     assert losses.vertex_velocity_loss(2 * target, target, mask).item() == pytest.approx(5 / 2)
 
 
-def test_closure_loss_prefers_the_truth() -> None:
+def test_contact_loss_prefers_the_truth_and_adds_contacts_up() -> None:
     closed = torch.tensor([[[1.0], [0.0]]])
     mask = torch.ones(1, 2, 1)
-    right = losses.closure_loss(torch.tensor([[[4.0], [-4.0]]]), closed, mask)
-    wrong = losses.closure_loss(torch.tensor([[[-4.0], [4.0]]]), closed, mask)
+    right = losses.contact_loss(torch.tensor([[[4.0], [-4.0]]]), closed, mask)
+    wrong = losses.contact_loss(torch.tensor([[[-4.0], [4.0]]]), closed, mask)
     assert right < 0.05 < wrong
-    undecided = losses.closure_loss(torch.zeros(1, 2, 1), closed, mask)
+    undecided = losses.contact_loss(torch.zeros(1, 2, 1), closed, mask)
     assert undecided.item() == pytest.approx((3 + 1) * math.log(2) / 2)
+    both = losses.contact_loss(torch.zeros(1, 2, 2), torch.cat([closed, closed], dim=-1), mask)
+    assert both.item() == pytest.approx(2 * undecided.item())
 
 
 def test_unit_loss_by_hand() -> None:

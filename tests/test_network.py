@@ -7,11 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from dualtalker import metrics  # noqa: E402
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES  # noqa: E402
 from dualtalker.head import build_head  # noqa: E402
 from tests.tiny_training import TINY_NETWORK  # noqa: E402
 from training.configs import NetworkConfig, from_plain, to_plain  # noqa: E402
-from training.decoders import close_lips, smooth_motion  # noqa: E402
+from training.decoders import bite_lip, close_lips, smooth_motion, touch_lips  # noqa: E402
 from training.encoders import LogMel, mel_filters  # noqa: E402
 from training.network import DualTalker, StreamingTalker, sharpen_gate  # noqa: E402
 
@@ -126,6 +127,26 @@ def test_closed_gate_shuts_the_lips_of_the_default_head_whatever_the_weights() -
     assert (head.lip_gap(closed) <= rest + 0.05 * span).all()
     untouched = close_lips(torch.from_numpy(weights), torch.zeros(200, 1)).numpy()
     np.testing.assert_array_equal(untouched, weights)
+
+
+def test_bite_gate_brings_the_lower_lip_to_the_teeth_whatever_the_weights() -> None:
+    head = build_head()
+    shapes = ("jawOpen", "mouthFunnel", "mouthLowerDownLeft", "mouthUpperUpRight", "mouthPucker")
+    rng = np.random.default_rng(1)
+    weights = np.zeros((200, 52), np.float32)
+    for name in shapes:
+        weights[:, ARKIT_INDEX[name]] = 0.7 * rng.random(200)
+    raw, on, off = torch.from_numpy(weights), torch.ones(200, 1), torch.zeros(200, 1)
+    bitten = bite_lip(raw, on).numpy()
+    reach = float(np.percentile(metrics.lower_lip_drop(head, weights), 98))
+    assert metrics.find_contact(metrics.lower_lip_drop(head, bitten), reach).all()
+    upper = [ARKIT_INDEX["mouthUpperUpRight"]]
+    np.testing.assert_array_equal(bitten[:, upper], weights[:, upper])
+    np.testing.assert_array_equal(bite_lip(raw, off).numpy(), weights)
+    both = touch_lips(raw, torch.cat([on, on], dim=1)).numpy()
+    shut = close_lips(raw, on).numpy()
+    assert (head.lip_gap(both) <= head.lip_gap(shut) + 1e-6).all(), "a closure wins"
+    np.testing.assert_array_equal(touch_lips(raw, on).numpy(), shut)
 
 
 def test_smoothing_spares_closures_of_one_frame_and_calms_noise() -> None:

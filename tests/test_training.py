@@ -19,9 +19,9 @@ from engines.export_onnx import (  # noqa: E402
     export,
 )
 from tests.tiny_training import TINY_NETWORK, make_clip, make_corpus, tiny_train_config  # noqa: E402
-from training.batches import BatchMaker, label_closures  # noqa: E402
+from training.batches import BatchMaker, label_contacts  # noqa: E402
 from training.checkpoints import CheckpointError, load_checkpoint, load_network  # noqa: E402
-from training.clips import load_clips  # noqa: E402
+from training.clips import Phone, load_clips  # noqa: E402
 from training.configs import DataConfig, LossConfig  # noqa: E402
 from training.evaluate import EvaluateConfig, evaluate, format_table  # noqa: E402
 from training.network import StreamingTalker  # noqa: E402
@@ -177,16 +177,21 @@ def test_held_out_clips_are_never_trained_on(corpus: Path) -> None:
         split_clips([c for c in clips if c.motion is None], (), 1.0, seed=0)
 
 
-def test_closure_labels_cover_the_bilabials() -> None:
-    clip = make_clip("x", 0)
+def test_contact_labels_cover_bilabials_and_labiodentals() -> None:
+    phones = [Phone("PP", 0.5, 0.6), Phone("AA", 0.6, 1.0), Phone("FF", 1.0, 1.02)]
+    clip = make_clip("x", 0, phones=phones)
     times_s = np.arange(150) / 50
-    closed, known = label_closures(clip, times_s)
+    kinds = ("bilabial", "labiodental")
+    contacts, known = label_contacts(clip, times_s, kinds)
     assert known == 1.0
     for phone in clip.phones or ():
         middle = round((phone.start_s + phone.end_s) / 2 * 50)
         if middle < 150:
-            assert closed[middle, 0] == (phone.label == "PP")
-    assert label_closures(make_clip("y", 0, phones=None), times_s)[1] == 0.0
+            assert contacts[middle, 0] == (phone.label == "PP")
+            assert contacts[middle, 1] == (phone.label == "FF")
+    assert contacts.sum(axis=0).tolist() == [6, 4], "short ones widened"
+    assert label_contacts(make_clip("y", 0, phones=None), times_s, kinds)[1] == 0.0
+    assert label_contacts(clip, times_s, kinds[:1])[0].shape == (150, 1)
 
 
 def test_export_equals_torch_and_loads_as_a_bundle(trained: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from training.configs import DataConfig, NetworkConfig
 from training.heads import ARKIT
 from training.vertex_data import CoordinateClip
 
-CLOSED_CLASS = "PP"
+CONTACT_CLASSES = {"bilabial": "PP", "labiodental": "FF"}
 SILENCE_CLASS = "sil"
 CHANNELS = len(ARKIT_NAMES)
 AnyClip = Clip | CoordinateClip
@@ -36,10 +36,10 @@ class Batch:
     """Target weights `[batch, frames, 52]` (zeros where unpaired)."""
     mask: Tensor
     """1 where a target is supervised, `[batch, frames, 52]`."""
-    closed: Tensor
-    """1 in a bilabial closure, `[batch, frames, 1]`."""
-    closed_mask: Tensor
-    """1 where closures are labelled, `[batch, frames, 1]`."""
+    contacts: Tensor
+    """1 in each contact of the lips, `[batch, frames, contacts]`."""
+    contacts_mask: Tensor
+    """1 where contacts are labelled, `[batch, frames, 1]`."""
     characters: Tensor
     """Characters of the whole utterance, from 1, padded with 0, `[batch, longest]`."""
     character_counts: Tensor
@@ -207,8 +207,8 @@ class BatchMaker(BatchSource):
             "clean": audio,
             "motion": np.zeros((self.frames, len(self.active)), np.float32),
             "mask": np.tile(self.active.astype(np.float32), shape),
-            "closed": np.zeros(shape, np.float32),
-            "closed_mask": np.ones(shape, np.float32),
+            "contacts": np.zeros((self.frames, len(self.network.contacts)), np.float32),
+            "contacts_mask": np.ones(shape, np.float32),
             "characters": np.zeros(0, np.int64),
             "has_characters": np.float32(0),
             "phones": np.zeros(0, np.int64),
@@ -257,7 +257,7 @@ def cut_row(
     if first_frame > 0:
         # A cut in mid-speech: the network has heard nothing of what the first frames depend on.
         mask[: int(0.2 * model_rate_hz)] = 0.0
-    closed, known = label_closures(clip, times_s)
+    contacts, known = label_contacts(clip, times_s, maker.network.contacts)
     whole_clip = first_frame == 0 and len(clip.audio) <= samples * rate
     characters = list_characters(clip, maker.characters) if whole_clip else np.zeros(0, np.int64)
     return {
@@ -265,8 +265,8 @@ def cut_row(
         "clean": clean,
         "motion": motion,
         "mask": mask,
-        "closed": closed,
-        "closed_mask": np.full((maker.frames, 1), known, np.float32),
+        "contacts": contacts,
+        "contacts_mask": np.full((maker.frames, 1), known, np.float32),
         "characters": characters,
         "has_characters": np.float32(len(characters) > 0),
         "phones": list_phones(clip, times_s, maker.phones),
@@ -299,18 +299,22 @@ def cut_motion(
     return motion.astype(np.float32), mask
 
 
-def label_closures(clip: AnyClip, times_s: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return 1 in bilabial closures `[frames, 1]`, and 1.0 where the clip's phones are known."""
-    closed = np.zeros((len(times_s), 1), np.float32)
+def label_contacts(
+    clip: AnyClip, times_s: np.ndarray, kinds: Sequence[str]
+) -> tuple[np.ndarray, float]:
+    """Return 1 in contacts of each kind `[frames, kinds]`, and 1.0 where the phones are known."""
+    contacts = np.zeros((len(times_s), len(kinds)), np.float32)
     if clip.phones is None:
-        return closed, 0.0
+        return contacts, 0.0
+    columns = {CONTACT_CLASSES[kind]: column for column, kind in enumerate(kinds)}
     for phone in clip.phones:
-        if phone.label == CLOSED_CLASS:
-            # At least three frames, so that a closure survives interpolation to any frame rate.
+        if phone.label in columns:
+            # At least three frames, so that a contact survives interpolation to any frame rate.
             middle, half = (phone.start_s + phone.end_s) / 2, (phone.end_s - phone.start_s) / 2
             half = max(half, 0.03)
-            closed[(times_s >= middle - half) & (times_s <= middle + half)] = 1.0
-    return closed, 1.0
+            inside = (times_s >= middle - half) & (times_s <= middle + half)
+            contacts[inside, columns[phone.label]] = 1.0
+    return contacts, 1.0
 
 
 def list_phones(clip: AnyClip, times_s: np.ndarray, numbers: dict[str, int]) -> np.ndarray:

@@ -47,8 +47,10 @@ def complete_description(description: dict[str, Any]) -> dict[str, Any]:
 
 def build_network(description: dict[str, Any]) -> DualTalker:
     """Build a network from `describe_network` output; nothing is downloaded."""
+    # Checkpoints that name no contacts are from when there was a single gate.
+    plain = {"contacts": ["bilabial"], **description["network"]}
     return DualTalker(
-        from_plain(NetworkConfig, description["network"]),
+        from_plain(NetworkConfig, plain),
         description["active"],
         description["styles"],
         description["phones"],

@@ -91,6 +91,8 @@ class NetworkConfig:
     """Dilation, in steps, of each causal block of the animation decoder."""
     kernel: int = 5
     """Taps of every depthwise convolution."""
+    contacts: tuple[str, ...] = ("bilabial", "labiodental")
+    """Contacts of the lips that are decided by gates of their own (`decoders.touch_lips`)."""
     expansion: int = 1
     """Hidden width of a block relative to `channels`."""
     motion_channels: int = 128
@@ -126,7 +128,7 @@ class LossConfig:
     lip_vertices: float = 0.5
     """Distance of the lip vertices on the default head."""
     closure: float = 0.2
-    """Bilabial closure gate against the labelled closures."""
+    """Gates of the lips' contacts against the labelled /p b m/ and /f v/."""
     lipread_true: float = 0.1
     """Dual task: read phones and acoustic units from true motion."""
     lipread_predicted: float = 0.05

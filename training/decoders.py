@@ -25,6 +25,18 @@ PARTING = tuple(
         "tongueOut",
     )
 )
+# What the lower lip on the upper teeth allows no more.
+UNBITTEN = tuple(
+    ARKIT_INDEX[name]
+    for name in (
+        "mouthFunnel",
+        "mouthLowerDownLeft",
+        "mouthLowerDownRight",
+        "mouthPressLeft",
+        "mouthPressRight",
+        "mouthRollUpper",
+    )
+)
 
 
 def close_lips(weights: Tensor, gate: Tensor) -> Tensor:
@@ -45,16 +57,39 @@ def close_lips(weights: Tensor, gate: Tensor) -> Tensor:
     return shaped + gate * close * shaped[..., JAW_OPEN : JAW_OPEN + 1]
 
 
+def bite_lip(weights: Tensor, gate: Tensor) -> Tensor:
+    """Blend weights `[..., 52]` toward the lower lip on the upper teeth by `gate` `[..., 1]`.
+
+    Ours, as `close_lips` is, for /f v/: the jaw rises and what pulls the lip away is gone. What
+    shapes the contact (the lower lip rolls in, the upper one clears the teeth) is left to the
+    regression, since not every rig's data has it.
+    """
+    off = torch.zeros(len(ARKIT_NAMES), device=weights.device)
+    off[list(UNBITTEN)] = 1.0
+    off[JAW_OPEN] = 0.92
+    return weights * (1.0 - gate * off)
+
+
+def touch_lips(weights: Tensor, gates: Tensor) -> Tensor:
+    """Apply the contacts' gates `[..., contacts]`: bilabial, then labiodental where there is one.
+
+    Shut lips win over the lip on the teeth.
+    """
+    if gates.shape[-1] > 1:
+        weights = bite_lip(weights, gates[..., 1:2])
+    return close_lips(weights, gates[..., :1])
+
+
 def sharpen_gate(logit: Tensor) -> Tensor:
     """Turn the closure's logit into a gate that is exactly 0 or 1 except near the decision."""
     return torch.clamp((torch.sigmoid(logit) - 0.15) / 0.3, 0.0, 1.0)
 
 
 def smooth_motion(motion: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
-    """Smooth weights `[batch, frames + 2, 52]` and gate `[.., 1]` over three frames each.
+    """Smooth weights `[batch, frames + 2, 52]` and gates `[.., contacts]` over three frames each.
 
     Returns `frames` frames, each made of its neighbors and itself. Weights take the mean of 1, 2
-    and 1; the gate takes its own value or half of a neighbor's, whichever is more: a closure of
+    and 1; a gate takes its own value or half of a neighbor's, whichever is more: a closure of
     a single frame stays whole, which a mean would open again. Ours: predictions of one frame
     differ from the next by noise that a captured face has not.
     """
@@ -64,7 +99,7 @@ def smooth_motion(motion: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def finish_motion(motion: Tensor, logit: Tensor, head: str = ARKIT) -> Tensor:
-    """Return motion as it is shown: lips closed and weights in [0, 1] for ARKit.
+    """Return motion as it is shown: contacts made and weights in [0, 1] for ARKit.
 
     Coordinates of a vertex head stay as they are.
     """
@@ -74,8 +109,8 @@ def finish_motion(motion: Tensor, logit: Tensor, head: str = ARKIT) -> Tensor:
 
 
 def shut_lips(weights: Tensor, gate: Tensor) -> Tensor:
-    """`close_lips` of weights in [0, 1], held there."""
-    return close_lips(weights, gate).clamp(0.0, 1.0)
+    """`touch_lips` of weights in [0, 1], held there."""
+    return touch_lips(weights, gate).clamp(0.0, 1.0)
 
 
 class AnimationDecoder(nn.Module):
@@ -99,8 +134,10 @@ class AnimationDecoder(nn.Module):
         self.norm = nn.LayerNorm(config.channels)
         self.head = nn.Linear(config.channels, len(ARKIT_NAMES))
         nn.init.constant_(self.head.bias, -3.0)
-        # Whether the lips shut is a fact of the sound, not of the style: read before the blocks.
-        self.gate = nn.Sequential(nn.Linear(config.channels, 64), nn.GELU(), nn.Linear(64, 1))
+        # Whether the lips touch is a fact of the sound, not of the style: read before the blocks.
+        self.gate = nn.Sequential(
+            nn.Linear(config.channels, 64), nn.GELU(), nn.Linear(64, len(config.contacts))
+        )
         self.register_buffer("active", torch.tensor(active, dtype=torch.float32))
         # Learned scale of the Gaussian motion likelihood, per channel (duality term).
         self.log_scale = nn.Parameter(torch.full((len(ARKIT_NAMES),), -2.5))
@@ -148,7 +185,7 @@ class AnimationDecoder(nn.Module):
     def read_out(self, x: Tensor, head: str = ARKIT) -> Tensor:
         """Map the trunk's activations `[batch, time, channels]` to motion of one head.
 
-        Weights before the closure and before clamping `[batch, time, 52]`, or coordinates of a
+        Weights before the contacts and before clamping `[batch, time, 52]`, or coordinates of a
         vertex head `[batch, time, rank]`.
         """
         if head != ARKIT:
@@ -166,8 +203,8 @@ class AnimationDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Decode latents `[batch, time, channels]` in style `[batch, 16]`.
 
-        Returns the motion of `head` (see `read_out`), the closure's logit `[batch, time, 1]`, and
-        the new state.
+        Returns the motion of `head` (see `read_out`), the contacts' logits
+        `[batch, time, contacts]`, and the new state.
         """
         x, kept_states = self.run_blocks(latents, style, state)
         return self.read_out(self.norm(x), head), self.gate(latents), kept_states

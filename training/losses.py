@@ -76,13 +76,13 @@ def vertex_velocity_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Ten
     )
 
 
-def closure_loss(logit: Tensor, closed: Tensor, mask: Tensor) -> Tensor:
-    """Binary cross-entropy of the closure gate; closed frames weigh 3 times (ours).
+def contact_loss(logit: Tensor, contacts: Tensor, mask: Tensor) -> Tensor:
+    """Binary cross-entropy of the lips' contacts, summed; frames in touch weigh 3 times (ours).
 
-    Shapes: logit, closed (0/1) and mask `[batch, frames, 1]`.
+    Shapes: logit and contacts (0/1) `[batch, frames, contacts]`, mask `[batch, frames, 1]`.
     """
-    raw = functional.binary_cross_entropy_with_logits(logit, closed, reduction="none")
-    return masked_mean(raw * (1.0 + 2.0 * closed), mask)
+    raw = functional.binary_cross_entropy_with_logits(logit, contacts, reduction="none")
+    return masked_mean((raw * (1.0 + 2.0 * contacts)).sum(-1, keepdim=True), mask)
 
 
 def unit_loss(log_probabilities: Tensor, units: Tensor, mask: Tensor) -> Tensor:

@@ -15,11 +15,11 @@ from training.configs import NetworkConfig
 from training.decoders import (
     AnimationDecoder,
     LipReadingDecoder,
-    close_lips,
     finish_motion,
     sharpen_gate,
     shut_lips,
     smooth_motion,
+    touch_lips,
 )
 from training.encoders import AudioEncoder, MotionEncoder
 from training.heads import ARKIT, VertexHead
@@ -56,9 +56,9 @@ class Prediction:
     """What the primary task says of a batch; time is aligned with motion frames."""
 
     weights: Tensor
-    """Weights with the closure applied, not clamped, `[batch, frames, 52]`; or coordinates."""
+    """Weights with the contacts applied, not clamped, `[batch, frames, 52]`; or coordinates."""
     gate_logit: Tensor
-    """Logit of the bilabial closure, `[batch, frames, 1]`."""
+    """Logits of the lips' contacts, `[batch, frames, contacts]`."""
     latents: Tensor
     """Audio latents of the same instants, `[batch, frames, channels]`."""
 
@@ -133,8 +133,8 @@ class DualTalker(nn.Module):
             motion, gate_logit, _ = self.animation(latents, vector, head=head)
         motion, gate_logit = motion.float(), gate_logit.float()
         if head == ARKIT:
-            # The gate learns from closure labels alone: motion losses must not teach it to hedge.
-            motion = close_lips(motion, torch.sigmoid(gate_logit).detach())
+            # The gates learn from labels alone: motion losses must not teach them to hedge.
+            motion = touch_lips(motion, torch.sigmoid(gate_logit).detach())
         return Prediction(motion[:, shift:], gate_logit[:, shift:], latents[:, shift:])
 
     def animate_whole(self, audio: Tensor, style: Tensor, head: str = ARKIT) -> Tensor:
@@ -189,14 +189,25 @@ def build_decoder(
 
 
 class StreamingTalker(nn.Module):
-    """The exported graph: one hop of audio and the state -> finished motion and the new state."""
+    """The exported graph: one hop of audio and the state -> finished motion and the new state.
+
+    With `styles` the graph takes their weights as well, `[1, styles]`, after the states.
+    """
 
     style: Tensor
+    style_table: Tensor
 
     def __init__(
-        self, network: DualTalker, mixture: dict[str, float], smooth: bool = False
+        self,
+        network: DualTalker,
+        mixture: dict[str, float],
+        smooth: bool = False,
+        styles: tuple[str, ...] = (),
     ) -> None:
-        """`smooth` looks one frame further ahead to smooth the motion (`smooth_motion`)."""
+        """`smooth` looks one frame further ahead to smooth the motion (`smooth_motion`).
+
+        `mixture` is the style where none is given, `styles` are those to choose from.
+        """
         super().__init__()
         if not isinstance(network.audio_encoder, AudioEncoder):
             raise ValueError(
@@ -211,7 +222,14 @@ class StreamingTalker(nn.Module):
         self.encoder = network.audio_encoder
         self.decoder = network.animation
         self.smooth = smooth
+        self.styles = tuple(styles)
         self.register_buffer("style", network.animation.mix_styles(mixture).detach().clone())
+        self.register_buffer("style_table", tabulate_styles(network, self.styles))
+
+    @property
+    def _shown(self) -> int:
+        """Weights and gates together."""
+        return len(ARKIT_NAMES) + len(self.encoder.config.contacts)
 
     @property
     def shift_frames(self) -> int:
@@ -227,34 +245,41 @@ class StreamingTalker(nn.Module):
     def state_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of all state tensors in the order of `forward`."""
         shapes = self.encoder.state_shapes() + self.decoder.state_shapes()
-        return [*shapes, (1, 2, len(ARKIT_NAMES) + 1)] if self.smooth else shapes
+        return [*shapes, (1, 2, self._shown)] if self.smooth else shapes
 
     def new_state(self) -> list[Tensor]:
         """Return the state before the first hop: zeros."""
         return [torch.zeros(shape) for shape in self.state_shapes()]
 
     def forward(self, audio: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """Map audio `[1, hop]` and state to motion `[1, 1, 52]` in [0, 1] and the new state."""
+        """Map audio `[1, hop]` and state to motion `[1, 1, 52]` in [0, 1] and the new state.
+
+        With `styles`, their weights `[1, styles]` are the last of `state`.
+        """
+        style = state[-1] @ self.style_table if self.styles else self.style
         split = len(self.encoder.state_shapes())
         end = split + len(self.decoder.state_shapes())
         latents, audio_state = self.encoder.step(audio, list(state[:split]))
-        motion, logit, kept = self.decoder(latents, self.style, list(state[split:end]))
+        motion, logit, kept = self.decoder(latents, style, list(state[split:end]))
         motion, gate = motion.clamp(0.0, 1.0), sharpen_gate(logit)
         if not self.smooth:
             return (shut_lips(motion, gate), *audio_state, *kept)
         frames = torch.cat([state[end], torch.cat([motion, gate], dim=2)], dim=1)
-        smoothed = smooth_motion(frames[:, :, :-1], frames[:, :, -1:])
+        count = len(ARKIT_NAMES)
+        smoothed = smooth_motion(frames[:, :, :count], frames[:, :, count:])
         return (shut_lips(*smoothed), *audio_state, *kept, frames[:, 1:])
 
-    def run(self, audio: Tensor) -> Tensor:
+    def run(self, audio: Tensor, weights: Tensor | None = None) -> Tensor:
         """Map whole audio `[1, samples]` to motion `[frames, 52]`, frame k at k / model_rate_hz.
 
         The parallel form of `forward`: silence is appended so that every instant is depicted.
+        `weights` `[1, styles]` choose a style; None is the mixture.
         """
+        style = self.style if weights is None else weights @ self.style_table
         hop = self.encoder.config.hop_samples
         steps = -(-audio.shape[1] // hop) + self.shift_frames
         padded = functional.pad(audio, (0, steps * hop - audio.shape[1]))
-        motion, logit, _ = self.decoder(self.encoder(padded), self.style)
+        motion, logit, _ = self.decoder(self.encoder(padded), style)
         motion, gate = motion.clamp(0.0, 1.0), sharpen_gate(logit)
         if self.smooth:
             # Two frames of zeros before the first, as in the state before the first hop.
@@ -263,14 +288,26 @@ class StreamingTalker(nn.Module):
         return shut_lips(motion, gate)[0, self.shift_frames :]
 
 
+def tabulate_styles(network: DualTalker, styles: tuple[str, ...]) -> Tensor:
+    """Return the vectors `[styles, 16]` of trained styles; raises ValueError for an unknown one."""
+    vectors = [network.animation.mix_styles({name: 1.0})[0] for name in styles]
+    return torch.stack(vectors).detach().clone() if vectors else torch.zeros(0, 16)
+
+
 class WindowTalker(nn.Module):
     """Audio `[1, window]` -> finished motion `[1, window / hop + 1, 52]`: any encoder, no state.
 
     Frame k depicts sample k * hop of the window. For `engines.windowed.export_windowed` plan the
-    window with `plan_window(..., spacing=hop, reach=0)`.
+    window with `plan_window(..., spacing=hop, reach=0)`. With `styles` the graph takes their
+    weights `[1, styles]` after the audio.
     """
 
-    def __init__(self, network: DualTalker, mixture: dict[str, float]) -> None:
+    style: Tensor
+    style_table: Tensor
+
+    def __init__(
+        self, network: DualTalker, mixture: dict[str, float], styles: tuple[str, ...] = ()
+    ) -> None:
         super().__init__()
         if not isinstance(network.audio_encoder, Wav2Vec2Encoder):
             raise ValueError(
@@ -279,11 +316,17 @@ class WindowTalker(nn.Module):
             )
         self.encoder = network.audio_encoder
         self.decoder = network.animation
+        self.styles = tuple(styles)
         self.register_buffer("style", network.animation.mix_styles(mixture).detach().clone())
+        self.register_buffer("style_table", tabulate_styles(network, self.styles))
 
-    def forward(self, audio: Tensor) -> Tensor:
-        """Map a window `[1, samples]` to weights `[1, frames, 52]` in [0, 1]."""
+    def forward(self, audio: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Map a window `[1, samples]` to weights `[1, frames, 52]` in [0, 1].
+
+        `weights` `[1, styles]` choose a style; None is the mixture.
+        """
+        style = self.style if weights is None else weights @ self.style_table
         frames = audio.shape[1] // self.encoder.config.hop_samples + 1
         latents = self.encoder.encode(audio, frames)
-        motion, gate_logit, _ = self.decoder(latents, self.style)
+        motion, gate_logit, _ = self.decoder(latents, style)
         return finish_motion(motion, gate_logit)

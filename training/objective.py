@@ -104,7 +104,7 @@ def count_evidence(batch: Batch) -> dict[str, float]:
         "motion": mask.sum(),
         "velocity": moving.sum(),
         "lip_vertices": mask.sum() if mask.dim() == 2 else mask.amax(-1).sum(),
-        "closure": batch.closed_mask.sum(),
+        "closure": batch.contacts_mask.sum(),
         "units_true": (batch.paired * batch.speech).sum() * frames,
         "units_predicted": batch.speech.sum() * frames,
         "duality": (batch.paired * batch.speech).sum(),
@@ -191,7 +191,7 @@ def _add_arkit_terms(
         raw = losses.lip_vertex_loss(out.weights, batch.motion, batch.mask, priors.lip_basis)
         terms["lip_vertices"] = raw * shares["lip_vertices"]
     if config.closure:
-        raw = losses.closure_loss(out.gate_logit, batch.closed, batch.closed_mask)
+        raw = losses.contact_loss(out.gate_logit, batch.contacts, batch.contacts_mask)
         terms["closure"] = raw * shares["closure"]
 
 
