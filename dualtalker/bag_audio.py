@@ -15,6 +15,7 @@ INFO_TYPE = "audio_common_msgs/msg/AudioInfo"
 USUAL_RATES_HZ = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
 # Rates that differ from what the times say by more than this are wrong; usual ones differ by more.
 RATE_TOLERANCE = 0.04
+STEADY_SHARE = 0.25  # of their median, by which steady chunks' intervals may differ
 MIN_JUDGED_S = 1.0  # shorter audio tells nothing about its rate
 
 
@@ -28,6 +29,35 @@ class GivenFormat:
 
 
 @dataclass(frozen=True)
+class ChunkTimes:
+    """When the usable chunks came, what their stamps say, and how long they are; each [chunks]."""
+
+    received_ns: np.ndarray
+    stamps_ns: np.ndarray | None
+    """Of their first samples; None where the messages carry no time."""
+    lengths_s: np.ndarray
+    rate_hz: int
+    """Of the last chunk."""
+
+    @property
+    def begins_ns(self) -> np.ndarray:
+        """When the chunks begin: by stamp, or counted from the first one's arrival."""
+        if self.stamps_ns is not None:
+            return self.stamps_ns
+        before_s = np.concatenate([[0.0], np.cumsum(self.lengths_s)[:-1]])
+        return np.asarray(self.received_ns[0] + (before_s * 1e9).astype(np.int64))
+
+    def find_start_ns(self) -> int:
+        """Return when the first sample was heard, by the recorder's clock.
+
+        The latest start for which no chunk was received before it was due: neither a delayed
+        message nor stamps of another clock move it.
+        """
+        begins_ns = self.begins_ns
+        return int((self.received_ns - (begins_ns - begins_ns[0])).min())
+
+
+@dataclass(frozen=True)
 class BagAudio:
     """The audio messages of a bag."""
 
@@ -36,6 +66,7 @@ class BagAudio:
     messages: list[BagMessage]
     format: AudioFormat  # of messages that do not tell their own
     format_source: str  # where that comes from, in words
+    times: ChunkTimes
 
 
 def read_bag_audio(bag: Bag, topic: str | None, given: GivenFormat) -> BagAudio:
@@ -53,8 +84,11 @@ def read_bag_audio(bag: Bag, topic: str | None, given: GivenFormat) -> BagAudio:
             f"driver running? The bag holds {bag.describe()}"
         )
     audio_format, source = _find_format(bag, name, given)
-    audio = BagAudio(name, type_name, messages, audio_format, source)
-    _check_rate(bag, audio, given)
+    audio = BagAudio(
+        name, type_name, messages, audio_format, source, _time_chunks(bag, messages, audio_format)
+    )
+    if given.rate_hz is None:
+        _check_rate(bag, audio)
     return audio
 
 
@@ -120,45 +154,54 @@ def _read_info(bag: Bag, topic: str) -> tuple[str, Any] | None:
     return name, message
 
 
-def _check_rate(bag: Bag, audio: BagAudio, given: GivenFormat) -> None:
-    """Refuse a rate that the times of the messages contradict, naming the one that would fit."""
-    counted_s, elapsed_s, rate_hz = _compare_times(audio)
-    if given.rate_hz is not None or elapsed_s < MIN_JUDGED_S:
+def _time_chunks(bag: Bag, messages: list[BagMessage], audio_format: AudioFormat) -> ChunkTimes:
+    """Decode every message once for its times; BagError where none can be used."""
+    rows, rate_hz = [], audio_format.rate_hz
+    refusal: AudioError | None = None
+    for received_ns, message in messages:
+        try:
+            chunk = read_message(message, audio_format)
+        except AudioError as error:
+            refusal = error
+            continue
+        rows.append((received_ns, chunk.stamp_ns, len(chunk.samples) / chunk.rate_hz))
+        rate_hz = chunk.rate_hz
+    if not rows:
+        raise BagError(
+            f"{bag.path}: none of {len(messages)} audio messages can be used: {refusal}. What "
+            "they do not say of themselves: --sample-rate-hz, --channels, --sample-format"
+        )
+    received_ns, stamps_ns, lengths_s = zip(*rows, strict=True)
+    stamped = None not in stamps_ns
+    return ChunkTimes(
+        np.array(received_ns, np.int64),
+        np.array(stamps_ns, np.int64) if stamped else None,
+        np.array(lengths_s),
+        rate_hz,
+    )
+
+
+def _check_rate(bag: Bag, audio: BagAudio) -> None:
+    """Refuse a rate that the times of the messages contradict, naming the one that would fit.
+
+    Medians over chunks, so that pauses do not count; what comes in bursts tells nothing.
+    """
+    times = audio.times
+    if times.lengths_s.sum() < MIN_JUDGED_S or len(times.lengths_s) < 3:
         return
-    true_hz = rate_hz * counted_s / elapsed_s
+    seen_ns = times.received_ns if times.stamps_ns is None else times.stamps_ns
+    steps_s = np.diff(seen_ns) / 1e9
+    step_s, length_s = float(np.median(steps_s)), float(np.median(times.lengths_s))
+    steady = np.abs(steps_s - step_s) < STEADY_SHARE * abs(step_s)
+    if step_s <= 0 or steady.mean() < 0.5:
+        return
+    true_hz, rate_hz = times.rate_hz * length_s / step_s, times.rate_hz
     nearest_hz = min(USUAL_RATES_HZ, key=lambda usual: abs(usual - true_hz))
     fits = abs(nearest_hz - true_hz) < RATE_TOLERANCE * nearest_hz
     if fits and abs(nearest_hz - rate_hz) > RATE_TOLERANCE * rate_hz:
         raise BagError(
             f"{bag.path}: {audio.topic} is taken for {rate_hz} Hz ({audio.format_source}), but "
-            f"{counted_s:.1f} s of samples at that rate came within {elapsed_s:.1f} s. If they "
-            f"are of {nearest_hz} Hz: --sample-rate-hz {nearest_hz} (or its channels are more: "
-            f"--channels); else --sample-rate-hz {rate_hz}"
+            f"chunks of {length_s * 1e3:.1f} ms at that rate come every {step_s * 1e3:.1f} ms. "
+            f"Give the true one: --sample-rate-hz {nearest_hz}, or --channels where they are "
+            f"interleaved; --sample-rate-hz {rate_hz} if it is right nevertheless"
         )
-
-
-def _compare_times(audio: BagAudio) -> tuple[float, float, int]:
-    """Return how long the samples are by their count and by the messages' times, and their rate.
-
-    The medians of chunks, so that pauses do not count; 0 where nothing can be told.
-    """
-    lengths_s, times_ns, rate_hz = [], [], audio.format.rate_hz
-    for received_ns, message in audio.messages:
-        try:
-            chunk = read_message(message, audio.format)
-        except AudioError:
-            continue
-        lengths_s.append(len(chunk.samples) / chunk.rate_hz)
-        times_ns.append(received_ns if chunk.stamp_ns is None else chunk.stamp_ns)
-        rate_hz = chunk.rate_hz
-    if len(lengths_s) < 3:
-        return 0.0, 0.0, rate_hz
-    steps_s = np.diff(times_ns) / 1e9
-    # Chunks of one length, come steadily: what arrives in bursts tells nothing.
-    usual_s = float(np.median(lengths_s))
-    step_s = float(np.median(steps_s))
-    steady = np.abs(steps_s - step_s) < 0.25 * abs(step_s)
-    if step_s <= 0 or steady.mean() < 0.5:
-        return 0.0, 0.0, rate_hz
-    count = len(lengths_s)
-    return usual_s * count, step_s * count, rate_hz

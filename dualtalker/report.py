@@ -53,6 +53,8 @@ class ReportOptions:
     """Lines under the title: model, corpus, date, machine."""
     figures: tuple[Figure, ...] = FIGURES
     """Rows of the table, in order."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What else the JSON holds."""
 
 
 def build_report(
@@ -79,19 +81,34 @@ def build_report(
     for name, tracks in motions.items():
         own = measure_motions(recordings, tracks, rig)
         figures[name] = {**own, **(more or {}).get(name, {})}
+    shown = [*draw_pictures(recordings, motions, rig, options), *pictures] if out else []
+    return write_report(out, figures, [r.name for r in recordings], shown, options)
+
+
+def write_report(
+    out: Path | None,
+    figures: Columns,
+    names: Sequence[str],
+    pictures: Sequence[Picture],
+    options: ReportOptions,
+) -> Report:
+    """Put figures by contestant into a table, and write it with pictures into folder `out`.
+
+    `names` are those of the recordings that were measured.
+    """
     rows = list_rows(figures, options.subject, options.figures)
     table = format_rows(rows, list(figures))
     if out is None:
         return Report(figures, rows, table, None, None)
     out.mkdir(parents=True, exist_ok=True)
-    shown = [*_draw(recordings, motions, rig, options), *pictures]
-    page = write_page(options.title, options.facts, rows, list(figures), shown)
+    page = write_page(options.title, options.facts, rows, list(figures), pictures)
     content: dict[str, Any] = {
         "title": options.title,
         "facts": options.facts,
         "figures": figures,
         "rows": rows,
-        "recordings": [recording.name for recording in recordings],
+        "recordings": list(names),
+        **options.details,
     }
     html, data = out / HTML_NAME, out / JSON_NAME
     _write_whole(html, page)
@@ -99,13 +116,13 @@ def build_report(
     return Report(figures, rows, table, html, data)
 
 
-def _draw(
+def draw_pictures(
     recordings: Sequence[Recording],
     motions: Mapping[str, Sequence[np.ndarray]],
     rig: Rig,
     options: ReportOptions,
 ) -> list[Picture]:
-    """Video, error maps and curves."""
+    """Video, error maps and curves of all recordings' motions."""
     from dualtalker.report_pictures import draw_curves, draw_error_maps, film_side_by_side
 
     pictures = []

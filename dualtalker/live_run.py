@@ -1,0 +1,165 @@
+"""A talker's run that a bag recorded: how punctual it was, and whether a replay gives the same.
+
+What is measured, exactly, over the frames that depict the audio:
+
+  jitter     |time between the receipt of two frames - 1 / frame rate|
+  latency    receipt of a frame - its stamp, where the stamps are of the recorder's clock
+  beyond     receipt of a frame - (moment at which the instant it depicts was heard + stated
+             latency). The audio is heard from the latest start on for which no chunk was received
+             before it was due; the stated latency is the talker's own: lookahead + hop + resampler
+  missing    frames absent from the grid of 1 / frame rate, from the first instant of the audio to
+             the last
+
+The recorder, which receives, is another process than the talker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dualtalker.arkit import MOUTH_INDICES
+from dualtalker.bag_audio import BagAudio
+from dualtalker.bag_faces import TALKER_KEY, Faces
+from dualtalker.replay import Replay
+
+# Two frames of one instant: closer than anything between them.
+SAME_INSTANT_S = 1e-4
+# The node notes the arrival of audio without stamps itself; the recorder's may differ by so much.
+ARRIVAL_SLACK_S = 1.0
+# Stamps further than this from the time of recording are of another clock.
+MAX_CLOCK_DIFFERENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class LiveRun:
+    """Frames that a talker sent, on the time axis of the audio (0 is its first sample)."""
+
+    topic: str
+    times_s: np.ndarray  # [frames]
+    stamps_ns: np.ndarray  # [frames]
+    received_ns: np.ndarray  # [frames]
+    weights: np.ndarray  # [frames, 52]
+    status: Mapping[str, str]  # the talker's last diagnostics; empty where none were recorded
+    counters: Mapping[str, int]  # what went wrong while it was recorded
+    from_start: bool  # the bag holds all audio that the talker had heard
+
+
+@dataclass(frozen=True)
+class Equality:
+    """How a replay compares with a recorded run, frame by frame of the same instant."""
+
+    compared: int
+    identical: int
+    largest: float
+    """Largest difference of a weight."""
+    largest_mouth: float
+    """The same, of the channels that speech moves."""
+
+    @property
+    def share(self) -> float:
+        """Share of identical frames; 0 where none could be compared."""
+        return self.identical / max(self.compared, 1)
+
+
+def read_lead_frames(statuses: Sequence[tuple[int, Mapping[str, str]]], fps: float) -> int | None:
+    """Return how many idle frames the talker had sent before its first audio; None: unknown."""
+    for _, status in reversed(statuses):
+        text = status.get("first audio (stream s)", "-")
+        if text != "-":
+            return round(float(text) * fps)
+    return None
+
+
+def place_run(
+    faces: Faces,
+    statuses: Sequence[tuple[int, Mapping[str, str]]],
+    audio: BagAudio,
+    first_stamp_ns: int,
+) -> LiveRun:
+    """Put a run's frames on the time axis of the audio.
+
+    `first_stamp_ns` is the stamp of the first sample in the bag, or its arrival.
+    """
+    status = statuses[-1][1] if statuses else {}
+    zero_ns, from_start = first_stamp_ns, False
+    if status.get(TALKER_KEY, "-") != "-":
+        told_ns = int(status[TALKER_KEY])
+        slack_s = SAME_INSTANT_S if audio.times.stamps_ns is not None else ARRIVAL_SLACK_S
+        from_start = abs(told_ns - first_stamp_ns) <= slack_s * 1e9
+        zero_ns = told_ns if from_start else first_stamp_ns
+    return LiveRun(
+        topic=faces.topic,
+        times_s=(faces.stamps_ns - zero_ns) / 1e9,
+        stamps_ns=faces.stamps_ns,
+        received_ns=faces.received_ns,
+        weights=faces.weights,
+        status=status,
+        counters=_count_faults(statuses, int(audio.times.received_ns[0])),
+        from_start=from_start,
+    )
+
+
+def _count_faults(
+    statuses: Sequence[tuple[int, Mapping[str, str]]], begin_ns: int
+) -> dict[str, int]:
+    """Return the counters at the end, less those before the audio began where that is known."""
+    if not statuses:
+        return {}
+    last = {key: int(value) for key, value in statuses[-1][1].items() if _is_counter(key, value)}
+    before = [values for received_ns, values in statuses if received_ns < begin_ns]
+    if not before:
+        return last
+    return {key: count - int(before[-1].get(key, 0)) for key, count in last.items()}
+
+
+def _is_counter(key: str, value: str) -> bool:
+    """Counters are named like variables; measured values have spaces and units."""
+    return key.isidentifier() and value.isdigit() and key != "frames"
+
+
+def measure_run(run: LiveRun, audio: BagAudio, replay: Replay) -> dict[str, float]:
+    """Return the figures of a run's timing (see the head of this file)."""
+    inside = (run.times_s > -SAME_INSTANT_S) & (run.times_s < replay.duration_s)
+    times_s, received_ns = run.times_s[inside], run.received_ns[inside]
+    wanted = int(np.floor(replay.duration_s * replay.fps - 1e-6)) + 1
+    taken = np.unique(np.rint(times_s * replay.fps).astype(int))
+    figures = {"frames": float(len(times_s)), "missing frames": float(max(wanted - len(taken), 0))}
+    if len(times_s) < 2:
+        return figures
+    in_order = np.sort(received_ns)
+    jitter_ms = np.abs(np.diff(in_order) / 1e9 - 1 / replay.fps) * 1e3
+    figures.update(_describe("jitter", jitter_ms))
+    stated_s = float(run.status.get("stated latency (ms)", replay.latency_s * 1e3)) / 1e3
+    heard_s = (received_ns - audio.times.find_start_ns()) / 1e9
+    figures.update(_describe("beyond", (heard_s - times_s - stated_s) * 1e3))
+    latency_s = (received_ns - run.stamps_ns[inside]) / 1e9
+    if audio.times.stamps_ns is None or np.abs(latency_s).max() < MAX_CLOCK_DIFFERENCE_S:
+        figures.update(_describe("latency", latency_s * 1e3))
+    return figures
+
+
+def _describe(name: str, values_ms: np.ndarray) -> dict[str, float]:
+    middle, high = np.percentile(values_ms, [50, 99])
+    return {f"{name} p50 ms": float(middle), f"{name} p99 ms": float(high)}
+
+
+def compare_frames(run: LiveRun, replay: Replay) -> Equality:
+    """Compare the frames of a run with those of a replay that depict the same instants."""
+    times_s, weights = replay.times_s, replay.weights
+    place = np.clip(np.searchsorted(times_s, run.times_s), 1, len(times_s) - 1)
+    before_s, after_s = run.times_s - times_s[place - 1], times_s[place] - run.times_s
+    nearest = np.where(before_s < after_s, place - 1, place)
+    same = np.abs(times_s[nearest] - run.times_s) <= SAME_INSTANT_S
+    mine, theirs = weights[nearest[same]], run.weights[same]
+    if not len(mine):
+        return Equality(0, 0, 0.0, 0.0)
+    difference = np.abs(mine - theirs)
+    return Equality(
+        compared=len(mine),
+        identical=int((mine == theirs).all(axis=1).sum()),
+        largest=float(difference.max()),
+        largest_mouth=float(difference[:, list(MOUTH_INDICES)].max()),
+    )
