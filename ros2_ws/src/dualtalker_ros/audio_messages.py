@@ -37,6 +37,8 @@ SUPPORTED_TYPES = (
 
 # A label of a size-1 dimension by which a std_msgs array can say its own rate.
 RATE_LABEL = "sample_rate_hz="
+# Another, by which it can say the time of its first sample: nanoseconds since 1970.
+STAMP_LABEL = "stamp_ns="
 
 # PortAudio's numbers for sample formats, as mgonzs13's AudioInfo carries them, and the field of
 # AudioData that holds such samples.
@@ -56,6 +58,7 @@ class AudioChunk:
     samples: np.ndarray  # [n] mono float32 in [-1, 1]
     rate_hz: int
     stamp_ns: int | None  # of the first sample; None where the message carries no time
+    message: Any = None  # as it came, for those who send it on
 
 
 @dataclass(frozen=True)
@@ -109,25 +112,37 @@ def read_message(message: Any, defaults: AudioFormat) -> AudioChunk:
     if len(samples) == 0:
         raise EmptyError("the message holds no samples")
     check_rate(rate_hz)
-    return AudioChunk(samples, rate_hz, stamp_ns)
+    return AudioChunk(samples, rate_hz, stamp_ns, message)
 
 
-def fill_message(message: Any, samples: np.ndarray, rate_hz: int, stamp_ns: int) -> Any:
-    """Write mono float samples [n] in [-1, 1] as 16-bit PCM into an empty message; return it.
+def fill_message(
+    message: Any, samples: np.ndarray, rate_hz: int, stamp_ns: int, *, stamp_layout: bool = False
+) -> Any:
+    """Write samples as 16-bit PCM into an empty message; return it.
+
+    Args:
+        message: of one of the SUPPORTED_TYPES that 16-bit audio fits into.
+        samples: [n] or [n, channels], float in [-1, 1] or int16.
+        rate_hz: their rate; lost where the type has no place for it.
+        stamp_ns: time of the first sample.
+        stamp_layout: have a message without a header carry the stamp as a label of its layout.
 
     Raises:
         AudioError: the message's type is none that 16-bit audio fits into.
     """
-    pcm = np.clip(np.rint(samples * 32767.0), -32768, 32767).astype("<i2")
+    pcm = samples.astype("<i2") if samples.dtype.kind == "i" else _quantize(samples)
+    frames, channels = len(pcm), 1 if pcm.ndim == 1 else pcm.shape[1]
     if hasattr(message, "header"):
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
     body = message.audio if hasattr(message, "audio") else message
     if hasattr(body, "layout"):
-        body.layout.dim = _describe_layout(len(pcm), rate_hz)
+        labels = [f"{RATE_LABEL}{rate_hz}"]
+        labels += [f"{STAMP_LABEL}{stamp_ns}"] if stamp_layout else []
+        body.layout.dim = _describe_layout(labels, frames, channels)
     if hasattr(body, "audio_data"):
         body.audio_data.int16_data = array.array("h", pcm.tobytes())
-        body.info.format, body.info.channels = 8, 1
-        body.info.rate, body.info.chunk = rate_hz, len(pcm)
+        body.info.format, body.info.channels = 8, channels
+        body.info.rate, body.info.chunk = rate_hz, frames
     elif not hasattr(body, "data"):
         raise AudioError(f"{type(message).__name__} has no field for samples")
     elif getattr(body.data, "typecode", "B") == "h":
@@ -139,13 +154,18 @@ def fill_message(message: Any, samples: np.ndarray, rate_hz: int, stamp_ns: int)
     return message
 
 
-def _describe_layout(count: int, rate_hz: int) -> list[Any]:
+def _quantize(samples: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(samples * 32767.0), -32768, 32767).astype("<i2")
+
+
+def _describe_layout(labels: list[str], frames: int, channels: int) -> list[Any]:
     from std_msgs.msg import MultiArrayDimension  # a message with a layout came from there
 
+    count = frames * channels
     return [
-        MultiArrayDimension(label=f"{RATE_LABEL}{rate_hz}", size=1, stride=count),
-        MultiArrayDimension(label="samples", size=count, stride=count),
-        MultiArrayDimension(label="channels", size=1, stride=1),
+        *(MultiArrayDimension(label=label, size=1, stride=count) for label in labels),
+        MultiArrayDimension(label="samples", size=frames, stride=count),
+        MultiArrayDimension(label="channels", size=channels, stride=channels),
     ]
 
 
@@ -153,8 +173,20 @@ def _read_stamp(message: Any) -> int | None:
     """A stamp of zero means that nobody set it."""
     header = getattr(message, "header", None)
     if header is None:
-        return None
+        return _read_stamp_label(message)
     return header.stamp.sec * 10**9 + header.stamp.nanosec or None
+
+
+def _read_stamp_label(message: Any) -> int | None:
+    layout = getattr(message, "layout", None)
+    for dimension in layout.dim if layout is not None else ():
+        label = dimension.label.strip().lower()
+        if label.startswith(STAMP_LABEL):
+            number = label[len(STAMP_LABEL) :]
+            if not re.fullmatch(r"\d{1,19}", number):
+                raise AudioError(f"layout label {label!r}; expected nanoseconds, {STAMP_LABEL}17...")
+            return int(number) or None
+    return None
 
 
 def _read_array(body: Any, defaults: AudioFormat) -> tuple[np.ndarray, int]:

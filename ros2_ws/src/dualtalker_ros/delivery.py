@@ -12,6 +12,7 @@ import math
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -60,6 +61,16 @@ class TimedFrame:
     depicted_ns: int  # the instant it depicts, on the node's clock
 
 
+class Follower(Protocol):
+    """Is told what becomes of the audio."""
+
+    def take(self, chunk: AudioChunk, begin_ns: int) -> None:
+        """A chunk was taken, whose first sample is at `begin_ns` on the node's clock."""
+
+    def forget(self) -> None:
+        """All audio that was taken is void."""
+
+
 class Delivery:
     """Audio chunks in as they arrive, frames out when they are due."""
 
@@ -94,6 +105,7 @@ class Delivery:
         self._frame_s = 1.0 / talker.fps
         self._pieces: deque[AudioChunk] = deque()
         self._frames: deque[TimedFrame] = deque()
+        self.follower: Follower | None = None
         self.start(0)
 
     def warm_up(self, rate_hz: int) -> None:
@@ -109,6 +121,8 @@ class Delivery:
     def start(self, now_ns: int) -> None:
         """Begin, or begin again: from `now_ns` on frames are due."""
         self.talker.reset()
+        if self.follower is not None:
+            self.follower.forget()
         # The stated latency; with the resampler's part from the first audio on, also in pauses.
         self.latency_s = self.talker.latency_s
         self._pieces.clear()
@@ -170,6 +184,8 @@ class Delivery:
         if begin_ns + _to_ns(length_s) > self._end_ns:  # else it is nothing new
             self._starved_ns = now_ns + _to_ns(self.patience_s)
         self._follow_lag()
+        if self.follower is not None:
+            self.follower.take(chunk, begin_ns)
         if self.first_audio_ns is None:
             self.first_audio_ns = begin_ns - self._offset_ns(begin_ns)
         size = max(int(chunk.rate_hz * PIECE_S), 1)

@@ -24,7 +24,7 @@ class Diagnostician:
     """Makes status messages; remembers the last counters, because what is new is what counts."""
 
     def __init__(self, delivery: Delivery, name: str, messages: Mapping[str, int]) -> None:
-        """`messages` are the node's own counters of refused messages."""
+        """`messages` are the node's own counters of refused and dropped messages."""
         self._delivery = delivery
         self._name = name
         self._messages = messages
@@ -34,8 +34,11 @@ class Diagnostician:
         # The first percentile makes numpy import for 90 ms, in which no frame would go out.
         _describe_times("", [0.0])
 
-    def examine(self, stamp: Any, published: int) -> DiagnosticArray:
-        """Return the state since the last call; `published` is the total of frames sent."""
+    def examine(self, stamp: Any, published: int, sent: Mapping[str, int]) -> DiagnosticArray:
+        """Return the state since the last call.
+
+        `published` is the total of frames sent, `sent` that of messages made for each topic.
+        """
         delivery = self._delivery
         counters = {**self._messages, **delivery.counters, **delivery.talker.counters}
         new = {key: n - self._last.get(key, 0) for key, n in counters.items()}
@@ -65,6 +68,7 @@ class Diagnostician:
             "backend": delivery.talker.backend_name,
             "model digest": delivery.talker.bundle.digest,
             "frame rate (Hz)": f"{delivery.talker.fps:g}",
+            **{f"sent {topic}": count for topic, count in sent.items()},
             **counters,
         }
         self._last, self._published = counters, published

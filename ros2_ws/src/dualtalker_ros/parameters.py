@@ -13,12 +13,21 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from dualtalker_ros.audio_messages import SUPPORTED_TYPES
 
 DELIVERIES = ("paced", "immediate")
+OUTPUTS = (
+    "blendshapes",
+    "mouth_open",
+    "speaking",
+    "facs",
+    "audio_synced",
+    "vertices",
+    "face_marker",
+)
 SAMPLE_FORMATS = ("S16LE", "S16BE", "U8", "S8", "S24LE", "S24_32LE", "S32LE", "F32LE", "F64LE")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter; `low` and `high` bound numbers, `choices` bound texts."""
+    """One parameter; `low` and `high` bound numbers, `choices` bound texts and those in lists."""
 
     name: str
     default: Any
@@ -109,7 +118,26 @@ TALKER_PARAMETERS = (
         "Format of the samples in byte arrays.",
         choices=SAMPLE_FORMATS,
     ),
-    Parameter("frame_id", "face", "header.frame_id of blendshapes."),
+    Parameter("frame_id", "face", "header.frame_id of all that has a header."),
+    Parameter(
+        "outputs",
+        ["blendshapes", "mouth_open", "speaking", "facs", "audio_synced"],
+        "Topics that exist; vertices (with topology) and face_marker load the rig.",
+        choices=("all", *OUTPUTS),
+    ),
+    Parameter(
+        "rig",
+        "",
+        "Face of vertices and face_marker: a .glb, .npz or folder of OBJs; empty: the robot head.",
+    ),
+    Parameter("marker_triangles", 5000, "Most triangles of face_marker.", 100, 100000),
+    Parameter(
+        "speaking_hold_ms",
+        300.0,
+        "How long the mouth rests (ms) before speaking is false.",
+        0.0,
+        5000.0,
+    ),
 )
 
 
@@ -123,7 +151,8 @@ def check_choices(node: Any, parameters: tuple[Parameter, ...]) -> None:
     """ROS knows ranges but no choices: raise ValueError for a text that is none of them."""
     for parameter in parameters:
         value = node.get_parameter(parameter.name).value
-        if parameter.choices and value not in parameter.choices:
+        texts = [value] if isinstance(value, str) else value
+        if parameter.choices and not set(texts) <= set(parameter.choices):
             raise ValueError(
                 f"parameter {parameter.name} is {value!r}; expected one of: "
                 + ", ".join(parameter.choices)

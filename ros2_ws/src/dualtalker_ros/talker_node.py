@@ -8,19 +8,14 @@ docs/ros_api.md lists topics and parameters.
 
 from __future__ import annotations
 
-import array
 import sys
+from collections import ChainMap
 from typing import Any
 
-import numpy as np
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import JointState
-from std_msgs.msg import Float32
 
-from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.errors import AudioError, DualtalkerError
 from dualtalker.talker import Talker
 from dualtalker_ros.audio_messages import (
@@ -30,11 +25,12 @@ from dualtalker_ros.audio_messages import (
     kind_of,
     read_message,
 )
-from dualtalker_ros.delivery import Delivery, TimedFrame
+from dualtalker_ros.delivery import Delivery
 from dualtalker_ros.diagnostics import Diagnostician
 from dualtalker_ros.logs import forward_logs
 from dualtalker_ros.parameters import TALKER_PARAMETERS, check_choices, declare_parameters
 from dualtalker_ros.processes import ros_running, spin
+from dualtalker_ros.publishers import FacePublishers, open_rig
 from dualtalker_ros.topic_types import find_type, import_type
 
 # Several seconds of 20 ms chunks: a burst must fit, because best effort sends nothing twice.
@@ -61,22 +57,22 @@ class TalkerNode(LifecycleNode):
         """Check parameters, load the model, make the publishers."""
         try:
             check_choices(self, TALKER_PARAMETERS)
+            rig = open_rig(self)
             delivery = self._make_delivery()
         except (DualtalkerError, ValueError) as error:
             self.get_logger().error(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
         self._delivery = delivery
         talker = delivery.talker
+        self._face = FacePublishers(self, talker.bundle.sidecar.output_names, rig)
+        delivery.follower = self._face.synced_audio
         self._format = AudioFormat(
             self._value("sample_rate_hz"), self._value("channels"), self._value("sample_format")
         )
-        self._blendshapes = self.create_lifecycle_publisher(JointState, "blendshapes", 10)
-        self._mouth_open = self.create_lifecycle_publisher(Float32, "mouth_open", 10)
         self._diagnostics = self.create_lifecycle_publisher(DiagnosticArray, "/diagnostics", 10)
         name = f"{self.get_fully_qualified_name().lstrip('/')}: dualtalker"
-        self._diagnostician = Diagnostician(delivery, name, self._refused)
-        self._message = JointState(name=list(talker.bundle.sidecar.output_names))
-        self._message.header.frame_id = self._value("frame_id")
+        faults = ChainMap(self._refused, self._face.faults)
+        self._diagnostician = Diagnostician(delivery, name, faults)
         self.get_logger().info(
             f"model {talker.bundle.digest[:12]} on {talker.backend_name}, {talker.fps:g} Hz, "
             f"stated latency {talker.latency_s * 1e3:.1f} ms, {self._value('delivery')} delivery"
@@ -95,7 +91,9 @@ class TalkerNode(LifecycleNode):
             self._timers.append(self._search_timer)
         elif not self._subscribe(audio_type):
             return TransitionCallbackReturn.FAILURE
-        return super().on_activate(state)
+        result = super().on_activate(state)
+        self._face.start()
+        return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop listening and publishing; the model stays loaded."""
@@ -152,6 +150,7 @@ class TalkerNode(LifecycleNode):
             return False
         qos = QoSProfile(depth=AUDIO_QUEUE_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._subscription = self.create_subscription(message_class, "audio", self._on_audio, qos)
+        self._face.listen(message_class)
         self.get_logger().info(f"listening to {self.resolve_topic_name('audio')} ({audio_type})")
         return True
 
@@ -176,27 +175,20 @@ class TalkerNode(LifecycleNode):
         assert delivery is not None
         budget_s = COMPUTE_SHARE / delivery.talker.fps
         for timed in delivery.run(self._now_ns(), budget_s):
-            self._publish(timed)
+            self._face.send(timed)
+            self._published += 1
         now_ns = self._now_ns()
+        audio_ns = self._face.send_audio(now_ns, delivery.delay_s)
+        wake_ns = min(delivery.next_wake_ns(now_ns), audio_ns)
         # Not 0: the executor must get to the subscriptions in between.
-        wait_ns = max(delivery.next_wake_ns(now_ns) - now_ns, 200_000)
+        wait_ns = max(wake_ns - now_ns, 200_000)
         self._frame_timer.timer_period_ns = wait_ns
         self._frame_timer.reset()
 
-    def _publish(self, timed: TimedFrame) -> None:
-        weights = timed.frame.weights
-        message = self._message
-        message.header.stamp = Time(sec=timed.stamp_ns // 10**9, nanosec=timed.stamp_ns % 10**9)
-        # An array.array is copied as it is; assigning numpy costs a hundred times more.
-        message.position = array.array("d", weights.astype(np.float64).tobytes())
-        self._blendshapes.publish(message)
-        opening = weights[ARKIT_INDEX["jawOpen"]] - weights[ARKIT_INDEX["mouthClose"]]
-        self._mouth_open.publish(Float32(data=max(float(opening), 0.0)))
-        self._published += 1
-
     def _on_diagnostics(self) -> None:
         stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(self._diagnostician.examine(stamp, self._published))
+        sent = self._face.sent
+        self._diagnostics.publish(self._diagnostician.examine(stamp, self._published, sent))
 
     def _stop(self) -> None:
         for timer in self._timers:
@@ -205,14 +197,16 @@ class TalkerNode(LifecycleNode):
         if self._subscription is not None:
             self.destroy_subscription(self._subscription)
             self._subscription = None
+        if self._delivery is not None:
+            self._face.stop()
 
     def _free(self) -> None:
         if self._delivery is None:
             return
         self._delivery.talker.close()
         self._delivery = None
-        for publisher in (self._blendshapes, self._mouth_open, self._diagnostics):
-            self.destroy_lifecycle_publisher(publisher)
+        self._face.destroy()
+        self.destroy_lifecycle_publisher(self._diagnostics)
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
