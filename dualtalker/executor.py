@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -16,8 +17,18 @@ from dualtalker.manner import Manner, scale_speech
 from dualtalker.sidecar import Sidecar
 
 
+@dataclass(frozen=True)
+class Face:
+    """A finished frame."""
+
+    index: int
+    weights: np.ndarray  # [channels] float32
+    idle: bool
+    head: np.ndarray | None  # [3] float32 radians, or None
+
+
 class FrameExecutor:
-    """Hops in, finished frames (index, weights [channels], idle) out; indices only ever grow.
+    """Hops in, finished frames out; indices only ever grow.
 
     Output frames lie between two model frames and are interpolated linearly: any smoother curve
     would have to wait for one more model frame. The wait is no longer than one hop, which
@@ -63,10 +74,11 @@ class FrameExecutor:
         self._newest: np.ndarray | None = None  # the model's last answer
         self._last: tuple[Fraction, np.ndarray] | None = None  # last model frame passed by
         self._ahead: deque[tuple[Fraction, np.ndarray]] = deque()  # model frames still to pass
+        self._finisher.restart()
         if self.next_index:
             self._finisher.cut()
 
-    def run(self, hop: np.ndarray, end_s: Fraction) -> list[tuple[int, np.ndarray, bool]]:
+    def run(self, hop: np.ndarray, end_s: Fraction) -> list[Face]:
         """Run one hop [1, hop]; return the frames that are now computable before `end_s`.
 
         Style and intensity are those of the hop's end: a change that was made when all audio so
@@ -74,21 +86,24 @@ class FrameExecutor:
         """
         heard_s = self._origin_s + self._spacing_s * (self._count + self._sidecar.frames_per_step)
         intensity = self._manner.intensity_at(heard_s)
+        self._finisher.hear(hop[0])
         for weights in self._step(hop, self._manner.style_at(heard_s)):
             self._count += 1
-            time_s = self._origin_s + self._count * self._spacing_s - self._lookahead_s
+            heard = self._count * self._spacing_s
+            time_s = self._origin_s + heard - self._lookahead_s
+            self._finisher.follow(float(time_s), float(heard), weights)
             self._newest = self._smoother(weights)
             self._ahead.append((time_s, scale_speech(self._newest, intensity)))
         return self.release(end_s)
 
-    def release(self, end_s: Fraction) -> list[tuple[int, np.ndarray, bool]]:
+    def release(self, end_s: Fraction) -> list[Face]:
         """Return the frames that the model's answers so far give before `end_s`.
 
         `end_s` is the end of the audio heard. A frame that depicts that very instant is beyond the
         audio: whether it is wanted is known when more audio comes. Without lookahead the model
         has answered for it already.
         """
-        frames: list[tuple[int, np.ndarray, bool]] = []
+        frames: list[Face] = []
         while self._ahead and self._emit_through(*self._ahead[0], end_s, frames):
             self._last = self._ahead.popleft()
         return frames
@@ -97,14 +112,14 @@ class FrameExecutor:
         """Whether frames before `end_s` still wait for the model."""
         return self._clock.time_of(self._cursor) < end_s
 
-    def rest_through(self, time_s: Fraction, last: bool) -> list[tuple[int, np.ndarray, bool]]:
+    def rest_through(self, time_s: Fraction, last: bool) -> list[Face]:
         """Return idle frames for the times from the next frame to `time_s`, itself if `last`."""
         clock = self._clock
         end = clock.count_through(time_s) if last else clock.count_before(time_s)
         frames = []
         while self.next_index < end:
             finished = self._finisher.rest(float(self.next_time_s))
-            frames.append((self.next_index, finished, True))
+            frames.append(Face(self.next_index, finished, True, self._finisher.head))
             self.next_index += 1
         return frames
 
@@ -133,7 +148,7 @@ class FrameExecutor:
         time_s: Fraction,
         weights: np.ndarray,
         end_s: Fraction,
-        frames: list[tuple[int, np.ndarray, bool]],
+        frames: list[Face],
     ) -> bool:
         """Emit the output frames up to a model frame at `time_s`, interpolating from the last.
 
@@ -151,7 +166,7 @@ class FrameExecutor:
                     share = np.float32((wanted_s - last_s) / (time_s - last_s))
                     between = last + share * (weights - last)
                 finished = self._finisher.speak(float(wanted_s), between)
-                frames.append((self._cursor, finished, False))
+                frames.append(Face(self._cursor, finished, False, self._finisher.head))
                 self.next_index = self._cursor + 1
             self._cursor += 1
         return True

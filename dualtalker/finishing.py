@@ -47,8 +47,8 @@ class Smoother:
 class FaceFinisher:
     """Turns the model's weights into what is shown, also where the model has nothing to say.
 
-    Call it once per output frame, in order of time. Idle life is added last and is a function of
-    the frame's time alone; the mouth's closing and fading start from the last frame shown.
+    Call it once per output frame, in order of time. Life is added last; the mouth's closing and
+    fading start from the last frame shown.
     """
 
     def __init__(self, channels: int, life: IdleLife | None) -> None:
@@ -58,6 +58,22 @@ class FaceFinisher:
         self._shown = np.zeros(channels, np.float32)
         self._closing: tuple[float, np.ndarray] | None = None
         self._fade: tuple[float, np.ndarray] | None = None
+        self.head: np.ndarray | None = None  # of the last frame: `IdleLife.head`
+
+    def hear(self, samples: np.ndarray) -> None:
+        """Take the audio [n] that the model takes next."""
+        if self._life is not None:
+            self._life.hear(samples)
+
+    def follow(self, time_s: float, heard_s: float, weights: np.ndarray) -> None:
+        """The model depicts `time_s` by weights [channels], having heard `heard_s` of audio."""
+        if self._life is not None:
+            self._life.follow(time_s, heard_s, weights)
+
+    def restart(self) -> None:
+        """New audio begins, unconnected to the last."""
+        if self._life is not None:
+            self._life.restart()
 
     def speak(self, time_s: float, weights: np.ndarray) -> np.ndarray:
         """Finish the model's weights [channels] for a frame at `time_s`."""
@@ -78,6 +94,8 @@ class FaceFinisher:
         since_s, start = self._closing
         share = smoothstep((time_s - since_s) / CLOSING_S)
         weights = start * np.float32(1.0 - share)
+        if self._life is not None:
+            self._life.rest(time_s)
         finished = self._show(time_s, weights)
         self._fade = (self._shown_s, self._shown)
         return finished
@@ -90,6 +108,7 @@ class FaceFinisher:
         self._shown_s, self._shown = time_s, weights
         if self._life is None:
             return weights.copy()
+        self.head = self._life.head(time_s)
         return self._life.add(time_s, weights)
 
 
@@ -107,6 +126,22 @@ class IdleLife:
         rng = np.random.default_rng([seed, 3])
         self._brow_hz = rng.uniform(0.05, 0.25, 4)
         self._brow_phase = rng.uniform(0, 2 * np.pi, 4)
+
+    def hear(self, samples: np.ndarray) -> None:
+        """Idle life does not listen; `expression.SpeakingLife` does."""
+
+    def follow(self, time_s: float, heard_s: float, weights: np.ndarray) -> None:
+        """Idle life does not mind the model either."""
+
+    def rest(self, time_s: float) -> None:
+        """Nor does it change where audio is missing."""
+
+    def restart(self) -> None:
+        """Nor where audio begins."""
+
+    def head(self, time_s: float) -> np.ndarray | None:
+        """Idle life keeps the head as it is."""
+        return None
 
     def add(self, time_s: float, weights: np.ndarray) -> np.ndarray:
         """Return weights [52] with idle life at `time_s`, within [0, 1]; the input is kept."""
@@ -132,7 +167,7 @@ class IdleLife:
         closure = 0.0
         for i in (slot - 1, slot, slot + 1):
             for start_s in _blink_times(self._seed, i):
-                closure = max(closure, _blink_shape(time_s - start_s))
+                closure = max(closure, blink_shape(time_s - start_s))
         return closure
 
     def gaze(self, time_s: float) -> tuple[float, float]:
@@ -165,24 +200,32 @@ def smoothstep(share: float) -> float:
     return share * share * (3.0 - 2.0 * share)
 
 
-def _indices(*names: str) -> np.ndarray:
+def face_indices(*names: str) -> np.ndarray:
+    """Return where these shapes are among ARKit's 52."""
     return np.array([ARKIT_INDEX[name] for name in names])
 
 
-_BLINKS = _indices("eyeBlinkLeft", "eyeBlinkRight")
-_LOOK_RIGHT = _indices("eyeLookInLeft", "eyeLookOutRight")
-_LOOK_LEFT = _indices("eyeLookOutLeft", "eyeLookInRight")
-_LOOK_UP = _indices("eyeLookUpLeft", "eyeLookUpRight")
-_LOOK_DOWN = _indices("eyeLookDownLeft", "eyeLookDownRight")
-_BROWS = _indices("browInnerUp", "browOuterUpLeft", "browOuterUpRight")
+_BLINKS = face_indices("eyeBlinkLeft", "eyeBlinkRight")
+_LOOK_RIGHT = face_indices("eyeLookInLeft", "eyeLookOutRight")
+_LOOK_LEFT = face_indices("eyeLookOutLeft", "eyeLookInRight")
+_LOOK_UP = face_indices("eyeLookUpLeft", "eyeLookUpRight")
+_LOOK_DOWN = face_indices("eyeLookDownLeft", "eyeLookDownRight")
+_BROWS = face_indices("browInnerUp", "browOuterUpLeft", "browOuterUpRight")
 
 
-def _blink_shape(since_s: float) -> float:
+def blink_shape(since_s: float) -> float:
+    """Return the lids' closure in [0, 1], `since_s` after a blink began."""
     if since_s < 0.0:
         return 0.0
     if since_s < BLINK_CLOSE_S:
         return smoothstep(since_s / BLINK_CLOSE_S)
     return 1.0 - smoothstep((since_s - BLINK_CLOSE_S) / BLINK_OPEN_S)
+
+
+def draw_glance(rng: np.random.Generator) -> tuple[float, float]:
+    """Return where a glance leads, (right, up) each within ±0.16; half of them lead home."""
+    right, up = rng.uniform(-GAZE_REACH, GAZE_REACH), rng.uniform(-GAZE_REACH, GAZE_REACH) / 2
+    return (0.0, 0.0) if rng.random() < 0.5 else (right, up)
 
 
 @lru_cache(maxsize=64)
@@ -197,12 +240,10 @@ def _blink_times(seed: int, slot: int) -> tuple[float, ...]:
 
 @lru_cache(maxsize=64)
 def _glance(seed: int, slot: int) -> tuple[float, float, float]:
-    """Return when a slot's saccade starts and where it leads (right, up); half lead home."""
+    """Return when a slot's saccade starts and where it leads (right, up)."""
     rng = _slot_rng(seed, 2, slot)
     start_s = (slot + rng.uniform(0.1, 0.9)) * GAZE_SLOT_S
-    right, up = rng.uniform(-GAZE_REACH, GAZE_REACH), rng.uniform(-GAZE_REACH, GAZE_REACH) / 2
-    if rng.random() < 0.5:
-        right = up = 0.0
+    right, up = draw_glance(rng)
     return start_s, right, up
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
@@ -12,22 +11,17 @@ from types import MappingProxyType
 import numpy as np
 
 from dualtalker.accumulator import AudioAccumulator
-from dualtalker.audio import (
-    CANCEL_MESSAGE,
-    NonFiniteError,
-    channels_cancel,
-    check_samples,
-    mix_to_mono,
-)
 from dualtalker.backends import open_backend
 from dualtalker.bundle import Bundle, load_bundle
 from dualtalker.clock import FrameClock, StampClock, StampJudge, as_duration
-from dualtalker.errors import AudioError, DualtalkerError
-from dualtalker.executor import FrameExecutor
+from dualtalker.errors import DualtalkerError
+from dualtalker.executor import Face, FrameExecutor
+from dualtalker.expression import make_life
 from dualtalker.faults import Faults
-from dualtalker.finishing import FaceFinisher, IdleLife, Smoother, check_seed
+from dualtalker.finishing import FaceFinisher, Smoother, check_seed
+from dualtalker.frame import Frame
+from dualtalker.intake import AudioIntake
 from dualtalker.manner import Manner
-from dualtalker.resampling import check_rate
 from dualtalker.styles import Style, list_styles
 
 # Stamps that go back further than this are a source that started anew, not late audio.
@@ -38,19 +32,6 @@ MAX_IDLE_FILL_S = Fraction(10)
 MAX_DOUBTED_S = Fraction(1)
 # Times given as floats may lie a little before the exact time of a frame that they mean.
 _FLOAT_SLACK_S = Fraction(1, 1_000_000)
-# Audio is taken in pieces of this length, so that a push of minutes needs no more memory.
-_PIECE_S = 0.5
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One face to show."""
-
-    index: int  # grows by one from frame to frame (but for `skipped_frames`)
-    time_s: float  # stream time that it depicts: index / fps
-    stamp_ns: int | None  # stamp of the audio it depicts; None where no stamp was pushed
-    weights: np.ndarray  # [52] float32 in [0, 1], ARKit order
-    idle: bool  # made without the model, because there was no audio
 
 
 class Talker:
@@ -67,6 +48,8 @@ class Talker:
         fps: float = 30.0,
         engine: str = "auto",
         idle_motion: bool = True,
+        prosody: bool = True,
+        head_motion: bool = False,
         smoothing_s: float = 0.0,
         seed: int = 0,
         style: Style = None,
@@ -81,6 +64,8 @@ class Talker:
             fps: output frames per second, 1 to 120.
             engine: "auto" or the name of a backend.
             idle_motion: add blinks, glances and small brow motion; never the mouth.
+            prosody: brows, blinks and glances follow the voice; part of `idle_motion`.
+            head_motion: also sway and nod (`Frame.head`); needs `idle_motion`.
             smoothing_s: time constant of a low-pass over the motion, which lags as much; 0 is off.
             seed: seed of the idle motion.
             style: see `set_style`.
@@ -97,11 +82,12 @@ class Talker:
         self._max_gap_s = as_duration("max_gap_s", max_gap_s)
         self._tolerance_s = as_duration("gap_tolerance_s", gap_tolerance_s)
         self._smoothing_s = float(as_duration("smoothing_s", smoothing_s))
-        self._idle_motion, self._seed = idle_motion, check_seed(seed)
+        self._life = (idle_motion, prosody, head_motion, check_seed(seed))
         self.bundle = model if isinstance(model, Bundle) else load_bundle(model)
         sidecar = self.bundle.sidecar
         self._manner = Manner(sidecar, style, intensity)
         self._backend = open_backend(self.bundle, engine)
+        self._intake = AudioIntake(self._faults)
         self._audio = AudioAccumulator(sidecar.sample_rate_hz, sidecar.hop_samples)
         self._waiting: list[Frame] = []
         self.reset()
@@ -174,11 +160,9 @@ class Talker:
         Raises:
             AudioError: the chunk is refused and counted; nothing else changes.
         """
-        chunk, rate_hz = self._check(samples, sample_rate_hz, stamp_ns)
+        chunk, rate_hz = self._intake.check(samples, sample_rate_hz, stamp_ns)
         if len(chunk) == 0:
-            self._faults.count("empty_chunks", 1, "a chunk without samples was ignored")
             return
-        self._note_format(chunk, rate_hz)
         if stamp_ns is None:
             self._settle()
         self._follow_idling(stamp_ns)
@@ -214,7 +198,8 @@ class Talker:
         self._settle()
         self._run_ready()
         target_s = Fraction(time_s) + _FLOAT_SLACK_S
-        self._skip_to(target_s - MAX_IDLE_FILL_S, "advance_to leapt ahead")
+        if skipped := self._executor.skip_to(target_s - MAX_IDLE_FILL_S):
+            self._faults.count("skipped_frames", skipped, "advance_to leapt ahead")
         before = self._executor.next_index
         self._emit(self._executor.rest_through(target_s, last=True))
         if self._executor.next_index > before:
@@ -257,7 +242,7 @@ class Talker:
         Style and intensity stay, and counters go on counting.
         """
         sidecar = self.bundle.sidecar
-        life = IdleLife(self._seed) if self._idle_motion else None
+        life = make_life(*self._life, sidecar.sample_rate_hz)
         self._executor = FrameExecutor(
             self._backend,
             sidecar,
@@ -268,6 +253,7 @@ class Talker:
             self._faults,
         )
         self._manner.settle()
+        self._intake.restart()
         self._audio.restart()
         self._stamps = StampClock()
         self._judge = StampJudge(self._tolerance_s)
@@ -275,7 +261,6 @@ class Talker:
         self._origin_s = Fraction(0)  # where this segment's audio begins
         self._idle_until_s = Fraction(0)  # how far `advance_to` went
         self._heard = False  # whether any audio was pushed
-        self._format: tuple[int, int] | None = None  # rate and channels of the last chunk
         self._waiting = []
 
     def close(self) -> None:
@@ -294,29 +279,6 @@ class Talker:
     @property
     def _end_s(self) -> Fraction:
         return self._origin_s + self._audio.duration_s
-
-    def _check(
-        self, samples: np.ndarray, sample_rate_hz: int, stamp_ns: int | None
-    ) -> tuple[np.ndarray, int]:
-        if stamp_ns is not None and not isinstance(stamp_ns, (int, np.integer)):
-            raise TypeError(f"stamp_ns is {type(stamp_ns).__name__}; expected int nanoseconds")
-        try:
-            return check_samples(samples), check_rate(sample_rate_hz)
-        except NonFiniteError as error:
-            self._faults.count("nan_chunks", 1, str(error))
-            raise
-        except AudioError as error:
-            self._faults.count("bad_chunks", 1, str(error))
-            raise
-
-    def _note_format(self, chunk: np.ndarray, rate_hz: int) -> None:
-        channels = 1 if chunk.ndim == 1 else chunk.shape[1]
-        old_rate_hz, old_channels = self._format or (rate_hz, channels)
-        if rate_hz != old_rate_hz:
-            self._faults.count("rate_changes", 1, f"{old_rate_hz} Hz became {rate_hz} Hz")
-        if channels != old_channels:
-            self._faults.count("channel_changes", 1, f"{old_channels} became {channels} channels")
-        self._format = (rate_hz, channels)
 
     @property
     def _held_s(self) -> Fraction:
@@ -414,14 +376,7 @@ class Talker:
         self._executor.begin(end_s)
 
     def _hear_chunk(self, chunk: np.ndarray, rate_hz: int) -> None:
-        piece = int(rate_hz * _PIECE_S)
-        for start in range(0, len(chunk), piece):
-            samples = chunk[start : start + piece]
-            mono, clipped = mix_to_mono(samples)
-            if clipped:
-                self._faults.count("clipped", clipped, "samples beyond full scale were clipped")
-            if channels_cancel(samples, mono):
-                self._faults.count("cancelled_audio", len(mono), CANCEL_MESSAGE)
+        for mono in self._intake.mix(chunk, rate_hz):
             self._hear(mono, rate_hz)
 
     def _hear(self, mono: np.ndarray, rate_hz: int) -> None:
@@ -435,13 +390,10 @@ class Talker:
             self._emit(self._executor.run(hop, end_s))
         self._emit(self._executor.release(end_s))
 
-    def _skip_to(self, time_s: Fraction, message: str) -> None:
-        skipped = self._executor.skip_to(time_s)
-        if skipped:
-            self._faults.count("skipped_frames", skipped, message)
-
-    def _emit(self, frames: list[tuple[int, np.ndarray, bool]]) -> None:
-        for index, weights, idle in frames:
-            time_s = self._clock.time_of(index)
+    def _emit(self, faces: list[Face]) -> None:
+        for face in faces:
+            time_s = self._clock.time_of(face.index)
             stamp_ns = self._stamps.stamp_of(time_s)
-            self._waiting.append(Frame(index, float(time_s), stamp_ns, weights, idle))
+            self._waiting.append(
+                Frame(face.index, float(time_s), stamp_ns, face.weights, face.idle, face.head)
+            )
