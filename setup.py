@@ -58,7 +58,8 @@ _JAZZY = {
     "0.17.3": "ament-cmake-cppcheck ament-cmake-cpplint ament-cmake-flake8 ament-cmake-pep257 "
     "ament-cmake-uncrustify",
     "1.8.1": "ament-index-cpp ament-index-python",
-    "5.3.6": "diagnostic-msgs geometry-msgs sensor-msgs shape-msgs std-msgs visualization-msgs",
+    "5.3.6": "diagnostic-msgs geometry-msgs sensor-msgs shape-msgs std-msgs std-srvs "
+    "visualization-msgs",
     "2.2.5": "fastcdr",
     "2.14.5": "fastrtps",
     "3.6.2": "fastrtps-cmake-module rosidl-typesupport-fastrtps-c rosidl-typesupport-fastrtps-cpp",

@@ -1,4 +1,4 @@
-"""How a node's process begins and ends: signals at any moment end it well. Knows no topic."""
+"""How a node's process begins, is served and ends: signals at any moment end it well."""
 
 from __future__ import annotations
 
@@ -8,18 +8,24 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
-from rclpy.signals import SignalHandlerOptions, install_signal_handlers
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+EXECUTORS = ("auto", "events", "single")
+# How long the executor may wait for an event before Python looks for signals.
+LOOK_UP_S = 0.2
 
 
 @contextmanager
 def ros_running(args: list[str] | None) -> Iterator[None]:
     """Have ROS in the `with`; SIGINT and SIGTERM leave it quietly.
 
-    ROS's own handlers end its context in the midst of whatever runs: a node that is being made
-    then fails with one of many errors. So until `spin` both signals are Python's.
+    ROS's own handlers end its context in the midst of whatever runs, from another thread: a node
+    that is being made, or that publishes, then fails with one of many errors. So both signals are
+    Python's: until `spin` they interrupt, within it the callback that runs is finished first.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         yield
@@ -29,12 +35,49 @@ def ros_running(args: list[str] | None) -> Iterator[None]:
         rclpy.try_shutdown()
 
 
-def spin(node: Any) -> None:
-    """Serve a node until a signal; return in either case of how rclpy tells of it."""
-    # ROS's handlers wake the executor where nothing else would, and call Python's afterwards.
-    install_signal_handlers(SignalHandlerOptions.ALL)
+def make_executor(kind: str = "auto") -> tuple[Any, str]:
+    """Return an executor of one of the EXECUTORS, and which it is; "auto" prefers "events".
+
+    rclpy.experimental.EventsExecutor (Jazzy 7.1.4 and later) needs half the time per message.
+    Timers under /clock, timers whose period changes, and time that goes back work with it.
+
+    Raises:
+        ImportError: "events" is asked for, and this rclpy has none.
+    """
+    if kind not in EXECUTORS:
+        raise ValueError(f"executor {kind!r}; expected one of: {', '.join(EXECUTORS)}")
+    if kind == "single":
+        return SingleThreadedExecutor(), "single"
+    try:
+        from rclpy.experimental import EventsExecutor
+    except ImportError as error:
+        if kind == "auto":
+            return SingleThreadedExecutor(), "single"
+        raise ImportError(
+            f"no EventsExecutor in this rclpy ({error}); it came with 7.1.4. "
+            "Set executor to auto or single"
+        ) from error
+    return EventsExecutor(), "events"
+
+
+def spin(node: Any, executor: Any = None) -> None:
+    """Serve a node until a signal, or until its context ends; a second signal interrupts."""
+    executor = SingleThreadedExecutor() if executor is None else executor
+    stopping: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        if stopping:
+            raise KeyboardInterrupt
+        stopping.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    executor.add_node(node)
     with suppress(KeyboardInterrupt, ExternalShutdownException):
-        rclpy.spin(node)
+        # Not executor.spin(): it would not let Python look for signals; and the EventsExecutor of
+        # the wheels waits for "ever" by a time that overflows, and serves nothing (7.1.6).
+        while not stopping and rclpy.ok():
+            executor.spin_once(timeout_sec=LOOK_UP_S)
 
 
 def _interrupt(number: int, frame: object) -> None:
