@@ -33,3 +33,7 @@ class MotionError(DualtalkerError):
 
 class BagError(DualtalkerError):
     """A rosbag that cannot be read, or lacks what was to be evaluated."""
+
+
+class DeviceError(DualtalkerError):
+    """A microphone or loudspeaker that is not there, or does not do what was asked of it."""

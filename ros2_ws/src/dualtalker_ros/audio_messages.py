@@ -184,7 +184,9 @@ def _read_stamp_label(message: Any) -> int | None:
         if label.startswith(STAMP_LABEL):
             number = label[len(STAMP_LABEL) :]
             if not re.fullmatch(r"\d{1,19}", number):
-                raise AudioError(f"layout label {label!r}; expected nanoseconds, {STAMP_LABEL}17...")
+                raise AudioError(
+                    f"layout label {label!r}; expected {STAMP_LABEL}1700000000000000000"
+                )
             return int(number) or None
     return None
 
