@@ -28,6 +28,7 @@ from dualtalker.backends.onnxruntime import OnnxRuntimeBackend  # noqa: E402
 from dualtalker.backends.windowed import SlidingWindow  # noqa: E402
 from dualtalker.bundle import Bundle, load_bundle  # noqa: E402
 from dualtalker.errors import DualtalkerError  # noqa: E402
+from dualtalker.styles import mix_style  # noqa: E402
 from engines.build_engine import BuildConfig, build  # noqa: E402
 from engines.parity import measure_difference, read_speech, run_stream  # noqa: E402
 from engines.timing import summarize, time_hot, time_streams  # noqa: E402
@@ -41,6 +42,7 @@ def main() -> None:
     )
     parser.add_argument("model", nargs="?", help="bundle (.onnx); default: the shipped model")
     parser.add_argument("--audio", type=Path, help="speech for the comparison")
+    parser.add_argument("--style", help="style of the comparison; default: the model's own")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the comparison")
     parser.add_argument("--steps", type=int, default=10000, help="steps of the leak test")
     parser.add_argument("--checkpoint", type=Path, help="also time torch on CUDA with this")
@@ -75,7 +77,7 @@ def measure(
         "engine": backend.name,
         "build s": built.seconds,
         "engine MB": built.path.stat().st_size / 1e6,
-        **compare_with_cpu(backend, bundle, options.audio, options.seconds),
+        **compare_with_cpu(backend, bundle, options.audio, options.seconds, options.style),
         **{
             f"{name} {key} ms": value
             for name, used in (("graph", backend), ("no graph", plain))
@@ -103,10 +105,13 @@ def time_backend(backend, bundle: Bundle) -> dict[str, float]:
     return {"p50": times.p50_ms, "p99": times.p99_ms}
 
 
-def compare_with_cpu(backend, bundle: Bundle, audio_path, seconds: float) -> dict[str, float]:
+def compare_with_cpu(
+    backend, bundle: Bundle, audio_path, seconds: float, style=None
+) -> dict[str, float]:
+    weights = mix_style(style, bundle.sidecar)
     audio = read_speech(audio_path, seconds, bundle.sidecar.sample_rate_hz)
     motions = [
-        run_stream(slide(used, bundle), bundle.sidecar, audio)
+        run_stream(slide(used, bundle), bundle.sidecar, audio, weights)
         for used in (OnnxRuntimeBackend(bundle), backend)
     ]
     difference = measure_difference(*motions, bundle.sidecar.model_rate_hz)

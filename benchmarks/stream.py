@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,8 @@ def main() -> int:
     )
     parser.add_argument("--model", help="bundle (.onnx); default: the shipped model")
     parser.add_argument("--tiny", action="store_true", help="a tiny random model")
+    parser.add_argument("--style", help="style to speak in; default: the model's own mixture")
+    parser.add_argument("--intensity", type=float, default=1.0, help="0 to 2")
     parser.add_argument("--rate-hz", type=int, default=48000, help="sample rate of the input")
     parser.add_argument("--paced-s", type=float, default=35.0, help="length of each paced run, s")
     parser.add_argument("--lengths-s", type=float, nargs="+", default=[10, 60, 600])
@@ -64,28 +67,31 @@ def main() -> int:
 
 def measure(bundle: Bundle, options: argparse.Namespace) -> dict:
     sound = make_sound(options.rate_hz)
-    talker = Talker(bundle)
+    manner = {"style": options.style, "intensity": options.intensity}
+    talker = Talker(bundle, **manner)
     report: dict = {
         "model": bundle.onnx_path.name,
         "model_sha256": bundle.digest,
         "backend": talker.backend_name,
         "machine": platform.processor() or platform.machine(),
         "input_rate_hz": options.rate_hz,
+        "style": talker.style,
+        "intensity": talker.intensity,
         "ticks": {},
         "lengths": {},
     }
     for fps in (30, 60):
         report["ticks"][f"paced {fps} Hz"] = time_ticks(
-            bundle, fps, sound, options.rate_hz, options.paced_s, paced=True
+            bundle, fps, sound, options.rate_hz, options.paced_s, paced=True, **manner
         )
     for fps in (30, 60):
         report["ticks"][f"hot {fps} Hz"] = time_ticks(
-            bundle, fps, sound, options.rate_hz, 30.0, paced=False
+            bundle, fps, sound, options.rate_hz, 30.0, paced=False, **manner
         )
-    time_length(bundle, sound, options.rate_hz, 10.0)  # imports and first allocations
+    time_length(bundle, sound, options.rate_hz, 10.0, **manner)  # imports and first allocations
     for length_s in sorted(options.lengths_s):
         report["lengths"][f"{length_s:g} s"] = time_length(
-            bundle, sound, options.rate_hz, length_s
+            bundle, sound, options.rate_hz, length_s, **manner
         )
     return report
 
@@ -98,10 +104,16 @@ def make_sound(rate_hz: int) -> np.ndarray:
 
 
 def time_ticks(
-    bundle: Bundle, fps: int, sound: np.ndarray, rate_hz: int, seconds: float, paced: bool
+    bundle: Bundle,
+    fps: int,
+    sound: np.ndarray,
+    rate_hz: int,
+    seconds: float,
+    paced: bool,
+    **manner: Any,
 ) -> dict[str, float]:
     """Time push + frames() of one frame's audio, tick by tick."""
-    talker, step = Talker(bundle, fps=fps), rate_hz // fps
+    talker, step = Talker(bundle, fps=fps, **manner), rate_hz // fps
     spent_ms = []
     start = time.perf_counter()
     for i in range(int(seconds * fps)):
@@ -152,10 +164,10 @@ def judge(report: dict) -> list[dict]:
 
 
 def time_length(
-    bundle: Bundle, sound: np.ndarray, rate_hz: int, seconds: float
+    bundle: Bundle, sound: np.ndarray, rate_hz: int, seconds: float, **manner: Any
 ) -> dict[str, float]:
     """Run a stream in chunks of 20 ms as fast as it goes."""
-    talker, step, frames = Talker(bundle), rate_hz // 50, 0
+    talker, step, frames = Talker(bundle, **manner), rate_hz // 50, 0
     start, cpu_start = time.perf_counter(), time.process_time()
     for i in range(int(seconds * 50)):
         at = i * step % (len(sound) - step)

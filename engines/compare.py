@@ -21,6 +21,7 @@ from dualtalker.backends import open_backend
 from dualtalker.backends.engine_files import write_whole
 from dualtalker.bundle import Bundle, load_bundle
 from dualtalker.errors import BackendError, DualtalkerError
+from dualtalker.styles import mix_style
 from engines.parity import Difference, measure_difference, read_speech, run_stream
 
 # Accepted differences of the lip gap on the default head, mm.
@@ -39,6 +40,8 @@ class CompareConfig:
     """Speech to run (default: a made signal)."""
     seconds: float = 60.0
     """Length of the run; the audio is repeated or cut to it."""
+    style: str = ""
+    """Style to run in, a name or `NAME:WEIGHT,NAME:WEIGHT` (default: the model's own mixture)."""
     channels: int = 5
     """How many of the worst channels to list; the JSON has all."""
     json: Path | None = None
@@ -70,6 +73,7 @@ def compare(config: CompareConfig) -> tuple[str, list[Comparison]]:
     """
     bundles = [load_bundle(path) for path in config.bundles]
     sidecar = bundles[0].sidecar
+    style = mix_style(config.style, sidecar)
     audio = read_speech(config.audio, config.seconds, sidecar.sample_rate_hz)
     runs: list[tuple[str, str, Bundle, str]] = []
     for bundle in bundles:
@@ -79,14 +83,14 @@ def compare(config: CompareConfig) -> tuple[str, list[Comparison]]:
         runs.append((f"tensorrt {bundles[0].onnx_path.name}", "", bundles[0], "tensorrt"))
     if config.checkpoint is not None:
         reference_name = f"torch {config.checkpoint.name}"
-        reference = run_torch(config.checkpoint, bundles[0], audio)
+        reference = run_torch(config.checkpoint, bundles[0], audio, style)
     else:
         reference_name, _, bundle, engine = runs.pop(0)
-        reference = _run(bundle, engine, audio)[0]
+        reference = _run(bundle, engine, audio, style)[0]
     results = []
     for name, precision, bundle, engine in runs:
         try:
-            motion, described = _run(bundle, engine, audio)
+            motion, described = _run(bundle, engine, audio, style)
         except BackendError as error:
             results.append(Comparison(name, precision or "fp16", None, str(error)))
             continue
@@ -99,8 +103,13 @@ def compare(config: CompareConfig) -> tuple[str, list[Comparison]]:
     return reference_name, results
 
 
-def run_torch(checkpoint: Path, bundle: Bundle, audio: np.ndarray) -> np.ndarray:
-    """Run the trained network step by step, in the bundle's style; return `[frames, 52]`."""
+def run_torch(
+    checkpoint: Path, bundle: Bundle, audio: np.ndarray, style: np.ndarray | None = None
+) -> np.ndarray:
+    """Run the trained network step by step; return `[frames, 52]`.
+
+    `style` are weights `[1, styles]` of the bundle's styles; None is its default.
+    """
     import torch
 
     from training.checkpoints import load_network
@@ -108,6 +117,8 @@ def run_torch(checkpoint: Path, bundle: Bundle, audio: np.ndarray) -> np.ndarray
 
     network, _ = load_network(checkpoint)
     mixture = bundle.sidecar.training.get("style") or dict.fromkeys(network.animation.styles, 1.0)
+    if style is not None:
+        mixture = dict(zip(bundle.sidecar.style_names, style[0].tolist(), strict=True))
     smooth = bool(bundle.sidecar.training.get("smooth", False))
     talker = StreamingTalker(network, mixture, smooth).eval()
     hop = bundle.sidecar.hop_samples
@@ -121,10 +132,12 @@ def run_torch(checkpoint: Path, bundle: Bundle, audio: np.ndarray) -> np.ndarray
     return np.concatenate(frames)
 
 
-def _run(bundle: Bundle, engine: str, audio: np.ndarray) -> tuple[np.ndarray, str]:
+def _run(
+    bundle: Bundle, engine: str, audio: np.ndarray, style: np.ndarray | None
+) -> tuple[np.ndarray, str]:
     backend = open_backend(bundle, engine)
     try:
-        return run_stream(backend, bundle.sidecar, audio), backend.name
+        return run_stream(backend, bundle.sidecar, audio, style), backend.name
     finally:
         backend.close()
 

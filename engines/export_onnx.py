@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from training.network import DualTalker, StreamingTalker
 
 OPSET = 18
+STYLE_INPUT = "style"
 
 
 class ExportError(DualtalkerError):
@@ -38,7 +39,15 @@ class ExportConfig:
     out: Path
     """Where to write the graph; the sidecar goes beside it as .json."""
     style: dict[str, float] = field(default_factory=dict)
-    """Mixture of trained styles, e.g. `--style rules 0.5 captured:NAME 0.5` (default: equal)."""
+    """Mixture of trained styles that is shown unless another is asked for, e.g. `--style rules 0.5
+    captured:NAME 0.5` (default: all alike)."""
+    styles: tuple[str, ...] = ()
+    """Trained styles to choose from at run time (default: all of them)."""
+    presets: dict[str, str] = field(default_factory=dict)
+    """Short names for styles and mixtures, e.g. `--presets lively captured:NAME:0.8,rules:0.2`
+    (default: `articulate` for rules, `natural` for captured motion)."""
+    fixed_style: bool = False
+    """Export the one mixture alone; a graph with a choice costs as much."""
     smooth: bool = True
     """Look one frame (20 ms) further ahead and smooth the motion over three frames."""
     window_samples: int = 16000
@@ -78,13 +87,17 @@ def export_graph(talker: StreamingTalker, path: Path) -> list[dict[str, Any]]:
     shapes = talker.state_shapes()
     states = name_states(shapes)
     hop = talker.encoder.config.hop_samples
-    arguments = (torch.zeros(1, hop), *[torch.zeros(shape) for shape in shapes])
+    inputs = ["audio", *[s["input"] for s in states]]
+    arguments = [torch.zeros(1, hop), *[torch.zeros(shape) for shape in shapes]]
+    if talker.styles:
+        inputs.append(STYLE_INPUT)
+        arguments.append(torch.full((1, len(talker.styles)), 1 / len(talker.styles)))
     program = torch.onnx.export(
         talker.eval(),
-        arguments,
+        tuple(arguments),
         dynamo=True,
         opset_version=OPSET,
-        input_names=["audio", *[s["input"] for s in states]],
+        input_names=inputs,
         output_names=["motion", *[s["output"] for s in states]],
         verbose=False,
     )
@@ -115,7 +128,26 @@ def make_test_signal(samples: int, seed: int = 0) -> np.ndarray:
 
 
 def compare_with_torch(talker: StreamingTalker, bundle_path: Path, steps: int) -> float:
-    """Run the bundle step by step and torch over the whole; return the largest difference."""
+    """Run the bundle step by step and torch over the whole; return the largest difference.
+
+    Where the style can be chosen, both the default and an uneven mixture are compared.
+    """
+    worst = _compare_in_style(talker, bundle_path, steps, None)
+    if talker.styles:
+        uneven = uneven_weights(len(talker.styles))
+        worst = max(worst, _compare_in_style(talker, bundle_path, steps, uneven))
+    return worst
+
+
+def uneven_weights(count: int) -> np.ndarray:
+    """Return weights `[1, count]` float32 of a mixture in which no two styles have the same."""
+    weights = np.arange(count, 0, -1, dtype=np.float32)
+    return (weights / weights.sum())[np.newaxis]
+
+
+def _compare_in_style(
+    talker: StreamingTalker, bundle_path: Path, steps: int, style: np.ndarray | None
+) -> float:
     import torch
 
     from dualtalker.backends.onnxruntime import OnnxRuntimeBackend
@@ -124,12 +156,13 @@ def compare_with_torch(talker: StreamingTalker, bundle_path: Path, steps: int) -
     hop_samples = talker.encoder.config.hop_samples
     audio = make_test_signal(steps * hop_samples)
     with torch.no_grad():
-        whole = talker.run(torch.from_numpy(audio).unsqueeze(0)).numpy()
+        weights = None if style is None else torch.from_numpy(style)
+        whole = talker.run(torch.from_numpy(audio).unsqueeze(0), weights).numpy()
     backend = OnnxRuntimeBackend(load_bundle(bundle_path))
     state = backend.new_state()
     frames = []
     for hop in audio.reshape(steps, 1, hop_samples):
-        motion, state = backend.step(hop, state)
+        motion, state = backend.step(hop, state, style)
         frames.append(motion[0])
     backend.close()
     streamed = np.concatenate(frames)[talker.shift_frames :]
@@ -164,8 +197,9 @@ def _export_fp32(config: ExportConfig, path: Path) -> float:
     from training.checkpoints import load_network
 
     network, checkpoint = load_network(config.checkpoint)
-    mixture = config.style or dict.fromkeys(network.animation.styles, 1.0)
+    mixture = config.style or dict.fromkeys(config.styles or network.animation.styles, 1.0)
     origin = _describe_origin(config, checkpoint.meta, mixture)
+    origin |= describe_styles(config, network.animation.styles, mixture)
     if network.config.encoder.kind == "wav2vec2":
         from engines.windowed import export_network
 
@@ -185,7 +219,8 @@ def _export_stateful(
     from dualtalker.bundle import write_sidecar
     from training.network import StreamingTalker
 
-    talker = StreamingTalker(network, mixture, config.smooth).eval()
+    styles = tuple(origin.get("style_names", ()))
+    talker = StreamingTalker(network, mixture, config.smooth, styles).eval()
     states = export_graph(talker, path)
     write_sidecar(
         path,
@@ -214,6 +249,57 @@ def _describe_origin(
     }
     metrics = json.loads(config.metrics.read_text("utf-8")) if config.metrics else {}
     return {"training": training, "metrics": metrics}
+
+
+def describe_styles(
+    config: ExportConfig, trained: list[str], mixture: dict[str, float]
+) -> dict[str, Any]:
+    """Return the sidecar's fields on styles; empty where there is nothing to choose.
+
+    Raises:
+        ExportError: a style was not trained, or the default is made of one that is not exported.
+    """
+    unknown = sorted({*config.styles, *mixture} - set(trained))
+    if unknown:
+        raise ExportError(f"unknown styles {unknown}; this model has {trained}")
+    names = list(config.styles or trained)
+    if config.fixed_style or len(names) < 2:
+        return {}
+    left_out = sorted(set(mixture) - set(names))
+    if left_out:
+        raise ExportError(f"--style has {left_out}, which --styles leaves out: {names}")
+    default = _normalize([float(mixture.get(name, 0.0)) for name in names])
+    presets = config.presets or _name_presets(names)
+    return {
+        "style_input": STYLE_INPUT,
+        "style_names": names,
+        "default_style": default,
+        "style_presets": {key: _weigh_preset(key, names, text) for key, text in presets.items()},
+    }
+
+
+def _name_presets(names: list[str]) -> dict[str, str]:
+    """Public names: of motion by rule, whose lips are the clearest, and of captured motion."""
+    captured = [name for name in names if name.startswith("captured:")]
+    presets = {"articulate": "rules"} if "rules" in names else {}
+    return presets | ({"natural": ",".join(captured)} if captured else {})
+
+
+def _weigh_preset(preset: str, names: list[str], text: str) -> list[float]:
+    from dualtalker.styles import parse_style
+
+    parts = parse_style(text, names)
+    unknown = sorted(set(parts) - set(names))
+    if unknown:
+        raise ExportError(f"--presets {preset}: {unknown} is none of the styles {names}")
+    return _normalize([parts.get(name, 0.0) for name in names])
+
+
+def _normalize(weights: list[float]) -> list[float]:
+    total = sum(weights)
+    if not 0 < total < float("inf") or min(weights) < 0:
+        raise ExportError(f"a mixture of styles has weights {weights}; expected 0 or more")
+    return [weight / total for weight in weights]
 
 
 def _check_difference(config: ExportConfig, difference: float) -> float:

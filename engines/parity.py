@@ -76,13 +76,18 @@ def measure_difference(
     )
 
 
-def run_stream(backend: Backend, sidecar: Sidecar, audio: np.ndarray) -> np.ndarray:
-    """Run audio `[samples]` hop by hop, with one state throughout; return `[frames, 52]`."""
+def run_stream(
+    backend: Backend, sidecar: Sidecar, audio: np.ndarray, style: np.ndarray | None = None
+) -> np.ndarray:
+    """Run audio `[samples]` hop by hop, with one state throughout; return `[frames, 52]`.
+
+    `style` are weights `[1, styles]` where the graph takes them; None is its default.
+    """
     hop = sidecar.hop_samples
     state = backend.new_state()
     frames = []
     for start in range(0, len(audio) - hop + 1, hop):
-        motion, state = backend.step(audio[np.newaxis, start : start + hop], state)
+        motion, state = backend.step(audio[np.newaxis, start : start + hop], state, style)
         frames.append(motion[0].copy())
     return np.concatenate(frames)
 

@@ -14,12 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from dualtalker.bundle import write_sidecar
-from engines.export_onnx import OPSET, ExportConfig, make_test_signal, save_program
+from engines.export_onnx import (
+    OPSET,
+    STYLE_INPUT,
+    ExportConfig,
+    make_test_signal,
+    save_program,
+    uneven_weights,
+)
 
 if TYPE_CHECKING:
     from transformers import Wav2Vec2Model
 
-    from training.network import DualTalker
+    from training.network import DualTalker, WindowTalker
 
 # Of wav2vec2's convolutional front end (Baevski et al. 2020): one frame each 320 samples, each
 # of which sees 400.
@@ -100,24 +107,30 @@ def export_windowed(talker: nn.Module, path: Path, plan: WindowPlan, **sidecar: 
     """Write graph and sidecar of any module audio `[1, window]` -> motion `[1, frames, channels]`.
 
     transformers' encoders must be loaded with `attn_implementation="eager"`. `sidecar` are more
-    fields of it, such as `training`. Returns the path of the graph.
+    fields of it, such as `training`; with `style_input` the module takes the weights of
+    `style_names` `[1, styles]` after the audio. Returns the path of the graph.
 
     Raises:
         ValueError: the module's frames are not those of the plan.
     """
     talker = talker.eval()
     fuse_weight_norm(talker)
-    audio = torch.zeros(1, plan.window_samples)
+    arguments = [torch.zeros(1, plan.window_samples)]
+    inputs = ["audio"]
+    if sidecar.get("style_input"):
+        count = len(sidecar["style_names"])
+        arguments.append(torch.full((1, count), 1 / count))
+        inputs.append(sidecar["style_input"])
     with torch.no_grad():
-        frames = talker(audio).shape[1]
+        frames = talker(*arguments).shape[1]
     if frames != plan.window_frames:
         raise ValueError(f"the network gives {frames} frames; expected {plan.window_frames}")
     program = torch.onnx.export(
         talker,
-        (audio,),
+        tuple(arguments),
         dynamo=True,
         opset_version=OPSET,
-        input_names=["audio"],
+        input_names=inputs,
         output_names=["motion"],
         verbose=False,
     )
@@ -162,23 +175,25 @@ def export_network(
         spacing=hop_samples,
         reach=0,
     )
-    talker = WindowTalker(network, mixture).eval()
+    talker = WindowTalker(network, mixture, tuple(origin.get("style_names", ()))).eval()
     # Frames are not smoothed here: neighbors in a window are made together.
     origin["training"]["smooth"] = False
     export_windowed(talker, path, plan, **origin)
     return _compare(talker, path, plan, min(config.steps, 100))
 
 
-def _compare(talker: nn.Module, path: Path, plan: WindowPlan, windows: int) -> float:
+def _compare(talker: WindowTalker, path: Path, plan: WindowPlan, windows: int) -> float:
     from dualtalker.backends.onnxruntime import open_session
 
     session = open_session(path)
+    style = {STYLE_INPUT: uneven_weights(len(talker.styles))} if talker.styles else {}
     audio = make_test_signal(plan.window_samples + windows * plan.hop_samples)
     worst = 0.0
     for start in range(0, windows * plan.hop_samples, plan.hop_samples):
         window = audio[None, start : start + plan.window_samples]
         with torch.no_grad():
-            expected = talker(torch.from_numpy(window)).numpy()
-        (found,) = session.run(None, {"audio": window})
+            weights = [torch.from_numpy(array) for array in style.values()]
+            expected = talker(torch.from_numpy(window), *weights).numpy()
+        (found,) = session.run(None, {"audio": window, **style})
         worst = max(worst, float(abs(found - expected).max()))
     return worst

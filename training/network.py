@@ -289,7 +289,7 @@ class StreamingTalker(nn.Module):
 
 
 def tabulate_styles(network: DualTalker, styles: tuple[str, ...]) -> Tensor:
-    """Return the vectors `[styles, 16]` of trained styles; raises ValueError for an unknown one."""
+    """Return vectors `[styles, 16]` of trained styles; raises ValueError for an unknown one."""
     vectors = [network.animation.mix_styles({name: 1.0})[0] for name in styles]
     return torch.stack(vectors).detach().clone() if vectors else torch.zeros(0, 16)
 
