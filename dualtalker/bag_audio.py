@@ -171,10 +171,10 @@ def _time_chunks(bag: Bag, messages: list[BagMessage], audio_format: AudioFormat
             f"{bag.path}: none of {len(messages)} audio messages can be used: {refusal}. What "
             "they do not say of themselves: --sample-rate-hz, --channels, --sample-format"
         )
-    received_ns, stamps_ns, lengths_s = zip(*rows, strict=True)
+    arrivals_ns, stamps_ns, lengths_s = zip(*rows, strict=True)
     stamped = None not in stamps_ns
     return ChunkTimes(
-        np.array(received_ns, np.int64),
+        np.array(arrivals_ns, np.int64),
         np.array(stamps_ns, np.int64) if stamped else None,
         np.array(lengths_s),
         rate_hz,

@@ -143,7 +143,7 @@ def find_run(bag: Bag, wanted: str | None, audio_topic: str, reference: str | No
             f"{bag.path} has several topics of faces: {', '.join(found)}; choose one: "
             f"--run-topic {found[0]}"
         )
-    return (beside or found or [None])[0]
+    return next(iter(beside or found), None)
 
 
 def _list_faces(bag: Bag) -> list[str]:

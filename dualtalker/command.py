@@ -1,4 +1,4 @@
-"""The `dualtalker` command: animate recordings, speak a text, tell about the installation."""
+"""The `dualtalker` command: animate recordings, speak a text, evaluate rosbags, tell versions."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from dualtalker.bag_commands import Evaluate, MakeBag
 from dualtalker.errors import AudioError, DualtalkerError
 
 if TYPE_CHECKING:
@@ -146,6 +147,8 @@ class Info:
 Commands = (
     Annotated[Animate, tyro.conf.subcommand("animate")]
     | Annotated[Speak, tyro.conf.subcommand("speak")]
+    | Annotated[MakeBag, tyro.conf.subcommand("bag")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
 

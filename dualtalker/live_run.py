@@ -23,14 +23,12 @@ import numpy as np
 from dualtalker.arkit import MOUTH_INDICES
 from dualtalker.bag_audio import BagAudio
 from dualtalker.bag_faces import TALKER_KEY, Faces
-from dualtalker.replay import Replay
+from dualtalker.replay import SAME_CLOCK_S, Replay
 
 # Two frames of one instant: closer than anything between them.
 SAME_INSTANT_S = 1e-4
 # The node notes the arrival of audio without stamps itself; the recorder's may differ by so much.
 ARRIVAL_SLACK_S = 1.0
-# Stamps further than this from the time of recording are of another clock.
-MAX_CLOCK_DIFFERENCE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,16 @@ class LiveRun:
     status: Mapping[str, str]  # the talker's last diagnostics; empty where none were recorded
     counters: Mapping[str, int]  # what went wrong while it was recorded
     from_start: bool  # the bag holds all audio that the talker had heard
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When the frames that depict the audio came, in order of the instants that they depict."""
+
+    times_s: np.ndarray  # [frames] that they depict
+    intervals_ms: np.ndarray  # [frames - 1] between their receipts
+    beyond_ms: np.ndarray  # [frames] latency beyond the stated
+    latency_ms: np.ndarray | None  # [frames] from stamp to receipt; None: of different clocks
 
 
 @dataclass(frozen=True)
@@ -120,24 +128,33 @@ def _is_counter(key: str, value: str) -> bool:
     return key.isidentifier() and value.isdigit() and key != "frames"
 
 
-def measure_run(run: LiveRun, audio: BagAudio, replay: Replay) -> dict[str, float]:
-    """Return the figures of a run's timing (see the head of this file)."""
+def trace_run(run: LiveRun, audio: BagAudio, replay: Replay) -> Timing:
+    """Return when the frames that depict the audio came (see the head of this file)."""
     inside = (run.times_s > -SAME_INSTANT_S) & (run.times_s < replay.duration_s)
     times_s, received_ns = run.times_s[inside], run.received_ns[inside]
-    wanted = int(np.floor(replay.duration_s * replay.fps - 1e-6)) + 1
-    taken = np.unique(np.rint(times_s * replay.fps).astype(int))
-    figures = {"frames": float(len(times_s)), "missing frames": float(max(wanted - len(taken), 0))}
-    if len(times_s) < 2:
-        return figures
-    in_order = np.sort(received_ns)
-    jitter_ms = np.abs(np.diff(in_order) / 1e9 - 1 / replay.fps) * 1e3
-    figures.update(_describe("jitter", jitter_ms))
     stated_s = float(run.status.get("stated latency (ms)", replay.latency_s * 1e3)) / 1e3
     heard_s = (received_ns - audio.times.find_start_ns()) / 1e9
-    figures.update(_describe("beyond", (heard_s - times_s - stated_s) * 1e3))
-    latency_s = (received_ns - run.stamps_ns[inside]) / 1e9
-    if audio.times.stamps_ns is None or np.abs(latency_s).max() < MAX_CLOCK_DIFFERENCE_S:
-        figures.update(_describe("latency", latency_s * 1e3))
+    latency_ms = (received_ns - run.stamps_ns[inside]) / 1e6
+    of_one_clock = len(latency_ms) > 0 and np.abs(latency_ms).max() < SAME_CLOCK_S * 1e3
+    return Timing(
+        times_s=times_s,
+        intervals_ms=np.diff(np.sort(received_ns)) / 1e6,
+        beyond_ms=(heard_s - times_s - stated_s) * 1e3,
+        latency_ms=latency_ms if of_one_clock else None,
+    )
+
+
+def measure_timing(timing: Timing, replay: Replay) -> dict[str, float]:
+    """Return the figures of a run's timing."""
+    wanted = int(np.floor(replay.duration_s * replay.fps - 1e-6)) + 1
+    taken = len(np.unique(np.rint(timing.times_s * replay.fps)))
+    figures = {"frames": float(len(timing.times_s)), "missing frames": float(wanted - taken)}
+    if len(timing.times_s) < 2:
+        return figures
+    figures.update(_describe("jitter", np.abs(timing.intervals_ms - 1e3 / replay.fps)))
+    figures.update(_describe("beyond", timing.beyond_ms))
+    if timing.latency_ms is not None:
+        figures.update(_describe("latency", timing.latency_ms))
     return figures
 
 

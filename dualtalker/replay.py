@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -19,12 +18,14 @@ from dualtalker.bundle import Bundle
 from dualtalker.errors import AudioError, BagError
 from dualtalker.talker import Talker
 from dualtalker_ros.audio_messages import KINDS, AudioFormat, kind_of, read_message
-from dualtalker_ros.delivery import MAX_LAG_S, Delivery, TimedFrame
+from dualtalker_ros.delivery import Delivery, TimedFrame
 
 # The node never comes back sooner, either.
 MIN_WAIT_NS = 200_000
 # Frames after the last audio that belong to the motion: the mouth closes in them.
 TAIL_S = 0.5
+# Stamps further than this from the time of recording are of another clock.
+SAME_CLOCK_S = 10.0
 # How long the node is taken to have idled before the first audio, where nothing tells.
 LEAD_S = 1.0
 
@@ -33,7 +34,7 @@ LEAD_S = 1.0
 class ReplaySettings:
     """The talker's parameters that change frames; the defaults are the node's."""
 
-    model: Path | Bundle | None = None
+    model: Bundle | None = None
     fps: float = 30.0
     engine: str = "auto"
     idle_motion: bool = True
@@ -224,6 +225,6 @@ def _find_begin(messages: Sequence[BagMessage], audio_format: AudioFormat) -> tu
             error = refusal
             continue
         # Stamps of another clock count from the arrival, as the delivery has it.
-        known = stamp_ns is not None and abs(received_ns - stamp_ns) <= MAX_LAG_S * 1e9
+        known = stamp_ns is not None and abs(received_ns - stamp_ns) <= SAME_CLOCK_S * 1e9
         return received_ns, stamp_ns if known and stamp_ns is not None else received_ns
     raise BagError(f"none of {len(messages)} audio messages can be used: {error}")

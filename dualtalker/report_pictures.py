@@ -100,6 +100,25 @@ def draw_sweep(values: Mapping[str, Mapping[float, float]], x_label: str, y_labe
     return _to_svg(figure)
 
 
+def draw_timing(times_s: np.ndarray, late_ms: np.ndarray, intervals_ms: np.ndarray) -> str:
+    """Latency of frames over the instants that they depict, and their intervals, as SVG.
+
+    times_s and late_ms [frames]; intervals_ms [frames - 1] between their receipts.
+    """
+    figure, axes = _new_figure(1, (10, 3.2), columns=2)
+    axes[0].plot(times_s, late_ms, ".", markersize=2.5, color=_COLORS[0])
+    axes[0].axhline(0.0, color="#888888", linewidth=0.8)
+    axes[0].set_xlabel("time depicted (s)")
+    axes[0].set_ylabel("latency beyond stated (ms)")
+    axes[1].hist(intervals_ms, bins=60, color=_COLORS[2])
+    axes[1].set_yscale("log")
+    axes[1].set_xlabel("interval between frames (ms)")
+    axes[1].set_ylabel("frames")
+    for axis in axes:
+        axis.grid(alpha=0.25)
+    return _to_svg(figure)
+
+
 def draw_error_maps(
     recordings: Sequence[Recording],
     motions: Mapping[str, Sequence[np.ndarray]],
