@@ -15,6 +15,7 @@ from training.marginals import (  # noqa: E402
     fit_bigram,
     fit_motion_prior,
     fit_units,
+    measure_scales,
     score_motion,
     score_units,
 )
@@ -28,25 +29,29 @@ def test_motion_loss_by_hand_and_masked() -> None:
     mask = torch.zeros(1, 2, 3)
     mask[0, 0, 0] = 1
     predicted = full(0.5, 1, 2, 3)
-    loss = losses.motion_loss(predicted, full(0.25, 1, 2, 3), mask)
-    assert loss.item() == pytest.approx(0.25 + 4 * 0.0625)
-    assert losses.motion_loss(predicted, predicted, mask).item() == 0
-    assert losses.motion_loss(predicted, full(9.0, 1, 2, 3), torch.zeros(1, 2, 3)).item() == 0
+    scale = torch.tensor([0.125, 1.0, 1.0])
+    loss = losses.motion_loss(predicted, full(0.25, 1, 2, 3), mask, scale)
+    assert loss.item() == pytest.approx(4.0)
+    assert losses.motion_loss(predicted, predicted, mask, scale).item() == 0
+    unsupervised = torch.zeros(1, 2, 3)
+    assert losses.motion_loss(predicted, full(9.0, 1, 2, 3), unsupervised, scale).item() == 0
 
 
 def test_velocity_loss_ignores_offsets_and_counts_differences() -> None:
     target = torch.tensor([[[0.0], [0.1], [0.3]]])
     mask = torch.ones(1, 3, 1)
-    assert losses.velocity_loss(target + 0.4, target, mask).item() == pytest.approx(0, abs=1e-6)
-    assert losses.velocity_loss(2 * target, target, mask).item() == pytest.approx(0.15)
+    scale = torch.tensor([0.1])
+    same = losses.velocity_loss(target + 0.4, target, mask, scale)
+    assert same.item() == pytest.approx(0, abs=1e-6)
+    assert losses.velocity_loss(2 * target, target, mask, scale).item() == pytest.approx(2.5)
 
 
-def test_lip_vertex_loss_is_a_distance_in_centimetres() -> None:
+def test_lip_vertex_loss_is_in_square_centimetres() -> None:
     basis = torch.zeros(2, 6)
     basis[0, 0], basis[0, 4] = 0.03, 0.04  # one vertex moves 3 cm in x, the other 4 cm in y
     predicted, target = torch.tensor([[[0.5, 0.9]]]), torch.zeros(1, 1, 2)
     loss = losses.lip_vertex_loss(predicted, target, torch.ones(1, 1, 2), basis)
-    assert loss.item() == pytest.approx((1.5 + 2.0) / 2, abs=1e-3)
+    assert loss.item() == pytest.approx((1.5**2 + 2.0**2) / 2, abs=1e-3)
 
 
 def test_vertex_loss_by_hand_over_the_mesh_and_in_a_metric() -> None:
@@ -135,8 +140,10 @@ def test_gradients_match_finite_differences(name: str) -> None:
     predicted = torch.rand(1, 4, 3, generator=generator, dtype=torch.double, requires_grad=True)
     target = torch.rand(1, 4, 3, generator=generator, dtype=torch.double)
     mask = torch.ones(1, 4, 3, dtype=torch.double)
+    scale = torch.tensor([0.3, 0.5, 2.0], dtype=torch.double)
+    rest = () if name.startswith("vertex") else (scale,)
     assert torch.autograd.gradcheck(
-        lambda p: getattr(losses, name)(p, target, mask), (predicted,), eps=1e-7, atol=1e-5
+        lambda p: getattr(losses, name)(p, target, mask, *rest), (predicted,), eps=1e-7, atol=1e-5
     )
 
 
@@ -165,3 +172,15 @@ def test_marginals_prefer_what_they_were_fitted_on() -> None:
     assert score_motion(torch.from_numpy(smooth[None]), prior, mask) > score_motion(
         rough, prior, mask
     )
+
+
+def test_scales_are_those_of_the_motion_and_have_a_floor() -> None:
+    rng = np.random.default_rng(0)
+    motion = np.zeros((20000, 2), np.float32)
+    for frame in range(1, len(motion)):
+        motion[frame, 0] = 0.9 * motion[frame - 1, 0] + 0.1 * rng.standard_normal()
+    spread, speed = measure_scales(torch.from_numpy(fit_motion_prior([motion])))
+    assert spread[0].item() == pytest.approx(motion[:, 0].std(), rel=0.05)
+    assert speed[0].item() == pytest.approx(np.diff(motion[:, 0]).std(), rel=0.05)
+    assert spread[1].item() == pytest.approx(0.05)
+    assert speed[1].item() == pytest.approx(0.02)

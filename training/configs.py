@@ -121,9 +121,9 @@ class NetworkConfig:
 class LossConfig:
     """Weight of each loss term; zero switches the term off (see `training/losses.py`)."""
 
-    motion: float = 1.0
+    motion: float = 0.25
     """Reconstruction of the blendshape weights."""
-    velocity: float = 0.5
+    velocity: float = 0.05
     """Reconstruction of their frame-to-frame differences."""
     lip_vertices: float = 0.5
     """Distance of the lip vertices on the default head."""

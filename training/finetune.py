@@ -32,6 +32,7 @@ from training.clips import INDEX_NAME, Clip, load_clips
 from training.configs import DataConfig, LossConfig, TrainConfig, from_plain, save_config, to_plain
 from training.distributed import Place, choose_device, wrap
 from training.losses import masked_mean, motion_loss
+from training.marginals import measure_scales
 from training.network import DualTalker
 from training.objective import Objective, Priors
 from training.pack import find_starting_point
@@ -123,7 +124,8 @@ class KeepingObjective(Objective):
         with torch.no_grad():
             then = self.before.animate(batch.audio, style)
         active = self.before.animation.active.expand_as(then.weights)
-        moved = motion_loss(now.weights, then.weights, active)
+        scale, _ = measure_scales(self.priors.motion_prior)
+        moved = self.config.motion * motion_loss(now.weights, then.weights, active, scale)
         gates = torch.sigmoid(now.gate_logit) - torch.sigmoid(then.gate_logit)
         return moved + masked_mean(gates.square(), torch.ones_like(gates))
 

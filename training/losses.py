@@ -13,28 +13,31 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return (values * mask).sum() / mask.sum().clamp_min(1.0)
 
 
-def motion_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Reconstruction: mean of |p - y| + 4 (p - y)^2 over supervised channels.
+def motion_loss(predicted: Tensor, target: Tensor, mask: Tensor, scale: Tensor) -> Tensor:
+    """Reconstruction: mean of ((p - y) / scale)^2 over supervised channels.
 
-    Shapes: weights `[batch, frames, 52]`, mask `[batch, frames, 52]`. Ours: the absolute part
-    keeps small motions exact, the squared part punishes missed openings.
+    Shapes: weights `[batch, frames, 52]`, mask `[batch, frames, 52]`, scale `[52]` (how far each
+    channel usually moves, `training.marginals.measure_scales`), so that 1 is about as wrong as a
+    face that never moves. Ours. Squared on purpose: what sound leaves open makes the absolute
+    error's optimum the median, which for a mouth is nearly shut; the squared error's is the mean.
     """
-    error = predicted - target
-    return masked_mean(error.abs() + 4.0 * error * error, mask)
+    return masked_mean(((predicted - target) / scale).square(), mask)
 
 
-def velocity_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Mean |Δp - Δy| of frame-to-frame differences (as in VOCA, Cudeiro et al. 2019, eq. 3).
+def velocity_loss(predicted: Tensor, target: Tensor, mask: Tensor, scale: Tensor) -> Tensor:
+    """Mean of ((Δp - Δy) / scale)^2 of frame-to-frame differences.
 
-    Shapes as in `motion_loss`. Frames on either side of a difference must both be supervised.
+    As in VOCA (Cudeiro et al. 2019, eq. 3), but relative to how fast each channel usually moves,
+    scale `[52]`. Shapes as in `motion_loss`. Frames on either side of a difference must both be
+    supervised.
     """
     moved = predicted[:, 1:] - predicted[:, :-1]
     truth = target[:, 1:] - target[:, :-1]
-    return masked_mean((moved - truth).abs(), mask[:, 1:] * mask[:, :-1])
+    return masked_mean(((moved - truth) / scale).square(), mask[:, 1:] * mask[:, :-1])
 
 
 def lip_vertex_loss(predicted: Tensor, target: Tensor, mask: Tensor, basis: Tensor) -> Tensor:
-    """Mean distance of lip vertices, in centimetres, on a linear rig.
+    """Mean squared distance of lip vertices, in square centimetres, on a linear rig.
 
     `basis` `[52, lips * 3]` holds the lip vertices' deltas in metres; weights `[batch, frames,
     52]`. Unsupervised channels count as agreeing. Ours: blendshapes of unlike reach are weighed
@@ -42,8 +45,7 @@ def lip_vertex_loss(predicted: Tensor, target: Tensor, mask: Tensor, basis: Tens
     """
     error = (predicted - target) * mask
     moved = (error @ basis).unflatten(-1, (-1, 3)) * 100.0
-    distance = (moved.square().sum(-1) + 1e-6).sqrt()
-    return masked_mean(distance, mask.amax(-1, keepdim=True))
+    return masked_mean(moved.square().sum(-1), mask.amax(-1, keepdim=True))
 
 
 def vertex_loss(

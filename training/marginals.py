@@ -60,6 +60,19 @@ def fit_motion_prior(motions: list[np.ndarray]) -> np.ndarray:
     return np.stack([slope, offset, np.log(np.maximum(scale, 0.01))]).astype(np.float32)
 
 
+def measure_scales(prior: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how far and how fast each channel usually moves, both `[52]`.
+
+    They are the standard deviations of a channel and of its frame-to-frame difference under the
+    prior (a first-order autoregression's: s / sqrt(1 - a²), and sqrt(2 (1 - a)) of that), but at
+    least 0.05 and 0.02: channels that hardly move must not rule the objective.
+    """
+    slope = prior[0].clamp(0.0, 0.999)
+    spread = torch.exp(prior[2]) / (1.0 - slope.square()).sqrt()
+    speed = (2.0 * (1.0 - slope)).sqrt() * spread
+    return spread.clamp_min(0.05), speed.clamp_min(0.02)
+
+
 def score_motion(motion: Tensor, prior: Tensor, mask: Tensor) -> Tensor:
     """Mean log P̂(motion) in nats per supervised value: `[batch, frames, 52]` -> `[batch]`."""
     slope, offset, log_scale = prior

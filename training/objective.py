@@ -12,7 +12,7 @@ from training import losses
 from training.batches import Batch
 from training.configs import LossConfig
 from training.heads import ARKIT
-from training.marginals import assign_units, score_motion, score_units
+from training.marginals import assign_units, measure_scales, score_motion, score_units
 from training.network import DualTalker, Prediction
 
 
@@ -182,10 +182,12 @@ def _add_arkit_terms(
     out: Prediction,
 ) -> None:
     if config.motion:
-        raw = losses.motion_loss(out.weights, batch.motion, batch.mask)
+        scale, _ = measure_scales(priors.motion_prior)
+        raw = losses.motion_loss(out.weights, batch.motion, batch.mask, scale)
         terms["motion"] = raw * shares["motion"]
     if config.velocity:
-        raw = losses.velocity_loss(out.weights, batch.motion, batch.mask)
+        _, scale = measure_scales(priors.motion_prior)
+        raw = losses.velocity_loss(out.weights, batch.motion, batch.mask, scale)
         terms["velocity"] = raw * shares["velocity"]
     if config.lip_vertices:
         raw = losses.lip_vertex_loss(out.weights, batch.motion, batch.mask, priors.lip_basis)

@@ -47,7 +47,7 @@ def make_mesh(name: str) -> TrainConfig:
             lipread_targets=("units",),
             dropout=0.1,
         ),
-        loss=LossConfig(closure=0.0),
+        loss=LossConfig(motion=1.0, velocity=0.5, closure=0.0),
         data=DataConfig(
             corpus=(),
             vertices=(Path(name),),
