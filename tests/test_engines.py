@@ -29,9 +29,10 @@ from dualtalker.bundle import DEFAULT_MODEL, load_bundle, write_sidecar  # noqa:
 from dualtalker.errors import BundleError, DualtalkerError  # noqa: E402
 from engines.build_engine import BuildConfig, build, prepare_graph  # noqa: E402
 from engines.compare import CompareConfig, collect_json, compare, format_report  # noqa: E402
-from engines.convert import ConvertConfig, convert, write_converted  # noqa: E402
+from engines.convert import ConvertConfig, convert, write_fp16  # noqa: E402
 from engines.export_onnx import export_graph, make_test_signal  # noqa: E402
 from engines.half_precision import PrecisionError, convert_to_fp16  # noqa: E402
+from engines.int8 import find_products  # noqa: E402
 from engines.operators import ACCEPTED, REFUSED, OperatorError, check_operators  # noqa: E402
 from engines.parity import measure_difference, read_speech, run_stream  # noqa: E402
 from engines.tensorrt_builder import BuildError, BuildInterrupted  # noqa: E402
@@ -121,7 +122,11 @@ def test_good_operators_pass():
 
 
 def test_int8_is_refused_for_tensorrt_layer_by_layer(stateful, tmp_path):
-    path = write_converted(stateful, tmp_path / "int8.onnx", "int8")
+    path = tmp_path / "int8.onnx"
+    done = convert(
+        ConvertConfig(stateful.onnx_path, path, calibrate_s=1.0, seconds=1.0, tolerance_mm=1e3)
+    )
+    assert "0 stored in int8, 0 and the spectrum in fp32" in done.products
     with pytest.raises(OperatorError) as caught:
         prepare_graph(load_bundle(path), "fp16")
     assert "DynamicQuantizeLinear" in str(caught.value) and "MatMulInteger" in str(caught.value)
@@ -150,12 +155,22 @@ def test_fp16_keeps_the_sensitive_parts_in_fp32(stateful):
     assert types[spectrum.output[0]] == TensorProto.FLOAT
 
 
+def test_products_are_those_behind_the_spectrum(stateful):
+    model = onnx.load(str(stateful.onnx_path))
+    products = find_products(model)
+    count = sum(node.op_type == "MatMul" for node in model.graph.node)
+    assert len(products) == count - 2  # Fourier and mel
+    assert not any("mel" in name for name in products)
+
+
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_converted_bundles_load_and_move_alike(precision, stateful, tmp_path):
     out = tmp_path / "out" / "small.onnx"
     difference = convert(
-        ConvertConfig(stateful.onnx_path, out, precision, seconds=4.0, tolerance_mm=5.0)
-    )
+        ConvertConfig(
+            stateful.onnx_path, out, precision, calibrate_s=1.0, seconds=4.0, tolerance_mm=5.0
+        )
+    ).difference
     bundle = load_bundle(out)
     assert bundle.sidecar.precision == precision
     assert bundle.sidecar.states == stateful.sidecar.states
@@ -172,7 +187,7 @@ def test_converted_bundles_load_and_move_alike(precision, stateful, tmp_path):
 def test_too_much_difference_leaves_nothing(stateful, tmp_path):
     out = tmp_path / "small.onnx"
     with pytest.raises(PrecisionError, match=r"mm.*nothing was written"):
-        convert(ConvertConfig(stateful.onnx_path, out, "int8", seconds=1.0, tolerance_mm=-1.0))
+        convert(ConvertConfig(stateful.onnx_path, out, "fp16", seconds=1.0, tolerance_mm=-1.0))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -433,7 +448,7 @@ def test_speech_is_repeated_to_the_length_wanted(tmp_path):
 
 def test_compare_reports_every_runtime(stateful, tmp_path, monkeypatch):
     monkeypatch.setenv("DUALTALKER_ENGINES", str(tmp_path))
-    half = write_converted(stateful, tmp_path / "half.onnx", "fp16")
+    half = write_fp16(stateful, tmp_path / "half.onnx")
     config = CompareConfig((stateful.onnx_path, half), seconds=2.0)
     reference, results = compare(config)
     assert reference == "onnxruntime stateful.onnx"
