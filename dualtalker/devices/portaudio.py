@@ -154,10 +154,13 @@ def open_microphone(
     channels: int,
     frames: int,
     on_block: Callable[[PortAudioStream, Block], None],
+    *,
+    latency_s: float = 0.0,
 ) -> PortAudioStream:
     """Open an input; `on_block` gets blocks of `frames`, in PortAudio's thread.
 
-    A rate of 0 is the device's preferred one; `frames` then counts at 16 kHz. Raises DeviceError.
+    A rate of 0 is the device's preferred one; `frames` then counts at 16 kHz. A latency of 0 is
+    the driver's lowest. Raises DeviceError.
     """
     device = find_device(list_devices(rescan=True), wanted, "input")
     if rate_hz == 0:
@@ -181,6 +184,7 @@ def open_microphone(
         channels=channels,
         blocksize=frames,
         callback=callback,
+        latency=latency_s or "low",
         dtype="int16",
     )
 
@@ -190,11 +194,14 @@ def open_loudspeaker(
     rate_hz: int,
     channels: int,
     on_need: Callable[[PortAudioStream, int, float, bool], np.ndarray],
+    *,
+    latency_s: float = 0.0,
 ) -> PortAudioStream:
     """Open an output; `on_need` makes mono float32 samples [n], in PortAudio's thread.
 
     It gets the stream, n, the monotonic time (s) at which they will sound, and whether samples
-    came too late before. A rate of 0 is the device's preferred one. Raises DeviceError.
+    came too late before. A rate of 0 is the device's preferred one, a latency of 0 the driver's
+    lowest. Raises DeviceError.
     """
     device = find_device(list_devices(rescan=True), wanted, "output")
     opened: list[PortAudioStream] = []
@@ -214,6 +221,7 @@ def open_loudspeaker(
         samplerate=rate_hz or device.rate_hz,
         channels=channels,
         callback=callback,
+        latency=latency_s or "low",
         dtype="float32",
     )
 
@@ -225,7 +233,7 @@ def _open(
     sounddevice = import_sounddevice()
     kind = {"input": sounddevice.RawInputStream, "output": sounddevice.RawOutputStream}[direction]
     try:
-        stream = kind(device=device.index, latency="low", **settings)
+        stream = kind(device=device.index, **settings)
     except (sounddevice.PortAudioError, ValueError) as error:
         raise DeviceError(
             f"{device.name} refuses {settings['samplerate']} Hz with {settings['channels']} "

@@ -26,6 +26,14 @@ HANGING_S = 15.0
 DEVICE_PARAMETERS = (
     Parameter("list_devices", False, "Print the sound devices and end.", read_only=True),
     Parameter(
+        "device_latency_ms",
+        0.0,
+        "Audio that the driver buffers (ms); more survives a busier machine. 0: its lowest.",
+        0.0,
+        2000.0,
+        read_only=True,
+    ),
+    Parameter(
         "reconnect_s",
         8.0,
         "Longest pause between tries to open a device that is not there (s).",

@@ -90,15 +90,18 @@ class MicrophoneNode(DeviceNode):
         rate_hz = self.value("sample_rate_hz")
         frames = max(round((rate_hz or 16000) * self.value("chunk_ms") / 1e3), 1)
         return open_microphone(
-            self.wanted, rate_hz, self.value("channels"), frames, self._on_block
+            self.wanted,
+            rate_hz,
+            self.value("channels"),
+            frames,
+            self._on_block,
+            latency_s=self.value("device_latency_ms") / 1e3,
         )
 
     def counters(self) -> Mapping[str, int]:
         """Return the device's, the clock's and the queue's counters."""
         clock = {
-            key: n + self._ended_clocks.get(key, 0)
-            for key, n in self._capture.counters.items()
-            if key != "unknown_adc_times"  # a property of the driver, no fault
+            key: n + self._ended_clocks.get(key, 0) for key, n in self._capture.counters.items()
         }
         return {**super().counters(), **clock, **self._counters}
 

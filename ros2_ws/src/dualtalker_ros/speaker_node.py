@@ -100,7 +100,11 @@ class SpeakerNode(DeviceNode):
     def open_stream(self) -> DeviceStream:
         """Open the loudspeaker; raises DeviceError."""
         return open_loudspeaker(
-            self.wanted, self.value("output_rate_hz"), self.value("output_channels"), self._on_need
+            self.wanted,
+            self.value("output_rate_hz"),
+            self.value("output_channels"),
+            self._on_need,
+            latency_s=self.value("device_latency_ms") / 1e3,
         )
 
     def on_open(self, stream: DeviceStream) -> None:

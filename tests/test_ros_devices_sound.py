@@ -1,0 +1,238 @@
+"""Microphone and loudspeaker nodes on a sound server without hardware: what is played is heard."""
+
+from __future__ import annotations
+
+import array
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from null_sink import NullSink, why_not
+from ros_processes import TIMEOUT_S, Listener, command_of, running
+
+from dualtalker_ros.audio_messages import AudioFormat, fill_message, read_message
+
+RATE_HZ = 16000
+CHUNK = 320
+
+pytestmark = [
+    pytest.mark.usefixtures("ros"),
+    pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"),
+]
+
+
+@pytest.fixture(scope="module")
+def sink(tmp_path_factory):
+    """A running server, and an environment that leads all nodes to it."""
+    # A short path: sockets allow 108 characters.
+    sink = NullSink(tmp_path_factory.mktemp("pulse"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in sink.environment.items():
+            patch.setenv(name, value)
+        sink.start()
+        yield sink
+        sink.kill()
+
+
+@pytest.fixture(scope="module")
+def listener(ros_domain):
+    listener = Listener()
+    yield listener
+    listener.close()
+
+
+class Wire:
+    """Both nodes on the null sink, with what they say and what the microphone heard."""
+
+    def __init__(self, listener, logs):
+        from diagnostic_msgs.msg import DiagnosticArray
+        from std_msgs.msg import Float32, Int16MultiArray
+
+        self.listener, self.logs = listener, logs
+        self.heard = listener.hear(Int16MultiArray, "/heard")
+        self.latencies = listener.hear(Float32, "/speaker/latency")
+        self.diagnostics = listener.hear(DiagnosticArray, "/diagnostics")
+        self.speech = listener.node.create_publisher(Int16MultiArray, "/speech", 1000)
+
+    def status(self, name):
+        """Return the last diagnostics of a node: level, message, values."""
+        for _, message in reversed(self.diagnostics):
+            for status in message.status:
+                if status.name.startswith(f"{name}:"):
+                    values = {pair.key: pair.value for pair in status.values}
+                    return status.level, status.message, values
+        return None
+
+    def is_ok(self, name):
+        status = self.status(name)
+        return status is not None and status[0] == b"\x00"
+
+    def describe(self):
+        """Return what a failed test should show."""
+        logs = "".join(log.read_text() for log in self.logs.values())
+        states = [str(self.status(name)) for name in self.logs]
+        return "\n".join([logs, *states])
+
+    def say(self, samples, rate_hz):
+        """Publish samples [n] in one message, as a speech engine does; return its stamp (ns)."""
+        from std_msgs.msg import Int16MultiArray
+
+        stamp_ns = time.time_ns()
+        message = fill_message(Int16MultiArray(), samples, rate_hz, stamp_ns, stamp_layout=True)
+        self.speech.publish(message)
+        return stamp_ns
+
+    def find(self, said):
+        """Listen until `said` [n] at RATE_HZ is heard as it was; return where, and how well."""
+        best = (0, 0.0)
+        deadline = time.monotonic() + TIMEOUT_S
+        while best[1] < 0.95 and time.monotonic() < deadline:
+            self.listener.spin(0.5)
+            best = find(self.recording()[0], said)
+        assert best[1] > 0.95, f"correlation {best[1]:.3f}\n{self.describe()}"
+        return best
+
+    def recording(self):
+        """Return what was heard as samples [n] at RATE_HZ and each message's stamp (ns)."""
+        chunks = [read_message(message, AudioFormat()) for _, message in self.heard]
+        if not chunks:
+            return np.zeros(0, np.float32), np.zeros(0)
+        assert all(chunk.rate_hz == RATE_HZ for chunk in chunks)
+        stamps = np.array([chunk.stamp_ns for chunk in chunks])
+        return np.concatenate([chunk.samples for chunk in chunks]), stamps
+
+
+@pytest.fixture(scope="module")
+def wire(sink, listener, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nodes")
+    logs = {name: folder / f"{name}.log" for name in ("microphone", "speaker")}
+    # Buffers that a crowded test machine cannot empty.
+    parameters = {"device": "pulse", "reconnect_s": 1.0, "device_latency_ms": 300.0}
+    microphone = running("microphone_node", logs["microphone"], ["audio:=/heard"], **parameters)
+    speaker = running("speaker_node", logs["speaker"], ["audio:=/speech"], **parameters)
+    with microphone, speaker:
+        wire = Wire(listener, logs)
+        listener.spin_until(lambda: wire.speech.get_subscription_count() and len(wire.heard) > 20)
+        listener.spin_until(lambda: wire.is_ok("speaker"))
+        yield wire
+
+
+def make_noise(duration_s, rate_hz, seed=0):
+    """Noise below 2 kHz, so that no conversion of rates takes any of it away."""
+    from scipy.signal import firwin, lfilter
+
+    noise = np.random.default_rng(seed).normal(size=round(duration_s * rate_hz))
+    return (0.3 * lfilter(firwin(201, 2000, fs=rate_hz), 1, noise)).astype(np.float32)
+
+
+def find(recording, said):
+    """Return where `said` [n] begins in the recording, and the correlation there.
+
+    Medians over pieces of a quarter second: on a crowded machine the server itself skips at times.
+    """
+    if len(recording) < len(said):
+        return 0, 0.0
+    found = [find_piece(recording, piece) for piece in np.array_split(said, len(said) // 4000)]
+    starts = np.cumsum([0] + [len(piece) for piece in np.array_split(said, len(said) // 4000)])
+    lags = [lag - start for (lag, _), start in zip(found, starts, strict=False)]
+    return int(np.median(lags)), float(np.median([r for _, r in found]))
+
+
+def find_piece(recording, piece):
+    size = len(recording) + len(piece)
+    spectrum = np.fft.rfft(recording, size) * np.conj(np.fft.rfft(piece, size))
+    lag = int(np.argmax(np.fft.irfft(spectrum, size)[: len(recording) - len(piece) + 1]))
+    part = recording[lag : lag + len(piece)]
+    power = float((part @ part) * (piece @ piece))
+    return lag, float(part @ piece) / power**0.5 if power > 0 else 0.0
+
+
+def resample(samples, rate_hz):
+    from dualtalker.resampling import StreamingResampler
+
+    if rate_hz == RATE_HZ:
+        return samples
+    converter = StreamingResampler(rate_hz, RATE_HZ)
+    return np.concatenate([converter.push(samples), converter.flush()])
+
+
+@pytest.mark.parametrize("rate_hz", [16000, 22050])
+def test_what_is_played_is_heard(wire, rate_hz, record_property):
+    wire.listener.spin(0.7)
+    wire.heard.clear()
+    said = make_noise(2.0, rate_hz, seed=rate_hz)
+    begun_ns = wire.say(said, rate_hz)
+    lag, correlation = wire.find(resample(said, rate_hz))
+    lag = max(lag, 0)
+    _, stamps = wire.recording()
+    chunk, rest = divmod(lag, CHUNK)
+    delay_s = (stamps[chunk] - begun_ns) / 1e9 + rest / RATE_HZ
+    wire.listener.spin_until(lambda: wire.latencies)
+    stated_s = wire.latencies[-1][1].data
+    record_property("correlation", correlation)
+    record_property("delay_s", delay_s)
+    record_property("stated_s", stated_s)
+    print(
+        f"{rate_hz} Hz: r {correlation:.4f}, heard after {delay_s * 1e3:.1f} ms, "
+        f"stated {stated_s * 1e3:.1f} ms"
+    )
+    assert 0 < delay_s < 1.0
+    # The server knows its own delays to some milliseconds.
+    assert stated_s == pytest.approx(delay_s, abs=0.1)
+
+
+def test_stamps_count_samples(wire):
+    """From message to message one chunk, to a millionth; and never later than the arrival."""
+    wire.listener.spin(0.5)
+    wire.heard.clear()
+    wire.listener.spin_until(lambda: len(wire.heard) > 100)
+    _, stamps = wire.recording()
+    assert len(stamps) > 80
+    steps_ns = np.diff(stamps)
+    assert np.median(np.abs(steps_ns - 20_000_000)) < 30_000
+    assert steps_ns.min() > 0
+    assert time.time_ns() - stamps[-1] > 20_000_000
+
+
+def test_unplugged_devices_return(wire, sink):
+    """The server dies and comes again: both nodes notice, say so, and go on by themselves."""
+    wire.heard.clear()
+    sink.kill()
+    for name in ("microphone", "speaker"):
+        wire.listener.spin_until(lambda name=name: wire.status(name)[0] == b"\x02")
+        assert "no device" in wire.status(name)[1]
+    wire.heard.clear()
+    wire.say(make_noise(0.2, RATE_HZ), RATE_HZ)
+    sink.start()
+    wire.listener.spin_until(
+        lambda: wire.is_ok("microphone") and wire.is_ok("speaker") and len(wire.heard) > 10
+    )
+    wire.heard.clear()
+    said = make_noise(1.0, RATE_HZ, seed=5)
+    wire.say(said, RATE_HZ)
+    wire.find(said)
+    for name in ("microphone", "speaker"):
+        values = wire.status(name)[2]
+        assert int(values["device_losses"]) == 1 and int(values["device_opens"]) == 2
+        text = wire.logs[name].read_text()
+        assert text.count("lost the device") == 1 and text.count("opened pulse") == 2
+    assert int(wire.status("speaker")[2]["unheard_ms"]) >= 200
+
+
+def test_bad_audio_is_counted(wire):
+    from std_msgs.msg import Int16MultiArray
+
+    wire.speech.publish(Int16MultiArray())
+    wire.speech.publish(Int16MultiArray(data=array.array("h", [1, 2])))
+    wire.listener.spin_until(lambda: int(wire.status("speaker")[2]["empty_messages"]) == 1)
+
+
+def test_devices_are_listed(sink):
+    done = subprocess.run(
+        [*command_of("speaker_node"), "-p", "list_devices:=true"],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0 and "pulse" in done.stdout
