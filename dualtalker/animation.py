@@ -32,6 +32,7 @@ class Animation:
     counters: dict[str, int]
     style: dict[str, float]  # weights of the model's styles; empty where it has one alone
     intensity: float
+    head: np.ndarray | None = None  # [frames, 3] float32 radians, `HEAD_NAMES`; None where off
 
     @property
     def real_time_factor(self) -> float:
@@ -47,6 +48,8 @@ def animate(
     fps: float = 30.0,
     engine: str = "auto",
     idle_motion: bool = True,
+    prosody: bool = True,
+    head_motion: bool = False,
     smoothing_s: float = 0.0,
     seed: int = 0,
     style: Style = None,
@@ -69,6 +72,8 @@ def animate(
         fps=fps,
         engine=engine,
         idle_motion=idle_motion,
+        prosody=prosody,
+        head_motion=head_motion,
         smoothing_s=smoothing_s,
         seed=seed,
         style=style,
@@ -106,9 +111,11 @@ def _take_audio(
 def _collect(
     talker: Talker, frames: list[Frame], duration_s: float, compute_s: float, latency_s: float
 ) -> Animation:
+    heads = [frame.head for frame in frames if frame.head is not None]
     return Animation(
         times_s=np.array([frame.time_s for frame in frames]),
         weights=np.stack([frame.weights for frame in frames]),
+        head=np.stack(heads) if heads else None,
         fps=talker.fps,
         duration_s=duration_s,
         compute_s=compute_s,

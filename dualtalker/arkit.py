@@ -61,6 +61,11 @@ ARKIT_NAMES: tuple[str, ...] = (
 
 ARKIT_INDEX: dict[str, int] = {name: index for index, name in enumerate(ARKIT_NAMES)}
 
+# What Live Link Face records of the head beside the shapes, by the same names. Ours: radians, and
+# signs as in REP 103 for a head with x forward, y to its own left, z up: positive pitch nods
+# down, yaw turns to its own left, roll tilts to its own right.
+HEAD_NAMES: tuple[str, ...] = ("headPitch", "headYaw", "headRoll")
+
 # Channels that speech moves; idle life (blinks, gaze, brows) never touches these.
 MOUTH_NAMES: tuple[str, ...] = tuple(
     name for name in ARKIT_NAMES if name.startswith(("jaw", "mouth")) or name in ("tongueOut",)

@@ -48,6 +48,10 @@ class _Output:
     """Also write NAME.mp4: the face with its sound."""
     idle_motion: bool = True
     """Add blinks, glances and small brow motion; the mouth is never touched."""
+    prosody: bool = True
+    """Brows, blinks and glances follow the voice; part of the idle motion."""
+    head_motion: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Also sway and nod: three more columns, headPitch, headYaw, headRoll in radians."""
     smoothing_ms: float = 0.0
     """Time constant of a low-pass over the motion, ms; the motion lags by about as much."""
     seed: int = 0
@@ -247,7 +251,7 @@ def _write_all(
     frames = len(animation.times_s)
     # Not `with_suffix`: a stem may hold a dot.
     paths = {kind: options.out / f"{stem}.{kind}" for kind in ("csv", "json", "npz", "mp4")}
-    outputs.write_csv(paths["csv"], animation)
+    outputs.write_csv(paths["csv"], animation, animation.head)
     outputs.write_report(paths["json"], animation, **about)
     written = [paths["csv"], paths["json"]]
     if rig is not None and options.vertices:
@@ -279,6 +283,8 @@ def _animate(
             fps=options.fps,
             engine=options.engine,
             idle_motion=options.idle_motion,
+            prosody=options.prosody,
+            head_motion=options.head_motion,
             smoothing_s=options.smoothing_ms / 1000,
             seed=options.seed,
             style=options.style,

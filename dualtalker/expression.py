@@ -27,11 +27,10 @@ from dualtalker.finishing import IdleLife, face_indices, smoothstep
 from dualtalker.glances import BlinkPlan, GlancePlan
 from dualtalker.prosody import Cue, ProsodyTracker
 
-HEAD_NAMES = ("headPitch", "headYaw", "headRoll")  # order of `Frame.head`, radians
-
 INNER_RAISE, OUTER_RAISE = 0.42, 0.28  # weights of the strongest accent
 WIDE_EYES = 0.12
 LOWERED_SQUINT = 0.10  # after a phrase that ended low
+ANSWERED_SHARE = 0.7  # of the accents that are found: not every one has its raise
 SKEW = 0.2  # how unlike the outer brows of one raise may be, to either side
 RAISE_S, SQUINT_S, NOD_S = 0.20, 0.35, 0.16  # how long each is aimed for
 NOD = 0.06  # radians down on the strongest accent
@@ -43,6 +42,7 @@ HEAD_REACH = 0.2  # radians that no angle exceeds
 # second for 19 frames in 20, speech lies above 7 for three in four.
 MOUTH_STILL, MOUTH_SPEAKS = 4.0, 7.5
 _MOUTH_MEAN_S = 0.25  # over which the mouth's speed is averaged
+_SAME_ACCENT_S = 0.1  # an accent that is told again within this has grown
 _VOICE_HOLD_S = 1.0  # how slowly a voice once believed in is doubted
 
 # What springs move: their aims, and how fast they follow (rad/s of a critically damped one:
@@ -98,7 +98,8 @@ class SpeakingLife(IdleLife):
         self._aims = np.zeros(len(_AIMS))
         self._ends_s = np.full(len(_AIMS), math.inf)  # when each aim goes back to 0
         self._ends_s[:6] = -math.inf
-        self._skew = 0.0  # of the present raise
+        self._accent_s = -math.inf  # when the present one was last heard
+        self._skew, self._answer = 0.0, False  # of the present accent
         self._horizon_s = -math.inf  # motion until then is settled
         self._speaking = False
         self._sway_phase = self._rng.uniform(0, 2 * np.pi, (3, 2))
@@ -161,8 +162,7 @@ class SpeakingLife(IdleLife):
     def head(self, time_s: float) -> np.ndarray | None:
         """Return pitch, yaw, roll [3] float32 of the head in radians; None where not asked for.
 
-        Axes as in REP 103, x forward, y to the head's own left, z up: positive pitch nods down,
-        yaw turns to its own left, roll tilts to its own right.
+        Order and signs are those of `arkit.HEAD_NAMES`.
         """
         if not self._has_head:
             return None
@@ -185,9 +185,13 @@ class SpeakingLife(IdleLife):
 
     def _raise(self, time_s: float, strength: float) -> None:
         """Aim for raised brows, wider eyes and a nod; the stronger of two aims holds."""
-        running = self._ends_s[0] > time_s
-        if not running:
+        if time_s - self._accent_s > _SAME_ACCENT_S:  # not the same accent, grown
             self._skew = self._rng.uniform(-SKEW, SKEW)
+            self._answer = self._rng.random() < ANSWERED_SHARE
+        self._accent_s = time_s
+        if not self._answer:
+            return
+        running = self._ends_s[0] > time_s
         left, right = OUTER_RAISE * (1.0 + self._skew), OUTER_RAISE * (1.0 - self._skew)
         aims = strength * np.array([INNER_RAISE, left, right, WIDE_EYES])
         self._aims[:4] = np.maximum(aims, self._aims[:4]) if running else aims

@@ -16,4 +16,4 @@ class Frame:
     stamp_ns: int | None  # stamp of the audio it depicts; None where no stamp was pushed
     weights: np.ndarray  # [52] float32 in [0, 1], ARKit order
     idle: bool  # made without the model, because there was no audio
-    head: np.ndarray | None = None  # [3] float32 radians, `expression.HEAD_NAMES`; None where off
+    head: np.ndarray | None = None  # [3] float32 radians, `arkit.HEAD_NAMES`; None where off

@@ -106,7 +106,9 @@ class GlancePlan:
         while due_s <= time_s:
             start_s = max(due_s, self._held_s)
             *_, right, up = self._moves[-1]
-            self._moves.append((start_s, right, up, *draw_glance(self._rng)))
+            while (aim := draw_glance(self._rng)) == (right, up):
+                pass  # from home to home is no glance, and nobody is to stare
+            self._moves.append((start_s, right, up, *aim))
             due_s = self._due_s = start_s + self._rng.uniform(GLANCE_MIN_S, GLANCE_MAX_S)
         if speaking:
             self._held_s = time_s

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from dualtalker.animation import Animation
-from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.arkit import ARKIT_NAMES, HEAD_NAMES
 
 if TYPE_CHECKING:
     from dualtalker.rig import Rig
@@ -49,12 +49,18 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_csv(path: Path, animation: Curves) -> None:
-    """Write `time_s` and the 52 ARKit weights, in Apple's order, one line a frame."""
+def write_csv(path: Path, animation: Curves, head: np.ndarray | None = None) -> None:
+    """Write `time_s` and the 52 ARKit weights, in Apple's order, one line a frame.
+
+    `head` [frames, 3] radians adds the columns `HEAD_NAMES`.
+    """
+    names, values = ARKIT_NAMES, animation.weights
+    if head is not None:
+        names, values = (*ARKIT_NAMES, *HEAD_NAMES), np.concatenate([values, head], axis=1)
     with written_whole(path) as temporary, temporary.open("w", encoding="ascii") as file:
-        file.write(",".join(("time_s", *ARKIT_NAMES)) + "\n")
-        for time_s, weights in zip(animation.times_s, animation.weights, strict=True):
-            file.write(f"{time_s:.6f}," + ",".join(f"{weight:.6g}" for weight in weights) + "\n")
+        file.write(",".join(("time_s", *names)) + "\n")
+        for time_s, row in zip(animation.times_s, values, strict=True):
+            file.write(f"{time_s:.6f}," + ",".join(f"{value:.6g}" for value in row) + "\n")
 
 
 def write_report(path: Path, animation: Animation, **more: Any) -> None:
@@ -77,7 +83,7 @@ def write_report(path: Path, animation: Animation, **more: Any) -> None:
         "style": animation.style,
         "intensity": animation.intensity,
         "counters": animation.counters,
-        "names": list(ARKIT_NAMES),
+        "names": [*ARKIT_NAMES, *(HEAD_NAMES if animation.head is not None else ())],
         "versions": package_versions(),
     }
     with written_whole(path) as temporary:

@@ -79,6 +79,8 @@ class PitchTracker:
         self._block = self._factor * max(round(FRAME_S * self._rate_hz), 1)
         self._block_s = self._block / rate_hz
         self._taps = _low_pass(self._factor)
+        starts = np.arange(0, self._block, self._factor)
+        self._windows = starts[:, None] + np.arange(len(self._taps))  # of one block
         self._shortest = int(self._rate_hz / HIGHEST_HZ)
         self._longest = int(self._rate_hz / LOWEST_HZ) + 1
         self._sum = round(_SUM_S * self._rate_hz)
@@ -105,8 +107,7 @@ class PitchTracker:
     def _measure(self, block: np.ndarray) -> Sound:
         joined = np.concatenate([self._tail, block])
         self._tail = joined[len(block) :]
-        windows = np.lib.stride_tricks.sliding_window_view(joined, len(self._taps))
-        fresh = windows[:: self._factor] @ self._taps
+        fresh = joined[self._windows] @ self._taps
         self._heard = np.concatenate([self._heard[len(fresh) :], fresh])
         self._count += 1
         power = float(self._heard @ self._heard) / len(self._heard)

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from dualtalker import animate
-from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.arkit import ARKIT_NAMES, HEAD_NAMES
 from dualtalker.command import main
 from dualtalker.head import build_head
 from dualtalker.outputs import written_whole
@@ -81,6 +81,21 @@ def test_idle_motion_can_be_switched_off(tiny, wav, out):
     assert np.ptp(still, axis=0).max() < 1e-3
     assert run("animate", silence, "-o", out, "--model", tiny, "--seed", 3) == 0
     assert np.ptp(read_csv(out / "silence.csv")[1][5:, 1:], axis=0).max() > 0.5
+
+
+def test_head_motion_adds_three_columns(tiny, wav, out):
+    plain = ["animate", wav, "-o", out, "--model", tiny]
+    assert run(*plain) == 0
+    names, rows = read_csv(out / "hello there.csv")
+    assert len(names) == 53
+    assert run(*plain, "--head-motion") == 0
+    more, moved = read_csv(out / "hello there.csv")
+    assert more == [*names, *HEAD_NAMES]
+    np.testing.assert_array_equal(moved[:, :53], rows)
+    assert 0 < np.abs(moved[:, 53:]).max() < 0.3
+    assert json.loads((out / "hello there.json").read_text())["names"] == more[1:]
+    assert run(*plain, "--no-prosody") == 0
+    assert run(*plain, "--no-idle-motion", "--head-motion") != 0
 
 
 def test_vertices_of_the_robot_head(tiny, wav, out):
