@@ -68,6 +68,10 @@ class StampClock:
         self._pieces.append((time_s, stamp_ns - _to_ns(time_s)))
         del self._pieces[:-_MAX_PIECES]
 
+    def rewind(self, time_s: Fraction) -> None:
+        """Forget the anchors from stream time `time_s` on, but for the first."""
+        self._pieces[1:] = [piece for piece in self._pieces[1:] if piece[0] < time_s]
+
     def error_s(self, time_s: Fraction, stamp_ns: int) -> Fraction:
         """Return how much later than expected a stamp is for audio that starts at `time_s`."""
         return Fraction(stamp_ns - self._pieces[-1][1] - _to_ns(time_s), 10**9)

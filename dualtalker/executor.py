@@ -12,7 +12,7 @@ from dualtalker.backends import Backend
 from dualtalker.clock import FrameClock
 from dualtalker.errors import BackendError
 from dualtalker.faults import Faults
-from dualtalker.finishing import FaceFinisher, Smoother
+from dualtalker.finishing import FaceFinisher, IdleLife, Smoother
 from dualtalker.manner import Manner, scale_speech
 from dualtalker.sidecar import Sidecar
 
@@ -122,6 +122,25 @@ class FrameExecutor:
             frames.append(Face(self.next_index, finished, True, self._finisher.head))
             self.next_index += 1
         return frames
+
+    def take_back(self, time_s: Fraction) -> int:
+        """Make the frames from `time_s` on anew, without the audio so far.
+
+        Nobody must have seen them. The face goes on from the frame before; its successor's index
+        is returned.
+        """
+        self.next_index = min(self._clock.count_before(time_s), self.next_index)
+        self._finisher.take_back(float(self.next_time_s))
+        self.begin(self.next_time_s)
+        return self.next_index
+
+    def switch_life(self, life: IdleLife | None) -> None:
+        """Let idle life come or go with the next frames."""
+        self._finisher.switch_life(life)
+
+    def change_smoothing(self, time_constant_s: float) -> None:
+        """Get to another time constant of the low-pass."""
+        self._smoother.change(time_constant_s)
 
     def skip_to(self, time_s: Fraction) -> int:
         """Emit nothing before `time_s`; return how many frame indices are passed over."""

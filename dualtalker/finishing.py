@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +14,9 @@ from dualtalker.errors import DualtalkerError
 
 CLOSING_S = 0.18  # from the last spoken frame to a mouth at rest, once audio is missing
 FADE_S = 0.06  # from idle back to the model's face, so that nothing jumps
+SWITCH_S = 0.25  # in which idle life comes or goes, where it is switched on or off
+SMOOTHING_STEP = 0.1  # of the way that the low-pass goes to a new time constant with each frame
+KEPT_S = 2.0  # how far frames can be taken back
 
 BLINK_SLOT_S = 4.0  # mean time between blinks; neighbors are 2 to 6 s apart
 BLINK_CLOSE_S = 0.10
@@ -29,11 +34,23 @@ class Smoother:
 
     def __init__(self, time_constant_s: float, frame_s: float) -> None:
         """A time constant of 0 changes nothing."""
-        self._keep = math.exp(-frame_s / time_constant_s) if time_constant_s > 0 else 0.0
+        self._frame_s = frame_s
+        self._keep = self._aim = self._share_of(time_constant_s)
         self._last: np.ndarray | None = None
+
+    def change(self, time_constant_s: float) -> None:
+        """Get to another time constant over some frames, so that nothing jumps."""
+        self._aim = self._share_of(time_constant_s)
+
+    def _share_of(self, time_constant_s: float) -> float:
+        return math.exp(-self._frame_s / time_constant_s) if time_constant_s > 0 else 0.0
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         """Return the smoothed weights [channels]."""
+        if self._keep != self._aim:
+            self._keep += SMOOTHING_STEP * (self._aim - self._keep)
+            if abs(self._aim - self._keep) < 0.01:
+                self._keep = self._aim
         if self._keep and self._last is not None:
             weights = weights + np.float32(self._keep) * (self._last - weights)
         self._last = weights
@@ -42,6 +59,15 @@ class Smoother:
     def reset(self) -> None:
         """Forget the past."""
         self._last = None
+
+
+class _Made(NamedTuple):
+    """A frame as it was made."""
+
+    time_s: float
+    spoken: np.ndarray  # [channels] without life
+    lively: np.ndarray  # [channels] with it
+    head: np.ndarray | None
 
 
 class FaceFinisher:
@@ -54,6 +80,9 @@ class FaceFinisher:
     def __init__(self, channels: int, life: IdleLife | None) -> None:
         """`life` None switches idle motion off."""
         self._life = life
+        self._switch = (-math.inf, 0.0, 1.0)  # since when life goes from which share to which
+        self._made: deque[_Made] = deque()  # in the last KEPT_S
+        self._again: dict[float, _Made] = {}  # frames taken back, by their time
         self._shown_s = 0.0
         self._shown = np.zeros(channels, np.float32)
         self._closing: tuple[float, np.ndarray] | None = None
@@ -104,12 +133,59 @@ class FaceFinisher:
         """The model starts anew: its next frames fade in from what is shown now."""
         self._fade = (self._shown_s, self._shown)
 
+    def switch_life(self, life: IdleLife | None) -> None:
+        """From the last frame on let life come or go, within SWITCH_S."""
+        share = 0.0 if self._life is None else self._life_share(self._shown_s)
+        self._switch = (self._shown_s, share, 0.0 if life is None else 1.0)
+        if self._life is None:
+            self._life = life
+
+    def take_back(self, time_s: float) -> None:
+        """The frames from `time_s` on were not shown: go on from the one before.
+
+        Their life stays theirs and is given to the frames that come in their place, because it
+        is made in order of time and once.
+        """
+        while self._made and self._made[-1].time_s >= time_s:
+            made = self._made.pop()
+            self._again.setdefault(made.time_s, made)
+        silent = np.zeros_like(self._shown)
+        last = self._made[-1] if self._made else _Made(time_s, silent, silent, None)
+        self._shown_s, self._shown = last.time_s, last.spoken
+        self._closing, self._fade = None, (self._shown_s, self._shown)
+
     def _show(self, time_s: float, weights: np.ndarray) -> np.ndarray:
         self._shown_s, self._shown = time_s, weights
+        before = self._again.pop(time_s, None)
+        if before is not None:
+            lively = np.clip(weights + (before.lively - before.spoken), 0.0, 1.0)
+            self.head = before.head
+        else:
+            self._again.clear()
+            lively = self._enliven(time_s, weights)
+        self._made.append(_Made(time_s, weights, lively, self.head))
+        while self._made[0].time_s < time_s - KEPT_S:
+            self._made.popleft()
+        return lively.copy()
+
+    def _enliven(self, time_s: float, weights: np.ndarray) -> np.ndarray:
         if self._life is None:
-            return weights.copy()
+            return weights
+        share = self._life_share(time_s)
+        if share == 0.0 and self._switch[2] == 0.0:
+            self._life, self.head = None, None
+            return weights
         self.head = self._life.head(time_s)
-        return self._life.add(time_s, weights)
+        lively = self._life.add(time_s, weights)
+        if share == 1.0:
+            return lively
+        if self.head is not None:
+            self.head = np.float32(share) * self.head
+        return weights + np.float32(share) * (lively - weights)
+
+    def _life_share(self, time_s: float) -> float:
+        since_s, start, aim = self._switch
+        return start + (aim - start) * smoothstep((time_s - since_s) / SWITCH_S)
 
 
 class IdleLife:

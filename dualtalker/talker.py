@@ -89,6 +89,7 @@ class Talker:
         self._backend = open_backend(self.bundle, engine)
         self._intake = AudioIntake(self._faults)
         self._audio = AudioAccumulator(sidecar.sample_rate_hz, sidecar.hop_samples)
+        self._held: tuple[np.ndarray, int] | None = None  # chunk and rate of a doubted stamp
         self._waiting: list[Frame] = []
         self.reset()
 
@@ -215,6 +216,42 @@ class Talker:
         self._finish_segment()
         return self.frames()
 
+    def interrupt(self, time_s: float) -> int:
+        """Drop all audio, and the frames from stream time `time_s` on, which nobody has seen yet.
+
+        The mouth closes from the frame before them, within 200 ms; time, stamps and life go on.
+        Frames are taken back up to 2 s. Returns the index of the next frame.
+        """
+        index = self._executor.take_back(Fraction(time_s) - _FLOAT_SLACK_S)
+        self._origin_s = self._executor.next_time_s
+        self._idle_until_s = min(self._idle_until_s, self._origin_s)
+        self._stamps.rewind(self._origin_s)
+        self._audio.restart()
+        self._held = None
+        self._waiting = []
+        return index
+
+    def set_idle_motion(self, on: bool) -> None:
+        """Switch blinks, glances and brow motion on or off; they come and go within 250 ms.
+
+        Raises:
+            DualtalkerError: the head is to move, which needs them; nothing changes.
+        """
+        if on == self._life[0]:
+            return
+        kind = (on, *self._life[1:])
+        self._executor.switch_life(make_life(*kind, self.bundle.sidecar.sample_rate_hz))
+        self._life = kind
+
+    def set_smoothing(self, smoothing_s: float) -> None:
+        """Change the low-pass over the motion; it gets there within half a second.
+
+        Raises:
+            DualtalkerError: it is not 0 to an hour; nothing changes.
+        """
+        self._smoothing_s = float(as_duration("smoothing_s", smoothing_s))
+        self._executor.change_smoothing(self._smoothing_s)
+
     def set_style(self, style: Style) -> None:
         """Speak in another style from the end of the audio pushed so far, by a fade of 100 ms.
 
@@ -257,7 +294,7 @@ class Talker:
         self._audio.restart()
         self._stamps = StampClock()
         self._judge = StampJudge(self._tolerance_s)
-        self._held: tuple[np.ndarray, int] | None = None  # chunk and rate of a doubted stamp
+        self._held = None
         self._origin_s = Fraction(0)  # where this segment's audio begins
         self._idle_until_s = Fraction(0)  # how far `advance_to` went
         self._heard = False  # whether any audio was pushed

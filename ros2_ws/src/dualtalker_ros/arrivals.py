@@ -51,6 +51,11 @@ class Arrivals:
         hops = self.chunk_s / self._hop_s
         return self._hop_s if hops and abs(hops - round(hops)) < 1e-6 else 0.0
 
+    def change_starvation(self, starvation_s: float) -> float:
+        """Have another least patience; return how much longer (s) the patience is by it."""
+        before_s, self._starvation_s = self.patience_s, starvation_s
+        return self.patience_s - before_s
+
     def note(self, now_s: float, age_s: float, length_s: float) -> None:
         """A chunk of `length_s` arrived, `age_s` after the time of its first sample."""
         self._ages_s.append((now_s, age_s))

@@ -1,0 +1,130 @@
+"""Where each chunk of audio lies on the node's clock, whatever its stamps say. Queues nothing.
+
+Audio stamps usually are of the node's clock. Where they are not (a bag played without its clock
+or in a loop, another machine's time), their difference is measured on arrival, added on the way
+in, and taken off again from frames.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from dualtalker_ros.audio_messages import AudioChunk
+
+# Stamps that lie further than this behind the node's clock are of another clock.
+MAX_LAG_S = 10.0
+# So are those that lie further than this ahead of it and of all audio taken before: a burst goes
+# on where it ended, and speech planned for later is planned with a pause of less.
+MAX_AHEAD_S = 1.0
+# Stamps that go back by more than this are of a source that started over: in mid-stream, and
+# after a pause, when audio that was late cannot be meant.
+MAX_STEP_BACK_S = 1.0
+MAX_STEP_BACK_AFTER_PAUSE_S = 0.03
+# Stamps stray by so much without meaning anything.
+STAMP_JITTER_S = 0.03
+# After a chunk that came twice the next one fits without it, this exactly.
+REPEAT_MATCH_S = 0.002
+# Audio without stamps that comes this much later than expected begins a new sample clock.
+NEW_ANCHOR_S = 0.25
+# What comes this long after the chunk before may be another utterance.
+UTTERANCE_GAP_S = 0.3
+
+
+class Placement:
+    """Follows one stream of chunks."""
+
+    def __init__(self, now_ns: int, count: Callable[[str, str], None]) -> None:
+        """Nothing was heard before `now_ns`; `count` takes a kind of fault and what it means."""
+        self._count = count
+        self.end_ns = now_ns  # of all audio that was taken
+        self._arrival_ns: int | None = None  # of the last chunk
+        # From a time on, how far the node's clock is ahead of the stamps; the latest is last.
+        self._offsets: deque[tuple[int, int]] = deque([(now_ns, 0)], maxlen=16)
+
+    def offset_ns(self, depicted_ns: int) -> int:
+        """Return how far the node's clock was ahead of the stamps at a time."""
+        for from_ns, offset_ns in reversed(self._offsets):
+            if depicted_ns >= from_ns:
+                return offset_ns
+        return self._offsets[0][1]
+
+    def begin_anew(self, now_ns: int) -> None:
+        """The audio taken so far is void: the next chunk goes on from nothing."""
+        self._arrival_ns = None
+        self.end_ns = now_ns
+
+    def goes_back(self, stamp_ns: int | None) -> bool:
+        """Whether a stamp in mid-stream lies before the end of the audio, but by little."""
+        if stamp_ns is None or self._arrival_ns is None:
+            return False
+        back_s = (self.end_ns - stamp_ns - self._offsets[-1][1]) / 1e9
+        return MAX_STEP_BACK_AFTER_PAUSE_S < back_s <= MAX_STEP_BACK_S
+
+    def is_new_utterance(self, stamp_ns: int | None, now_ns: int) -> bool:
+        """Whether a chunk means to replace audio whose time has not come yet.
+
+        It comes at least UTTERANCE_GAP_S after the chunk before, while audio lies ahead; and if
+        it has a stamp, that lies before the end of that audio.
+        """
+        if self._arrival_ns is None or self.end_ns <= now_ns:
+            return False
+        if now_ns - self._arrival_ns < to_ns(UTTERANCE_GAP_S):
+            return False
+        if stamp_ns is None:
+            return True
+        return stamp_ns + self._offsets[-1][1] < self.end_ns - to_ns(STAMP_JITTER_S)
+
+    def confirm_step(self, chunk: AudioChunk, following: AudioChunk) -> bool:
+        """Follow the clock of a `chunk` whose stamp went back, if the `following` continues it.
+
+        Otherwise it came twice, or overlaps, or only its stamp strayed: the talker heals those.
+        """
+        assert chunk.stamp_ns is not None  # it went back
+        if following.stamp_ns is None:
+            return False
+        expected_ns = chunk.stamp_ns + len(chunk.samples) * 10**9 // chunk.rate_hz
+        continues = abs(following.stamp_ns - expected_ns) <= to_ns(STAMP_JITTER_S)
+        ahead_ns = following.stamp_ns + self._offsets[-1][1] - self.end_ns
+        if not continues or abs(ahead_ns) <= to_ns(REPEAT_MATCH_S):
+            return False
+        self._follow_clock(chunk.stamp_ns, self.end_ns)
+        return True
+
+    def place(self, chunk: AudioChunk, now_ns: int, starving: bool) -> int:
+        """Take a chunk; return the time at which it begins, on the node's clock."""
+        begin_ns = self._find_begin(chunk, now_ns, starving)
+        self._arrival_ns = now_ns
+        return begin_ns
+
+    def _find_begin(self, chunk: AudioChunk, now_ns: int, starving: bool) -> int:
+        stamp_ns, first = chunk.stamp_ns, self._arrival_ns is None
+        if stamp_ns is None:
+            # Time is that of arrival, and then counted in samples until audio comes late.
+            late = now_ns - self.end_ns > to_ns(NEW_ANCHOR_S)
+            return now_ns if late or first else self.end_ns
+        begin_ns = stamp_ns + self._offsets[-1][1]
+        step_back_s = MAX_STEP_BACK_AFTER_PAUSE_S if starving else MAX_STEP_BACK_S
+        went_back = not first and begin_ns < self.end_ns - to_ns(step_back_s)
+        ahead_ns = begin_ns - (now_ns if first else max(now_ns, self.end_ns))
+        if went_back or ahead_ns > to_ns(MAX_AHEAD_S) or now_ns - begin_ns > to_ns(MAX_LAG_S):
+            begin_ns = now_ns if first else max(now_ns, self.end_ns)
+            # In mid-stream the audio goes on where it ended, as old as before.
+            expected_s = len(chunk.samples) / chunk.rate_hz + NEW_ANCHOR_S
+            if not starving and now_ns - self.end_ns < to_ns(expected_s):
+                begin_ns = self.end_ns
+            self._follow_clock(stamp_ns, begin_ns)
+        return begin_ns
+
+    def _follow_clock(self, stamp_ns: int, begin_ns: int) -> None:
+        """From now on a stamp of `stamp_ns` is `begin_ns` on the node's clock."""
+        offset_ns = begin_ns - stamp_ns
+        step_s = (self._offsets[-1][1] - offset_ns) / 1e9
+        where = f"{step_s:.2f} s ahead" if step_s > 0 else f"{-step_s:.2f} s behind"
+        self._count("clock_offsets", f"audio stamps went {where}; they are followed")
+        self._offsets.append((begin_ns, offset_ns))
+
+
+def to_ns(time_s: float) -> int:
+    """Return seconds in whole nanoseconds."""
+    return round(time_s * 1e9)
