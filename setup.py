@@ -49,6 +49,10 @@ TRAIN = [
     "torchmetrics>=1.8",  # the second opinion on LVE in the tests
 ]
 
+# The sound card for microphone_node and speaker_node. On Linux, PortAudio itself comes from the
+# distribution: apt install libportaudio2.
+DEVICES = ["sounddevice>=0.4.6"]
+
 # ROS 2 Jazzy from PyPI, for Linux on x86_64; other machines install ROS with apt and need none
 # of these. Every name is pinned: distributions share the names, so that a single unpinned one
 # is replaced by Kilted's, and the mixture crashes on import.
@@ -98,6 +102,7 @@ ROS = [
     for name in names.split()
 ] + [
     "rosbags>=0.11",  # reads and writes rosbag2 without ROS; 0.11 writes MCAP
+    *DEVICES,
 ]
 
 # Building TensorRT engines. Jetsons have TensorRT itself from JetPack (docs/jetson.md).
@@ -153,6 +158,7 @@ setup(
         "train": TRAIN,
         "engines": ENGINES,
         "ros": ROS,
+        "devices": DEVICES,
         "speech": SPEECH,
         "dev": DEV,
         "test": TEST,  # `colcon test` runs no pytest at all without an extra of this name
@@ -163,6 +169,8 @@ setup(
             "talker_node = dualtalker_ros.talker_node:main",
             "wav_publisher_node = dualtalker_ros.wav_publisher_node:main",
             "recorder_node = dualtalker_ros.recorder_node:main",
+            "microphone_node = dualtalker_ros.microphone_node:main",
+            "speaker_node = dualtalker_ros.speaker_node:main",
         ],
     },
     zip_safe=False,

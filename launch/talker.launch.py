@@ -1,26 +1,38 @@
-"""Starts the talker node: ros2 launch dualtalker talker.launch.py audio_topic:=/mic/audio
+"""Starts talker nodes: ros2 launch dualtalker talker.launch.py audio_topic:=/mic/audio
 
     ros2 launch dualtalker talker.launch.py --show-args
+    ros2 launch dualtalker talker.launch.py microphone:=USB frame_rate:=60
+    ros2 launch dualtalker talker.launch.py voices:=[anna,bob] namespace:=faces
 
-An argument that is left empty keeps the value of `params_file`.
+An argument that is left empty keeps the value of `params_file`. May be included by other launch
+files, also under a pushed namespace: all names but those of voices are relative.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
+import yaml
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+
+def read_list(text: str) -> list[str]:
+    """Return the texts of "[a, b]" or "a,b"."""
+    return [item.strip() for item in text.strip().strip("[]").split(",") if item.strip()]
+
+
 # Arguments that become parameters: what they mean, and the type that the node declares.
 PARAMETERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "model": ("Model bundle: path of its .onnx; the .json lies beside it.", str),
     "engine": ("Backend that runs the model: auto, onnxruntime, tensorrt.", str),
     "frame_rate": ("Frames published per second (Hz), 1 to 120.", float),
+    "outputs": ("Topics that exist: all, or a list such as [blendshapes,vertices].", read_list),
     "delivery": ("paced (steady, bursts in real time) or immediate (when computed).", str),
     "playout_delay_ms": (
         "From the audio's stamp to its frame's going out (ms); -1: stated latency and 5 ms.",
@@ -35,18 +47,43 @@ PARAMETERS: dict[str, tuple[str, Callable[[str], Any]]] = {
         lambda text: text.lower() in ("true", "1"),
     ),
 }
+CHOICES = {
+    "engine": ("auto", "onnxruntime", "tensorrt"),
+    "delivery": ("paced", "immediate"),
+    "idle_motion": ("true", "false"),
+}
+# A voice becomes a namespace.
+VOICE = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Return the arguments and the node."""
+    """Return the arguments and the nodes."""
     config = get_package_share_directory("dualtalker") + "/config/talker.yaml"
     return LaunchDescription(
         [
             DeclareLaunchArgument(
-                "namespace", default_value="", description="Namespace of node and topics."
+                "namespace", default_value="", description="Namespace of nodes and topics."
             ),
             DeclareLaunchArgument(
                 "audio_topic", default_value="audio", description="Topic with the speech."
+            ),
+            DeclareLaunchArgument(
+                "voices",
+                default_value="",
+                description="Several talkers, [a,b]: one for each voice, in a namespace of its "
+                "name, on /humans/voices/NAME/audio (REP-155). Empty: one, on audio_topic.",
+            ),
+            DeclareLaunchArgument(
+                "microphone",
+                default_value="false",
+                description="true: a microphone node feeds audio_topic, from the default device; "
+                "or the device's index or part of its name (microphone_node --list-devices).",
+            ),
+            DeclareLaunchArgument(
+                "speaker",
+                default_value="false",
+                description="true: a speaker node plays audio_synced, the speech in time with "
+                "the face, on the default device; or the device's index or part of its name.",
             ),
             DeclareLaunchArgument(
                 "params_file", default_value=config, description="Parameter file (YAML)."
@@ -54,26 +91,68 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "use_sim_time",
                 default_value="false",
+                choices=["true", "false"],
                 description="true: take the time from /clock, as with a played bag.",
             ),
             DeclareLaunchArgument(
                 "autostart",
                 default_value="true",
+                choices=["true", "false"],
                 description="false: leave configure and activate to a lifecycle manager.",
+            ),
+            DeclareLaunchArgument(
+                "respawn",
+                default_value="false",
+                choices=["true", "false"],
+                description="true: start a node that ended anew, two seconds later.",
             ),
             *(
                 DeclareLaunchArgument(
-                    name, default_value="", description=f"{text} Empty: as in params_file."
+                    name,
+                    default_value="",
+                    choices=["", *CHOICES[name]] if name in CHOICES else None,
+                    description=f"{text} Empty: as in params_file.",
                 )
                 for name, (text, _) in PARAMETERS.items()
             ),
-            OpaqueFunction(function=make_node),
+            OpaqueFunction(function=make_nodes),
         ]
     )
 
 
-def make_node(context: Any) -> list[Node]:
-    """Return the node with the arguments that were given."""
+def make_nodes(context: Any) -> list[Node]:
+    """Return the nodes with the arguments that were given."""
+    voices = read_list(LaunchConfiguration("voices").perform(context))
+    namespace = LaunchConfiguration("namespace").perform(context)
+    devices = [
+        name
+        for name in ("microphone", "speaker")
+        if LaunchConfiguration(name).perform(context).lower() != "false"
+    ]
+    if not voices:
+        topic = LaunchConfiguration("audio_topic").perform(context)
+        talker = make_talker(context, namespace, topic)
+        return [talker, *(make_device(context, name, namespace, topic) for name in devices)]
+    for voice in voices:
+        if not VOICE.fullmatch(voice):
+            raise ValueError(
+                f"voices: {voice!r} is no name for a namespace; expected letters, digits and _, "
+                "a letter first, for example voices:=[anna,bob]"
+            )
+    if devices:
+        raise ValueError(f"{devices[0]} goes with one talker; leave out voices, or start it apart")
+    return [
+        make_talker(
+            context,
+            "/".join(part for part in (namespace.rstrip("/"), voice) if part),
+            f"/humans/voices/{voice}/audio",
+        )
+        for voice in voices
+    ]
+
+
+def make_talker(context: Any, namespace: str, audio_topic: str) -> Node:
+    """Return a talker node."""
 
     def value(name: str) -> str:
         return str(LaunchConfiguration(name).perform(context))
@@ -83,14 +162,31 @@ def make_node(context: Any) -> list[Node]:
     }
     given["use_sim_time"] = value("use_sim_time").lower() == "true"
     given["autostart"] = value("autostart").lower() == "true"
-    return [
-        Node(
-            package="dualtalker",
-            executable="talker_node",
-            name="talker",
-            namespace=value("namespace"),
-            parameters=[value("params_file"), given],
-            remappings=[("audio", value("audio_topic"))],
-            output="screen",
-        )
-    ]
+    return Node(
+        package="dualtalker",
+        executable="talker_node",
+        name="talker",
+        namespace=namespace,
+        parameters=[value("params_file"), given],
+        remappings=[("audio", audio_topic)],
+        respawn=value("respawn").lower() == "true",
+        respawn_delay=2.0,
+        output="screen",
+    )
+
+
+def make_device(context: Any, name: str, namespace: str, audio_topic: str) -> Node:
+    """Return the node `name`, microphone or speaker, on the device that its argument names."""
+    device = LaunchConfiguration(name).perform(context)
+    return Node(
+        package="dualtalker",
+        executable=f"{name}_node",
+        name=name,
+        namespace=namespace,
+        # A default device has no name; a number stays an index.
+        parameters=[{"device": "" if device.lower() == "true" else yaml.safe_load(device)}],
+        remappings=[("audio", audio_topic if name == "microphone" else "audio_synced")],
+        respawn=LaunchConfiguration("respawn").perform(context).lower() == "true",
+        respawn_delay=2.0,
+        output="screen",
+    )

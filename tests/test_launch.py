@@ -1,4 +1,4 @@
-"""The launch file: executed where launch_ros is installed, and read as source everywhere."""
+"""The launch files: executed where launch_ros is installed, and read as source everywhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import sys
 import pytest
 from conftest import ROOT
 
-LAUNCH_FILE = ROOT / "launch" / "talker.launch.py"
+NAMES = ("talker", "replay")
+
+
+def path_of(name):
+    return ROOT / "launch" / f"{name}.launch.py"
+
+
+def read_tree(name):
+    return ast.parse(path_of(name).read_text("utf-8"))
 
 
 def find_calls(tree, name):
@@ -20,27 +28,62 @@ def find_calls(tree, name):
     ]
 
 
-def read_tree():
-    return ast.parse(LAUNCH_FILE.read_text("utf-8"))
+def read_keys(tree, name):
+    """Return the keys of the dictionary that a module assigns to `name`."""
+    for node in tree.body:
+        target = getattr(node, "target", None) or getattr(node, "targets", [None])[0]
+        if getattr(target, "id", "") == name:
+            return [key.value for key in node.value.keys]
+    raise AssertionError(f"no {name} in the launch file")
 
 
 def read_parameter_table():
-    """Return {name: (description, type's name)} of the launch file's PARAMETERS."""
-    for node in read_tree().body:
+    """Return {name: (description, type's name)} of the talker's PARAMETERS."""
+    types = {"read_list": "list"}
+    for node in read_tree("talker").body:
         if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "PARAMETERS":
-            return {
-                key.value: (value.elts[0].value, getattr(value.elts[1], "id", "bool"))
-                for key, value in zip(node.value.keys, node.value.values, strict=True)
-            }
+            entries = {}
+            for key, value in zip(node.value.keys, node.value.values, strict=True):
+                kind = getattr(value.elts[1], "id", "bool")
+                entries[key.value] = (value.elts[0].value, types.get(kind, kind))
+            return entries
     raise AssertionError("no PARAMETERS in the launch file")
 
 
-def test_every_argument_is_described():
-    declared = find_calls(read_tree(), "DeclareLaunchArgument")
-    assert len(declared) >= 6
+def declared_arguments(name):
+    """Return the names of a launch file's arguments, as its source declares them."""
+    tree = read_tree(name)
+    calls = find_calls(tree, "DeclareLaunchArgument")
+    literal = [call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)]
+    table = read_keys(tree, "PARAMETERS" if name == "talker" else "OPTIONS")
+    return [*literal, *table]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_argument_is_described(name):
+    declared = find_calls(read_tree(name), "DeclareLaunchArgument")
+    assert len(declared) >= 5
     for call in declared:
-        assert {"default_value", "description"} <= {keyword.arg for keyword in call.keywords}
+        given = {keyword.arg for keyword in call.keywords}
+        assert "description" in given
+        # `bag` alone cannot be guessed.
+        assert "default_value" in given or call.args[0].value == "bag"
     assert all(len(description) > 20 for description, _ in read_parameter_table().values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_argument_that_is_read_is_declared_and_in_the_docs(name):
+    arguments = declared_arguments(name)
+    assert len(arguments) == len(set(arguments))
+    used = {
+        call.args[0].value
+        for call in find_calls(read_tree(name), "LaunchConfiguration")
+        if isinstance(call.args[0], ast.Constant)
+    }
+    assert used <= set(arguments)
+    page = (ROOT / "docs" / "ros_api.md").read_text("utf-8")
+    section = page.split(f"### {name}.launch.py")[1].split("\n## ")[0].split("\n### ")[0]
+    assert all(f"`{argument}`" in section for argument in arguments)
 
 
 def test_arguments_are_parameters_of_the_node(ros):
@@ -52,19 +95,54 @@ def test_arguments_are_parameters_of_the_node(ros):
         assert declared[name].__name__ == type_name
 
 
-def test_it_starts_what_setup_installs():
-    [node] = find_calls(read_tree(), "Node")
-    given = {
-        keyword.arg: keyword.value.value
-        for keyword in node.keywords
-        if isinstance(keyword.value, ast.Constant)
-    }
-    assert given["package"] == "dualtalker"
-    assert f'"{given["executable"]} = ' in (ROOT / "setup.py").read_text("utf-8")
+def test_choices_are_those_of_the_node(ros):
+    from dualtalker_ros.parameters import TALKER_PARAMETERS
+
+    known = {parameter.name: parameter for parameter in TALKER_PARAMETERS}
+    for node in read_tree("talker").body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == "CHOICES":
+            choices = ast.literal_eval(node.value)
+    assert choices["delivery"] == known["delivery"].choices
+    for engine in choices["engine"]:
+        assert engine in known["engine"].description
 
 
-def test_describing_and_starting_for_real(ros, tmp_path, monkeypatch):
-    """`launch` alone proves nothing: our own folder of that name is found as a namespace."""
+@pytest.mark.parametrize("name", NAMES)
+def test_it_starts_what_setup_installs(name):
+    nodes = find_calls(read_tree(name), "Node")
+    assert nodes
+    setup = (ROOT / "setup.py").read_text("utf-8")
+    for node in nodes:
+        given = {keyword.arg: keyword.value for keyword in node.keywords}
+        assert given["package"].value == "dualtalker"
+        names = [given["executable"].value]
+        if not isinstance(names[0], str):  # f"{name}_node" of the devices
+            names = ["microphone_node", "speaker_node"]
+        assert all(f'"{executable} = ' in setup for executable in names)
+
+
+def test_replay_runs_a_command_that_exists():
+    """Its options are those of `dualtalker evaluate`."""
+    import tyro
+
+    from dualtalker.command import Evaluate
+
+    arguments = ["bag", "--out", "report", "--reference", "a.csv", "--model", "m.onnx"]
+    arguments += ["--engine", "auto", "--audio-topic", "/audio"]
+    assert str(tyro.cli(Evaluate, args=arguments).bag) == "bag"
+    source = path_of("replay").read_text("utf-8")
+    assert '"python3", "-m", "dualtalker.command", "evaluate", bag, "--out", output' in source
+    assert '"--audio-topic"' in source
+    assert set(read_keys(read_tree("replay"), "OPTIONS")) == {"reference", "model", "engine"}
+
+
+# What follows needs launch_ros. `launch` alone proves nothing: our own folder of that name is
+# found as a namespace.
+
+
+@pytest.fixture
+def launching(ros, monkeypatch):
+    """Return a function that executes a launch file with arguments and returns its actions."""
     pytest.importorskip(
         "launch_ros", reason="launch_ros is not on PyPI; comes with ROS's packages"
     )
@@ -75,16 +153,138 @@ def test_describing_and_starting_for_real(ros, tmp_path, monkeypatch):
     monkeypatch.setattr(
         ament_index_python.packages, "get_package_share_directory", lambda name: str(ROOT)
     )
-    spec = importlib.util.spec_from_file_location("talker_launch", LAUNCH_FILE)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "talker_launch", module)
-    spec.loader.exec_module(module)
+
+    def execute(launch_file, **arguments):
+        spec = importlib.util.spec_from_file_location(
+            f"{launch_file}_launch", path_of(launch_file)
+        )
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
+        context = LaunchContext()
+        context.launch_configurations.update(arguments)
+        actions, declared = [], []
+        for entity in module.generate_launch_description().entities:
+            if isinstance(entity, DeclareLaunchArgument):
+                assert entity.description
+                declared.append(entity.name)
+                entity.visit(context)
+            elif isinstance(entity, OpaqueFunction):
+                actions += entity.execute(context)
+        assert declared == declared_arguments(launch_file)
+        return context, actions
+
+    return execute
+
+
+def expand(context, node):
+    """Return (executable, full name, remappings, parameters) of a node action."""
+    node._perform_substitutions(context)
+    parameters = {}
+    for entry, is_file in node._Node__expanded_parameter_arguments or []:
+        if is_file:
+            import yaml
+
+            with open(entry, encoding="utf-8") as file:
+                parameters.update(yaml.safe_load(file)["/**"]["ros__parameters"])
+    full_name = node.node_name if node.node_name.startswith("/") else f"/{node.node_name}"
+    return node.node_executable, full_name, node.expanded_remapping_rules, parameters
+
+
+def test_one_talker(launching):
+    context, [node] = launching("talker", frame_rate="60", outputs="[blendshapes,vertices]")
+    executable, name, remappings, parameters = expand(context, node)
+    assert (executable, name) == ("talker_node", "/talker")
+    assert remappings == [("audio", "audio")]
+    assert parameters["frame_rate"] == 60.0 and isinstance(parameters["frame_rate"], float)
+    assert list(parameters["outputs"]) == ["blendshapes", "vertices"]
+    assert parameters["delivery"] == "paced"
+    assert parameters["autostart"] is True and parameters["use_sim_time"] is False
+
+
+def test_microphone_and_speaker_share_its_topics(launching):
+    context, nodes = launching(
+        "talker", namespace="robot", audio_topic="/mic", microphone="3", speaker="true"
+    )
+    found = {expand(context, node)[:2]: expand(context, node)[2:] for node in nodes}
+    assert set(found) == {
+        ("talker_node", "/robot/talker"),
+        ("microphone_node", "/robot/microphone"),
+        ("speaker_node", "/robot/speaker"),
+    }
+    remappings, parameters = found["microphone_node", "/robot/microphone"]
+    assert (remappings, parameters["device"]) == ([("audio", "/mic")], 3)
+    remappings, parameters = found["speaker_node", "/robot/speaker"]
+    assert (remappings, parameters["device"]) == ([("audio", "audio_synced")], "")
+
+
+@pytest.mark.parametrize("namespace", ["", "faces"])
+def test_one_talker_for_each_voice(launching, namespace):
+    context, nodes = launching("talker", voices="[anna, bob]", namespace=namespace)
+    found = [expand(context, node)[1:3] for node in nodes]
+    prefix = f"/{namespace}" if namespace else ""
+    assert found == [
+        (f"{prefix}/{voice}/talker", [("audio", f"/humans/voices/{voice}/audio")])
+        for voice in ("anna", "bob")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"voices": "[a-b]"}, "no name for a namespace"),
+        ({"voices": "[a]", "microphone": "true"}, "microphone goes with one talker"),
+        ({"engine": "abacus"}, "abacus"),
+        ({"autostart": "perhaps"}, "perhaps"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(launching, arguments, says):
+    with pytest.raises((ValueError, RuntimeError), match=says):
+        launching("talker", **arguments)
+
+
+def test_replay_evaluates(launching, tmp_path):
+    from launch.actions import ExecuteProcess, RegisterEventHandler
+
+    context, [process, handler] = launching(
+        "replay", bag="talk", output=str(tmp_path), reference="captured.csv"
+    )
+    assert isinstance(process, ExecuteProcess) and isinstance(handler, RegisterEventHandler)
+    words = ["".join(part.perform(context) for part in word) for word in process.cmd]
+    assert words[1:6] == ["-m", "dualtalker.command", "evaluate", "talk", "--out"]
+    assert words[-2:] == ["--reference", "captured.csv"]
+
+
+def test_replay_plays_to_a_live_talker(launching, tmp_path):
+    from launch.actions import IncludeLaunchDescription, RegisterEventHandler, TimerAction
+    from launch_ros.actions import Node
+
+    _, actions = launching("replay", bag="talk", output=str(tmp_path), live="true")
+    kinds = [IncludeLaunchDescription, Node, TimerAction, RegisterEventHandler]
+    assert [type(action) for action in actions] == [*kinds, RegisterEventHandler]
+    (tmp_path / "bag").mkdir()
+    with pytest.raises(FileExistsError, match="another output"):
+        launching("replay", bag="talk", output=str(tmp_path), live="true")
+
+
+def test_it_can_be_included_under_a_namespace(launching):
+    """As other launch files do: the namespace of a group comes before the talker's own."""
+    from launch import LaunchContext
+    from launch.actions import GroupAction, IncludeLaunchDescription
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+    from launch_ros.actions import Node, PushRosNamespace
+
     context = LaunchContext()
-    context.launch_configurations["frame_rate"] = "60"
-    for entity in module.generate_launch_description().entities:
-        if isinstance(entity, DeclareLaunchArgument):
-            assert entity.description
-            entity.execute(context)
-        elif isinstance(entity, OpaqueFunction):
-            [node] = module.make_node(context)
-    assert node.node_executable == "talker_node"
+    include = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(path_of("talker"))),
+        launch_arguments={"namespace": "face"}.items(),
+    )
+    queue, nodes = [GroupAction([PushRosNamespace("robot"), include])], []
+    while queue:
+        entity = queue.pop(0)
+        if isinstance(entity, Node):
+            entity._perform_substitutions(context)
+            nodes.append(entity.node_name)
+        else:
+            queue = [*(entity.visit(context) or []), *queue]
+    assert nodes == ["/robot/face/talker"]

@@ -16,10 +16,12 @@ from conftest import ROOT
 SHARE = {
     "share/ament_index/resource_index/packages/dualtalker",
     "share/dualtalker/package.xml",
+    "share/dualtalker/launch/replay.launch.py",
     "share/dualtalker/launch/talker.launch.py",
     "share/dualtalker/config/talker.yaml",
 }
-COMMANDS = {"dualtalker", "talker_node", "wav_publisher_node", "recorder_node"}
+NODES = {"talker_node", "wav_publisher_node", "recorder_node", "microphone_node", "speaker_node"}
+COMMANDS = {"dualtalker", *NODES}
 
 
 @pytest.fixture(scope="module")
