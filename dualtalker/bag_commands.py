@@ -135,6 +135,10 @@ class Evaluate:
     """Frames per second. Default: those of the recorded talker, else 30."""
     delivery: Literal["paced", "immediate"] = "paced"
     """The node's parameter; it changes no weights."""
+    playout_delay_ms: float = -1.0
+    """The node's parameter, ms; negative is the stated latency and 5 ms."""
+    starvation_ms: float = 100.0
+    """The node's parameter: audio that stays away for so long has ended, ms."""
     idle_motion: bool = True
     """Add blinks, glances and small brow motion, as the node does."""
     smoothing_ms: float = 0.0
@@ -211,6 +215,8 @@ class Evaluate:
 
         if not 0 <= self.video_s <= 3600:
             raise DualtalkerError(f"--video-s {self.video_s}; expected 0 to 3600")
+        if not 20 <= self.starvation_ms <= 2000:
+            raise DualtalkerError(f"--starvation-ms {self.starvation_ms}; expected 20 to 2000")
         return BagOptions(
             audio_topic=self.audio_topic,
             run_topic=self.run_topic,
@@ -226,6 +232,10 @@ class Evaluate:
                 style=self.style,
                 intensity=self.intensity,
                 paced=self.delivery == "paced",
+                playout_delay_s=(
+                    None if self.playout_delay_ms < 0 else self.playout_delay_ms / 1e3
+                ),
+                starvation_s=self.starvation_ms / 1e3,
             ),
         )
 

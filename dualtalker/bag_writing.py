@@ -57,11 +57,12 @@ def write_bag(
     audio_type: str = "AudioDataStamped",
     chunk_s: float = 0.02,
     storage: str = "",
+    start_ns: int = START_NS,
 ) -> None:
     """Write mono samples [n] in [-1, 1] as 16-bit PCM, and the motion, to a bag at `path`.
 
     A path ending in .mcap or .db3 becomes that one file; any other a folder with metadata.yaml,
-    whose `storage` is mcap (default) or sqlite3.
+    whose `storage` is mcap (default) or sqlite3. The first sample is heard at `start_ns`.
 
     Raises:
         BagError: the path exists, or an option is none of those possible.
@@ -79,8 +80,8 @@ def write_bag(
     # Beside the goal, so that the bag appears there whole or not at all.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".bag-") as folder:
         made = Path(folder) / (path.stem or "bag")
-        messages = _make_audio(samples, rate_hz, audio_type, chunk_s)
-        _write(made, plugin, [*messages, *_make_reference(motion)])
+        messages = _make_audio(samples, rate_hz, audio_type, chunk_s, start_ns)
+        _write(made, plugin, [*messages, *_make_reference(motion, start_ns)])
         if path.suffix in STORAGE_SUFFIXES:
             os.replace(made / f"{made.name}{path.suffix}", path)
         else:
@@ -117,24 +118,24 @@ def _write(folder: Path, plugin: Any, entries: list[_Entry]) -> None:
 
 
 def _make_audio(
-    samples: np.ndarray, rate_hz: int, audio_type: str, chunk_s: float
+    samples: np.ndarray, rate_hz: int, audio_type: str, chunk_s: float, start_ns: int
 ) -> Iterator[_Entry]:
     type_name, stamped, _ = AUDIO_TYPES[audio_type]
     store = find_types(type_name)
     # 2**15 both ways, as `decode_pcm` reads it: 16-bit recordings come back bit for bit.
     pcm = np.clip(np.rint(np.asarray(samples, np.float64) * 32768), -32768, 32767).astype("<i2")
     if type_name in ROS_DRIVERS:
-        yield _make_info(rate_hz)
+        yield _make_info(rate_hz, start_ns)
     size = max(round(rate_hz * chunk_s), 1)
     for first in range(0, len(pcm), size):
         chunk = pcm[first : first + size]
-        stamp_ns = START_NS + first * 10**9 // rate_hz
-        end_ns = START_NS + (first + len(chunk)) * 10**9 // rate_hz
+        stamp_ns = start_ns + first * 10**9 // rate_hz
+        end_ns = start_ns + (first + len(chunk)) * 10**9 // rate_hz
         message = _make_chunk(store.types, type_name, chunk, rate_hz, stamp_ns)
         yield end_ns if stamped else stamp_ns, AUDIO_TOPIC, type_name, message, store
 
 
-def _make_info(rate_hz: int) -> _Entry:
+def _make_info(rate_hz: int, start_ns: int) -> _Entry:
     """What ros-drivers' audio_capture tells beside its bytes, once."""
     type_name = "audio_common_msgs/msg/AudioInfo"
     store = find_types(type_name)
@@ -145,7 +146,7 @@ def _make_info(rate_hz: int) -> _Entry:
         bitrate=16 * rate_hz,
         coding_format="WAVE",
     )
-    return START_NS, INFO_TOPIC, type_name, message, store
+    return start_ns, INFO_TOPIC, type_name, message, store
 
 
 def _make_chunk(types: Any, type_name: str, pcm: np.ndarray, rate_hz: int, stamp_ns: int) -> Any:
@@ -179,13 +180,13 @@ def _make_chunk(types: Any, type_name: str, pcm: np.ndarray, rate_hz: int, stamp
     return message_class(header=header, audio=audio)
 
 
-def _make_reference(motion: Motion | None) -> Iterator[_Entry]:
+def _make_reference(motion: Motion | None, start_ns: int) -> Iterator[_Entry]:
     if motion is None:
         return
     store = find_types(JOINT_STATE)
     nothing = np.zeros(0)
     for time_s, weights in zip(motion.times_s, motion.weights, strict=True):
-        stamp_ns = START_NS + round(float(time_s) * 1e9)
+        stamp_ns = start_ns + round(float(time_s) * 1e9)
         message = store.types[JOINT_STATE](
             header=make_header(store.types, stamp_ns, "face"),
             name=list(ARKIT_NAMES),

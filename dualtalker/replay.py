@@ -43,6 +43,8 @@ class ReplaySettings:
     style: str = ""
     intensity: float = 1.0
     paced: bool = True
+    playout_delay_s: float | None = None
+    starvation_s: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,12 @@ def replay(
         intensity=settings.intensity,
     )
     talker.tape = []
-    delivery = Delivery(talker, paced=settings.paced)
+    delivery = Delivery(
+        talker,
+        paced=settings.paced,
+        playout_delay_s=settings.playout_delay_s,
+        starvation_s=settings.starvation_s,
+    )
     ordered = sorted(messages, key=lambda message: message.received_ns)
     first_ns, begin_ns = _find_begin(ordered, audio_format)
     if lead_frames is None:

@@ -17,14 +17,15 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
 
+from dualtalker.bag_types import find_types
+from dualtalker.bag_writing import BAG_VERSION
+from dualtalker.errors import BagError
 from dualtalker_ros.parameters import Parameter, declare_parameters
 from dualtalker_ros.processes import ros_running, spin
 from dualtalker_ros.topic_types import find_type, import_type
 
 TOPICS = ["audio", "blendshapes", "mouth_open", "/diagnostics"]
-BAG_VERSION = 9  # of rosbag2's metadata.yaml, as Jazzy writes it
 
 PARAMETERS = (
     Parameter("output", "bag", "Folder of the bag; must not exist.", read_only=True),
@@ -43,7 +44,6 @@ class RecorderNode(Node):
         if output.exists():
             raise FileExistsError(f"{output} exists; remove it or choose another output")
         self._missing = list(self.get_parameter("topics").value)
-        self._types = get_typestore(Stores.ROS2_JAZZY)
         self._writer = Writer(output, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
         self._writer.open()
         self.create_timer(0.05, self._look_around)
@@ -61,13 +61,15 @@ class RecorderNode(Node):
 
     def _record(self, topic: str, type_name: str) -> None:
         name = self.resolve_topic_name(topic)
-        if type_name not in self._types.types:
+        try:
+            types = find_types(type_name)
+        except BagError:
             self.get_logger().error(
-                f"not recording {name}: {type_name} is not among the types of ROS 2 Jazzy; "
-                "use `ros2 bag record` for it"
+                f"not recording {name}: {type_name} is neither among the types of ROS 2 Jazzy nor "
+                "of audio_common_msgs; use `ros2 bag record` for it"
             )
             return
-        connection = self._writer.add_connection(name, type_name, typestore=self._types)
+        connection = self._writer.add_connection(name, type_name, typestore=types)
         qos = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.create_subscription(
             import_type(type_name), topic, partial(self._write, connection), qos, raw=True
