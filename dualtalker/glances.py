@@ -27,6 +27,7 @@ PHRASE_END_SHARE, LOW_END_SHARE = (
     0.8,
 )  # of phrase ends that have a blink, refractory time over
 PHRASE_END_JITTER_S = 0.12
+PHRASE_END_MIN_S = 1.8  # after the last blink: short phrases do not make the lids flutter
 
 GLANCE_MIN_S, GLANCE_MAX_S = 0.4, 3.0  # apart, where nobody speaks
 GLANCE_HOLD_S = 4.0  # how long a phrase can keep the eyes from moving
@@ -54,7 +55,7 @@ class BlinkPlan:
         share = LOW_END_SHARE if lowered else PHRASE_END_SHARE
         wanted = self._rng.random() < share
         start_s = time_s + self._rng.uniform(0.0, PHRASE_END_JITTER_S)
-        if wanted and start_s - self._last_s >= BLINK_MIN_S and start_s < self._next_s:
+        if wanted and start_s - self._last_s >= PHRASE_END_MIN_S and start_s < self._next_s:
             self._next_s = start_s
 
     def advance(self, time_s: float) -> None:

@@ -62,6 +62,44 @@ def plot_curves(
     return _save(figure, path)
 
 
+def plot_upper_face(
+    path: str | os.PathLike[str],
+    samples: np.ndarray,
+    rate_hz: int,
+    times_s: np.ndarray,
+    weights: np.ndarray,
+    pitches: np.ndarray,
+    accents_s: np.ndarray,
+    title: str | None = None,
+) -> Path:
+    """Draw the waveform over pitch, brows and lids on one time axis, with accents as lines.
+
+    samples [n] mono at rate_hz; times_s [frames]; weights [frames, 52] in ARKit's order;
+    pitches [measurements, 2] in s and Hz, 0 where unvoiced; accents_s [accents]. DualtalkerError
+    where the shapes do not fit.
+    """
+    times_s, weights = _checked(times_s, weights)
+    figure, axes = _new_figure(4, 1, (10, 6.4), sharex=True)
+    _draw_waveform(axes[0, 0], np.asarray(samples, dtype=np.float64), rate_hz)
+    voiced_hz = np.where(pitches[:, 1] > 0, pitches[:, 1], np.nan)
+    axes[1, 0].plot(pitches[:, 0], voiced_hz, color=_COLORS[1], linewidth=1.6)
+    axes[1, 0].set_ylabel("pitch\n(Hz)")
+    for name, color in (("browInnerUp", _COLORS[2]), ("browOuterUpLeft", _COLORS[3])):
+        axes[2, 0].plot(times_s, weights[:, ARKIT_INDEX[name]], color=color, label=name)
+    axes[2, 0].legend(loc="upper right", fontsize=8)
+    axes[2, 0].set_ylabel("brows\n(weight)")
+    lids = weights[:, ARKIT_INDEX["eyeBlinkLeft"]]
+    axes[3, 0].fill_between(times_s, 0, lids, color=_COLORS[0], linewidth=0)
+    axes[3, 0].set_ylabel("lids\n(weight)")
+    axes[3, 0].set_xlabel("time (s)")
+    for axis in axes[1:3, 0]:
+        axis.vlines(accents_s, 0, 1, transform=axis.get_xaxis_transform(), color="#bbbbbb", lw=0.8)
+        axis.margins(x=0)
+    if title:
+        axes[0, 0].set_title(title)
+    return _save(figure, path)
+
+
 def write_contact_sheet(
     path: str | os.PathLike[str],
     rig: Rig,

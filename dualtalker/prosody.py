@@ -63,6 +63,7 @@ class Cue:
     """What the melody says at one measurement."""
 
     end_s: float  # as in `Sound`
+    pitch_hz: float  # as in `Sound`
     speaking: bool  # inside a phrase
     accent: float  # strength in (0, 1] where an accent begins or grows, else 0
     phrase_end: bool  # the phrase has just ended
@@ -164,7 +165,9 @@ class ProsodyTracker:
         rise, loud = self._rate(sound) if voiced else (0.0, 0.0)
         ended, lowered = self._follow_phrase(sound, voiced, above, rise)
         accent = self._follow_accent(sound.end_s, rise, loud)
-        return Cue(sound.end_s, self._voiced_s >= _PHRASE_S, accent, ended, lowered)
+        return Cue(
+            sound.end_s, sound.pitch_hz, self._voiced_s >= _PHRASE_S, accent, ended, lowered
+        )
 
     def _rate(self, sound: Sound) -> tuple[float, float]:
         """Return how far pitch and loudness are above the speaker's own, in spreads."""
