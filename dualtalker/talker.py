@@ -226,6 +226,7 @@ class Talker:
         self._origin_s = self._executor.next_time_s
         self._idle_until_s = min(self._idle_until_s, self._origin_s)
         self._stamps.rewind(self._origin_s)
+        self._manner.settle()  # the mouth rests where a change would have begun
         self._audio.restart()
         self._held = None
         self._waiting = []

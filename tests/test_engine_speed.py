@@ -151,7 +151,7 @@ def test_the_gpu_script_measures_all_it_promises(gpu_script, tiny, tmp_path, mon
         monkeypatch.setattr(module, "open_device", lambda: CudaBindingsDevice(make_runtime(cuda)))
     monkeypatch.setattr(gpu_script, "STREAMS", (1, 3))
     put_engine(tmp_path, bundle, HERE, "fp16")
-    options = gpu_script.argparse.Namespace(audio=None, seconds=1.0, steps=50)
+    options = gpu_script.argparse.Namespace(audio=None, seconds=1.0, steps=50, style=None)
     row = gpu_script.measure(bundle, "fp16", tmp_path, options, trt)
     gpu_script.print_row(row)
     said = capsys.readouterr().out

@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from dualtalker import animate  # noqa: E402
 from dualtalker.bundle import load_bundle  # noqa: E402
 from dualtalker.talker import Talker  # noqa: E402
 from engines.export_onnx import ExportConfig, export, make_test_signal  # noqa: E402
@@ -20,6 +21,8 @@ from training.checkpoints import describe_network, save_checkpoint  # noqa: E402
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = make_network(encoder=TINY_WAV2VEC2)
+    for film in network.animation.film:
+        torch.nn.init.normal_(film.weight, std=0.5)
     meta = {
         "description": describe_network(network),
         "config": {"out": "runs/x", "data": {"corpus": ["x"]}},
@@ -52,3 +55,6 @@ def test_wav2vec2_checkpoint_becomes_a_windowed_bundle_that_streams(
     found = np.stack([frame.weights for frame in frames + pieces.flush()])
     assert len(expected) == 25 and expected.std() > 0
     np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert (sidecar.style_names, sidecar.default_style) == (("captured:one", "rules"), (0.5, 0.5))
+    others = [animate(audio, 16000, model=out, fps=25.0, style=s) for s in ("rules", "natural")]
+    assert np.abs(others[0].weights - others[1].weights).max() > 1e-3

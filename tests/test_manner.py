@@ -250,6 +250,23 @@ def test_reset_keeps_style_and_intensity_without_a_fade(bundles):
     np.testing.assert_array_equal(weights_of(talker.flush()), weights_of(fresh.flush()))
 
 
+def test_after_an_interruption_the_style_asked_for_last_holds(bundles):
+    """Stream time goes back beyond the change; the old style must not come again."""
+    samples = speech(0.5, 16000)
+    talker = Talker(bundles[0], fps=50)
+    talker.push(samples, 16000)
+    talker.set_style("articulate")
+    talker.set_intensity(0.5)
+    talker.interrupt(0.1)
+    talker.push(samples, 16000)
+    fresh = Talker(bundles[0], fps=50, style="articulate", intensity=0.5)
+    fresh.push(samples, 16000)
+    # Both mouths have been faded in 60 ms after the first hop.
+    mouth = list(MOUTH_INDICES)
+    found, expected = weights_of(talker.flush())[5:, mouth], weights_of(fresh.flush())[5:, mouth]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_a_thousand_changes_without_audio_keep_nothing(bundles):
     talker = Talker(bundles[0])
     for i in range(1000):
