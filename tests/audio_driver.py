@@ -1,10 +1,11 @@
 """Publishes speech by a plan, with the faults that networks and drivers have; judges nothing.
 
-    python tests/audio_driver.py plan.json
+    python tests/audio_driver.py plan.json [--in-turn]
 
-The plan lists streams (see `Stream`); they begin together when every topic has a subscriber.
-The time of that instant is printed as JSON. What is said is a function of time (`sound_at`), so a
-stream may change its rate in mid-word, and a test knows what each moment sounded like.
+The plan lists streams (see `Stream`); they begin together when every topic has a subscriber, or
+in turn, each when its own has one. The time of that instant is printed as JSON. What is said is a
+function of time (`sound_at`), so a stream may change its rate in mid-word, and a test knows what
+each moment sounded like.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class Stream:
     reordered: float = 0.0  # share that comes after its successor
     paused: tuple[float, float] = (0.0, 0.0)  # from when for how long nothing comes, s
     stepped: tuple[float, float] = (0.0, 0.0)  # from when the sender's clock is off, by what, s
+    ahead_s: float = 0.0  # how far stamps are ahead of the time at which the sample is due
     epoch_s: float | None = None  # stamp of the first sample; None: the system's time
 
 
@@ -207,32 +209,41 @@ def read_plan(path: Path) -> list[Stream]:
     ]
 
 
-def drive(streams: list[Stream]) -> None:
+def drive(streams: list[Stream], in_turn: bool) -> None:
     """Publish a plan; TimeoutError where nobody listens to a topic."""
     import rclpy
     from rclpy.qos import QoSProfile
 
     rclpy.init()
     node = rclpy.create_node("audio_driver")
-    parts = []
-    for stream in streams:
-        package, _, name = stream.message_type.split("/")
-        message_class = getattr(import_module(f"{package}.msg"), name)
-        publisher = node.create_publisher(message_class, stream.topic, QoSProfile(depth=1000))
-        parts.append((stream, message_class, publisher))
-    _wait_for_subscribers([publisher for _, _, publisher in parts])
+    for together in [[stream] for stream in streams] if in_turn else [streams]:
+        parts = []
+        for stream in together:
+            package, _, name = stream.message_type.split("/")
+            message_class = getattr(import_module(f"{package}.msg"), name)
+            publisher = node.create_publisher(message_class, stream.topic, QoSProfile(depth=1000))
+            parts.append((stream, message_class, publisher))
+        publishers = [publisher for _, _, publisher in parts]
+        _wait_for_subscribers(publishers)
+        _publish(parts)
+        for publisher in publishers:
+            publisher.wait_for_all_acked()
+            node.destroy_publisher(publisher)
+    time.sleep(1.0)  # what was sent last is still on its way
+    rclpy.shutdown()
+
+
+def _publish(parts: list[tuple[Stream, Any, Any]]) -> None:
     begin_ns, begin_s = time.time_ns() + int(LEAD_S * 1e9), time.monotonic() + LEAD_S
     print(json.dumps({"begin_ns": begin_ns}), flush=True)
     plan = [(event, part) for part in parts for event in schedule(part[0])]
     for event, (stream, message_class, publisher) in sorted(plan, key=lambda item: item[0].at_s):
         epoch_ns = begin_ns if stream.epoch_s is None else round(stream.epoch_s * 1e9)
         of_s = event.at_s if stream.message_type == CLOCK else event.position_s
-        stamp_ns = epoch_ns + round((of_s + event.shift_s) * 1e9)
+        stamp_ns = epoch_ns + round((of_s + stream.ahead_s + event.shift_s) * 1e9)
         message = make_message(message_class, stream, event, stamp_ns)
         time.sleep(max(begin_s + event.at_s - time.monotonic(), 0.0))
         publisher.publish(message)
-    time.sleep(1.0)  # what was sent last is still on its way
-    rclpy.shutdown()
 
 
 def _wait_for_subscribers(publishers: list[Any]) -> None:
@@ -244,4 +255,4 @@ def _wait_for_subscribers(publishers: list[Any]) -> None:
 
 
 if __name__ == "__main__":
-    drive(read_plan(Path(sys.argv[1])))
+    drive(read_plan(Path(sys.argv[1])), in_turn="--in-turn" in sys.argv[2:])

@@ -76,3 +76,15 @@ def ros_domain(ros):
         domain = find_free_domain()
         patch.setenv("ROS_DOMAIN_ID", str(domain))
         yield domain
+
+
+@pytest.fixture(scope="session")
+def interfaces(ros, request):
+    """Folders for PYTHONPATH, by layout, of interface packages built once and then kept."""
+    import ros_interfaces
+
+    missing = ros_interfaces.name_missing()
+    if missing:
+        pytest.skip(f"interface packages cannot be built here: {missing}")
+    folder = request.config.cache.mkdir("ros_interfaces") / ros_interfaces.digest()
+    return ros_interfaces.build_all(folder)
