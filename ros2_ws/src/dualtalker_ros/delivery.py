@@ -101,10 +101,11 @@ class Delivery:
         }
         self.step_s: deque[float] = deque(maxlen=1000)  # compute time of each piece
         self.beyond_s: deque[float] = deque(maxlen=1000)  # latency beyond what is stated
+        self.late_s: deque[float] = deque(maxlen=1000)  # the same beyond what is planned
         self.compute_s = self.audio_s = 0.0  # totals: their ratio is the real-time factor
         self._playout_delay_s = playout_delay_s
         self._starvation_s = starvation_s
-        self._max_queue_s = max_queue_s
+        self.max_queue_s = max_queue_s
         self._replaces = replace_utterances
         self.interruptions, self.interrupted_s = 0, 0.0  # how often, and audio dropped by it
         self._frame_s = 1.0 / talker.fps
@@ -189,7 +190,7 @@ class Delivery:
         self._slew_s = before_s - self._target_delay_s if self.paced else 0.0
         self._starvation_s = starvation_s
         self._starved_ns += to_ns(self._arrivals.change_starvation(starvation_s))
-        self._max_queue_s = max_queue_s
+        self.max_queue_s = max_queue_s
         self._replaces = replace_utterances
 
     def interrupt(self, now_ns: int) -> None:
@@ -255,8 +256,8 @@ class Delivery:
         size = max(int(chunk.rate_hz * PIECE_S), 1)
         for start in range(0, len(chunk.samples), size):
             samples = chunk.samples[start : start + size]
-            if self.queued_s + len(samples) / chunk.rate_hz > self._max_queue_s:
-                self._count("queue_drops", f"more than {self._max_queue_s:g} s of audio wait")
+            if self.queued_s + len(samples) / chunk.rate_hz > self.max_queue_s:
+                self._count("queue_drops", f"more than {self.max_queue_s:g} s of audio wait")
                 break
             piece_ns = begin_ns + start * 10**9 // chunk.rate_hz
             self._pieces.append(AudioChunk(samples, chunk.rate_hz, piece_ns))
@@ -433,9 +434,11 @@ class Delivery:
             if waiting.frame.idle:
                 continue
             self.beyond_s.append((now_ns - waiting.depicted_ns) / 1e9 - self.latency_s)
-            late = now_ns - due_ns > to_ns(self._frame_s)
             # At the end of speech the last frames wait until starvation is certain.
-            if self.paced and late and not self._flushed:
+            if not self.paced or self._flushed:
+                continue
+            self.late_s.append((now_ns - due_ns) / 1e9)
+            if self.late_s[-1] > self._frame_s:
                 self._count("overdue_frames", "frames were computed too late for their playout")
         return due
 
@@ -448,11 +451,15 @@ class Delivery:
         """Return the time of a frame; before any audio, stream time began at the start."""
         return self._start_ns + to_ns(time_s) if talker_ns is None else talker_ns
 
+    def jump(self, now_ns: int, message: str) -> None:
+        """The clock was set, to `now_ns`: begin again, and count it."""
+        self._count("clock_jumps", message)
+        self.start(now_ns)
+
     def _check_clock(self, now_ns: int) -> None:
         """A clock that went back (a bag that starts over) makes all plans void."""
         if now_ns < self._now_ns - to_ns(MAX_CLOCK_STEP_S):
-            self._count("clock_jumps", "the node's clock went back; all audio was forgotten")
-            self.start(now_ns)
+            self.jump(now_ns, "the node's clock went back; all audio was forgotten")
         self._now_ns = now_ns
 
     def _count(self, kind: str, message: str) -> None:

@@ -3,21 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from dualtalker_ros.delivery import Delivery
-
-# Above these the node is close to being, or is, too slow for its audio.
-BUSY_REAL_TIME_FACTOR = 0.7
-SLOW_REAL_TIME_FACTOR = 1.0
+from dualtalker_ros.levels import LevelMeter
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 # More overdue frames than this share of all are seen.
 OVERDUE_SHARE = 0.1
+
+
+# One frame in ten may be later than what counts as late: a busy machine is no fault.
+LATE_PERCENTILE = 90
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """From which values on something is worth a WARN and an ERROR."""
+
+    warn: float
+    error: float
+
+    def judge(self, value: float) -> bytes:
+        """Return the level of a value."""
+        return ERROR if value > self.error else WARN if value > self.warn else OK
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What counts as bad; the defaults of the parameters `warn_...` and `error_...`."""
+
+    real_time_factor: Threshold = Threshold(0.7, 1.0)
+    late_ms: Threshold = Threshold(100.0, 300.0)  # beyond what is planned
+    clipping: Threshold = Threshold(0.01, 0.2)  # share of the samples at full scale
+    queue: Threshold = Threshold(0.8, 0.98)  # share of `max_queue_s` that waits
+
+
+@dataclass(frozen=True)
+class State:
+    """What is judged: all since the last status."""
+
+    new: Mapping[str, int]  # counters' increase
+    frames: int
+    starving: bool
+    real_time_factor: float = 0.0
+    late_ms: float = 0.0
+    clipping: float = 0.0
+    queue: float = 0.0
 
 
 class Diagnostician:
@@ -28,6 +65,8 @@ class Diagnostician:
         self._delivery = delivery
         self._name = name
         self._messages = messages
+        self.thresholds = Thresholds()
+        self.levels = LevelMeter()  # of all audio that was decoded
         self._last: dict[str, int] = {}
         self._last_compute_s = self._last_audio_s = 0.0
         self._published = 0
@@ -46,7 +85,19 @@ class Diagnostician:
         audio_s = delivery.audio_s - self._last_audio_s
         factor = compute_s / audio_s if audio_s > 0 else 0.0
         frames = published - self._published
-        level, message = judge(new, factor, frames, delivery.starving)
+        peak_db, clipping = self.levels.read()
+        late_ms = [late_s * 1e3 for late_s in delivery.late_s]
+        delivery.late_s.clear()
+        state = State(
+            new,
+            frames,
+            delivery.starving,
+            factor,
+            float(np.percentile(late_ms, LATE_PERCENTILE)) if late_ms else 0.0,
+            clipping,
+            delivery.queued_s / delivery.max_queue_s,
+        )
+        level, message = judge(state, self.thresholds)
         values = {
             "frames since last": frames,
             "frames": published,
@@ -58,6 +109,11 @@ class Diagnostician:
             "planned delay (ms)": f"{delivery.delay_s * 1e3:.2f}",
             "starvation (ms)": f"{delivery.patience_s * 1e3:.2f}",
             "queued audio (s)": f"{delivery.queued_s:.2f}",
+            "late p90 (ms)": f"{state.late_ms:.2f}",
+            "clipping (share)": f"{clipping:.5f}",
+            "peak level (dBFS)": f"{peak_db:.1f}",
+            "interruptions": delivery.interruptions,
+            "interrupted_s": f"{delivery.interrupted_s:.3f}",
             "first audio (ns)": "-"
             if delivery.first_audio_ns is None
             else delivery.first_audio_ns,
@@ -85,24 +141,30 @@ class Diagnostician:
         return array
 
 
-def judge(
-    new: Mapping[str, int], real_time_factor: float, frames: int, starving: bool
-) -> tuple[bytes, str]:
+def judge(state: State, thresholds: Thresholds) -> tuple[bytes, str]:
     """Return level and message: ERROR where the face suffers, WARN where the input is odd."""
-    if frames == 0:
+    if state.frames == 0:
         return ERROR, "no frame was published"
-    if real_time_factor > SLOW_REAL_TIME_FACTOR:
-        return ERROR, f"too slow: real-time factor {real_time_factor:.2f}"
-    happened = {key: count for key, count in new.items() if count}
-    text = ", ".join(f"{key} {count}" for key, count in happened.items())
-    failed = happened.get("bad_steps") or happened.get("backend_errors")
-    if failed or happened.get("overdue_frames", 0) > OVERDUE_SHARE * frames:
-        return ERROR, text
+    measures = (
+        ("slow: real-time factor", state.real_time_factor, thresholds.real_time_factor, ".2f"),
+        ("late: frames by (ms)", state.late_ms, thresholds.late_ms, ".0f"),
+        ("clipping: share of samples", state.clipping, thresholds.clipping, ".3f"),
+        ("queue: share of max_queue_s", state.queue, thresholds.queue, ".2f"),
+    )
+    found = [
+        (threshold.judge(value), f"{name} {value:{form}}")
+        for name, value, threshold, form in measures
+    ]
+    happened = {key: count for key, count in state.new.items() if count}
     if happened:
-        return WARN, text
-    if real_time_factor > BUSY_REAL_TIME_FACTOR:
-        return WARN, f"nearly too slow: real-time factor {real_time_factor:.2f}"
-    return OK, "idle: no audio" if starving else "speaking"
+        failed = happened.get("bad_steps") or happened.get("backend_errors")
+        overdue = happened.get("overdue_frames", 0) > OVERDUE_SHARE * state.frames
+        text = ", ".join(f"{key} {count}" for key, count in happened.items())
+        found.append((ERROR if failed or overdue else WARN, text))
+    level = max(level for level, _ in found)
+    if level == OK:
+        return OK, "idle: no audio" if state.starving else "speaking"
+    return level, "; ".join(text for own, text in sorted(found, reverse=True) if own != OK)
 
 
 def _describe_times(name: str, times_s: Any) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
 from dualtalker_ros.audio_messages import SUPPORTED_TYPES
+from dualtalker_ros.processes import EXECUTORS
 
 DELIVERIES = ("paced", "immediate")
 OUTPUTS = (
@@ -25,6 +26,13 @@ OUTPUTS = (
 SAMPLE_FORMATS = ("S16LE", "S16BE", "U8", "S8", "S24LE", "S24_32LE", "S32LE", "F32LE", "F64LE")
 
 
+_WHEN = {
+    "configure": " Takes effect in configure.",
+    "activate": " Takes effect in activate.",
+    "live": " Live: takes effect at once.",
+}
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One parameter; `low` and `high` bound numbers, `choices` bound texts and those in lists."""
@@ -36,11 +44,12 @@ class Parameter:
     high: float | None = None
     choices: tuple[str, ...] = ()
     read_only: bool = False
+    changes: str = "configure"  # what it takes effect in: configure, activate, or live: at once
 
     def describe(self) -> ParameterDescriptor:
         """Return the descriptor that `ros2 param describe` shows."""
         descriptor = ParameterDescriptor(
-            description=self.description,
+            description=f"{self.description}{'' if self.read_only else _WHEN[self.changes]}",
             read_only=self.read_only,
             additional_constraints=" | ".join(self.choices),
         )
@@ -63,6 +72,14 @@ TALKER_PARAMETERS = (
         "Configure and activate on start; false leaves that to a lifecycle manager.",
         read_only=True,
     ),
+    Parameter(
+        "executor",
+        "auto",
+        "What serves the node: events (rclpy.experimental.EventsExecutor, cheaper), single "
+        "(SingleThreadedExecutor), auto: events where this rclpy has it.",
+        choices=EXECUTORS,
+        read_only=True,
+    ),
     Parameter("model", "", "Model bundle, the .onnx file's path; empty is the shipped model."),
     Parameter("engine", "auto", "Backend that runs the model: auto, onnxruntime, tensorrt."),
     Parameter("frame_rate", 30.0, "Frames published per second (Hz).", 1.0, 120.0),
@@ -80,6 +97,7 @@ TALKER_PARAMETERS = (
         "latency of the model and 5 ms, and for long chunks their lag as well.",
         -1.0,
         5000.0,
+        changes="live",
     ),
     Parameter(
         "starvation_ms",
@@ -88,21 +106,38 @@ TALKER_PARAMETERS = (
         "are long.",
         20.0,
         2000.0,
+        changes="live",
     ),
-    Parameter("max_queue_s", 60.0, "Audio that may wait for its playout (s).", 1.0, 600.0),
-    Parameter("idle_motion", True, "Blinks, glances and small brow motion; never the mouth."),
+    Parameter(
+        "max_queue_s", 60.0, "Audio that may wait for its playout (s).", 1.0, 600.0, changes="live"
+    ),
+    Parameter(
+        "interrupt_on_new_utterance",
+        False,
+        "Audio that comes 300 ms or more after the chunk before, while audio waits for its "
+        "playout, and that is not stamped to follow it, takes its place.",
+        changes="live",
+    ),
+    Parameter(
+        "idle_motion",
+        True,
+        "Blinks, glances and small brow motion; never the mouth.",
+        changes="live",
+    ),
     Parameter(
         "smoothing_ms",
         0.0,
         "Time constant of a low-pass over the motion (ms); motion lags by as much.",
         0.0,
         500.0,
+        changes="live",
     ),
     Parameter(
         "audio_type",
         "auto",
         "Type of the audio topic; auto takes that of the first publisher.",
         choices=("auto", *SUPPORTED_TYPES),
+        changes="activate",
     ),
     Parameter(
         "sample_rate_hz",
@@ -110,13 +145,22 @@ TALKER_PARAMETERS = (
         "Sample rate of messages that do not carry their own (Hz).",
         8000,
         192000,
+        changes="live",
     ),
-    Parameter("channels", 1, "Channels of messages that do not carry their own count.", 1, 64),
+    Parameter(
+        "channels",
+        1,
+        "Channels of messages that do not carry their own count.",
+        1,
+        64,
+        changes="live",
+    ),
     Parameter(
         "sample_format",
         "S16LE",
         "Format of the samples in byte arrays.",
         choices=SAMPLE_FORMATS,
+        changes="live",
     ),
     Parameter("frame_id", "face", "header.frame_id of all that has a header."),
     Parameter(
@@ -138,6 +182,70 @@ TALKER_PARAMETERS = (
         0.0,
         5000.0,
     ),
+    Parameter(
+        "warn_real_time_factor",
+        0.7,
+        "Diagnostics WARN where computing takes more than this share of the audio's time.",
+        0.0,
+        10.0,
+        changes="live",
+    ),
+    Parameter(
+        "error_real_time_factor",
+        1.0,
+        "Diagnostics ERROR where it is more than this.",
+        0.0,
+        10.0,
+        changes="live",
+    ),
+    Parameter(
+        "warn_late_ms",
+        100.0,
+        "Diagnostics WARN where one frame in ten of speech goes out this much too late (ms).",
+        0.0,
+        10000.0,
+        changes="live",
+    ),
+    Parameter(
+        "error_late_ms",
+        300.0,
+        "Diagnostics ERROR where it is more than this.",
+        0.0,
+        10000.0,
+        changes="live",
+    ),
+    Parameter(
+        "warn_clipping",
+        0.01,
+        "Diagnostics WARN where more than this share of the samples is at full scale.",
+        0.0,
+        1.0,
+        changes="live",
+    ),
+    Parameter(
+        "error_clipping",
+        0.2,
+        "Diagnostics ERROR where it is more than this.",
+        0.0,
+        1.0,
+        changes="live",
+    ),
+    Parameter(
+        "warn_queue",
+        0.8,
+        "Diagnostics WARN where more than this share of max_queue_s waits.",
+        0.0,
+        1.0,
+        changes="live",
+    ),
+    Parameter(
+        "error_queue",
+        0.98,
+        "Diagnostics ERROR where it is more than this.",
+        0.0,
+        1.0,
+        changes="live",
+    ),
 )
 
 
@@ -150,10 +258,14 @@ def declare_parameters(node: Any, parameters: tuple[Parameter, ...]) -> None:
 def check_choices(node: Any, parameters: tuple[Parameter, ...]) -> None:
     """ROS knows ranges but no choices: raise ValueError for a text that is none of them."""
     for parameter in parameters:
-        value = node.get_parameter(parameter.name).value
-        texts = [value] if isinstance(value, str) else value
-        if parameter.choices and not set(texts) <= set(parameter.choices):
-            raise ValueError(
-                f"parameter {parameter.name} is {value!r}; expected one of: "
-                + ", ".join(parameter.choices)
-            )
+        complaint = complain_about(parameter, node.get_parameter(parameter.name).value)
+        if complaint is not None:
+            raise ValueError(f"parameter {parameter.name} {complaint}")
+
+
+def complain_about(parameter: Parameter, value: Any) -> str | None:
+    """Return what is wrong with a value, where it is none of the choices."""
+    texts = [value] if isinstance(value, str) else value
+    if not parameter.choices or set(texts) <= set(parameter.choices):
+        return None
+    return f"is {value!r}; expected one of: " + ", ".join(parameter.choices)

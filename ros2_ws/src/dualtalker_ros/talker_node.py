@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections import ChainMap
+from collections.abc import Collection
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -25,11 +26,14 @@ from dualtalker_ros.audio_messages import (
     kind_of,
     read_message,
 )
+from dualtalker_ros.controls import Controls
 from dualtalker_ros.delivery import Delivery
-from dualtalker_ros.diagnostics import Diagnostician
+from dualtalker_ros.diagnostics import Diagnostician, Threshold, Thresholds
+from dualtalker_ros.live_parameters import LiveParameters
 from dualtalker_ros.logs import forward_logs
+from dualtalker_ros.node_clock import NodeClock
 from dualtalker_ros.parameters import TALKER_PARAMETERS, check_choices, declare_parameters
-from dualtalker_ros.processes import ros_running, spin
+from dualtalker_ros.processes import make_executor, ros_running, spin
 from dualtalker_ros.publishers import FacePublishers, open_rig
 from dualtalker_ros.topic_types import find_type, import_type
 
@@ -38,6 +42,15 @@ AUDIO_QUEUE_DEPTH = 1000
 # How much of a frame's time may go into one round of computing before frames are sent again.
 COMPUTE_SHARE = 0.5
 LOOK_AROUND_S = 0.1  # between looks for a publisher, while the audio's type is not known
+# Simulated time that goes on by more at once is another time; /clock comes 10 times a second.
+MAX_LEAP_NS = 10 * 10**9
+# Parameters that change together; the second are the fields of AudioFormat.
+TIMING_PARAMETERS = frozenset(
+    ("playout_delay_ms", "starvation_ms", "max_queue_s", "interrupt_on_new_utterance")
+)
+FORMAT_PARAMETERS = ("sample_rate_hz", "channels", "sample_format")
+# A system clock that was set by more is followed, once nobody speaks.
+MAX_CLOCK_STEP_S = 0.1
 
 
 class TalkerNode(LifecycleNode):
@@ -47,6 +60,8 @@ class TalkerNode(LifecycleNode):
         """Declare the parameters; nothing is loaded yet."""
         super().__init__("talker", **kwargs)
         declare_parameters(self, TALKER_PARAMETERS)
+        LiveParameters(self, TALKER_PARAMETERS, self._stage, self._apply)
+        self._clock_of_node = NodeClock(self.get_clock())
         self._delivery: Delivery | None = None
         self._subscription: Any = None
         self._timers: list[Any] = []
@@ -66,13 +81,13 @@ class TalkerNode(LifecycleNode):
         talker = delivery.talker
         self._face = FacePublishers(self, talker.bundle.sidecar.output_names, rig)
         delivery.follower = self._face.synced_audio
-        self._format = AudioFormat(
-            self._value("sample_rate_hz"), self._value("channels"), self._value("sample_format")
-        )
+        self._read_format()
         self._diagnostics = self.create_lifecycle_publisher(DiagnosticArray, "/diagnostics", 10)
         name = f"{self.get_fully_qualified_name().lstrip('/')}: dualtalker"
         faults = ChainMap(self._refused, self._face.faults)
         self._diagnostician = Diagnostician(delivery, name, faults)
+        self._diagnostician.thresholds = self._read_thresholds()
+        self._controls = Controls(self, self._reset, self._interrupt)
         self.get_logger().info(
             f"model {talker.bundle.digest[:12]} on {talker.backend_name}, {talker.fps:g} Hz, "
             f"stated latency {talker.latency_s * 1e3:.1f} ms, {self._value('delivery')} delivery"
@@ -82,12 +97,21 @@ class TalkerNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listen and publish; idle frames begin at once."""
         assert self._delivery is not None  # the state machine configures first
-        self._delivery.start(self._now_ns())
-        self._frame_timer = self.create_timer(1.0 / self._delivery.talker.fps, self._on_timer)
-        self._timers = [self._frame_timer, self.create_timer(1.0, self._on_diagnostics)]
+        clock = self._clock_of_node
+        clock.start()
+        self._last_ns = clock.now_ns()
+        self._delivery.start(self._last_ns)
+        period_s = 1.0 / self._delivery.talker.fps
+        self._frame_timer = self.create_timer(period_s, self._on_timer, clock=clock.timer_clock)
+        self._timers = [
+            self._frame_timer,
+            self.create_timer(1.0, self._on_diagnostics, clock=clock.timer_clock),
+        ]
         audio_type = self._value("audio_type")
         if audio_type == "auto":
-            self._search_timer = self.create_timer(LOOK_AROUND_S, self._look_for_audio)
+            self._search_timer = self.create_timer(
+                LOOK_AROUND_S, self._look_for_audio, clock=clock.steady
+            )
             self._timers.append(self._search_timer)
         elif not self._subscribe(audio_type):
             return TransitionCallbackReturn.FAILURE
@@ -119,13 +143,8 @@ class TalkerNode(LifecycleNode):
             idle_motion=self._value("idle_motion"),
             smoothing_s=self._value("smoothing_ms") / 1e3,
         )
-        delay_ms = self._value("playout_delay_ms")
         delivery = Delivery(
-            talker,
-            paced=self._value("delivery") == "paced",
-            playout_delay_s=None if delay_ms < 0 else delay_ms / 1e3,
-            starvation_s=self._value("starvation_ms") / 1e3,
-            max_queue_s=self._value("max_queue_s"),
+            talker, paced=self._value("delivery") == "paced", **self._read_timing()
         )
         delivery.warm_up(self._value("sample_rate_hz"))
         return delivery
@@ -157,7 +176,9 @@ class TalkerNode(LifecycleNode):
     def _on_audio(self, message: Any) -> None:
         assert self._delivery is not None
         try:
-            self._delivery.add(read_message(message, self._format), self._now_ns())
+            chunk = read_message(message, self._format)
+            self._diagnostician.levels.note(chunk.samples)
+            self._delivery.add(chunk, self._clock_of_node.now_ns())
         except AudioError as error:
             kind = kind_of(error)
             self._refused[kind] += 1
@@ -174,16 +195,49 @@ class TalkerNode(LifecycleNode):
         delivery = self._delivery
         assert delivery is not None
         budget_s = COMPUTE_SHARE / delivery.talker.fps
-        for timed in delivery.run(self._now_ns(), budget_s):
+        self._follow_clock()
+        for timed in delivery.run(self._last_ns, budget_s):
             self._face.send(timed)
             self._published += 1
-        now_ns = self._now_ns()
+        now_ns = self._clock_of_node.now_ns()
         audio_ns = self._face.send_audio(now_ns, delivery.delay_s)
         wake_ns = min(delivery.next_wake_ns(now_ns), audio_ns)
         # Not 0: the executor must get to the subscriptions in between.
         wait_ns = max(wake_ns - now_ns, 200_000)
         self._frame_timer.timer_period_ns = wait_ns
         self._frame_timer.reset()
+
+    def _follow_clock(self) -> None:
+        """Begin again where the time is not what it was: all plans were made for the other."""
+        delivery, clock = self._delivery, self._clock_of_node
+        assert delivery is not None
+        before_ns, self._last_ns = self._last_ns, clock.now_ns()
+        if clock.simulated and self._last_ns - before_ns > MAX_LEAP_NS:
+            if before_ns == 0:  # nothing was heard from /clock before
+                delivery.start(self._last_ns)
+            else:
+                leap_s = (self._last_ns - before_ns) / 1e9
+                delivery.jump(self._last_ns, f"/clock went on by {leap_s:.1f} s at once")
+        elif abs(clock.step_s) > MAX_CLOCK_STEP_S and delivery.starving:
+            message = f"the system's clock was set by {clock.step_s:.2f} s"
+            clock.start()
+            self._last_ns = clock.now_ns()
+            delivery.jump(self._last_ns, message)
+
+    def _interrupt(self) -> None:
+        if self._timers:
+            assert self._delivery is not None
+            self._delivery.interrupt(self._clock_of_node.now_ns())
+            self._advance()
+
+    def _reset(self) -> str:
+        if not self._timers:
+            raise RuntimeError("the node is not active: there is nothing to reset")
+        assert self._delivery is not None
+        before_s = self._delivery.interrupted_s
+        self._delivery.begin_stream(self._clock_of_node.now_ns())
+        self._advance()
+        return f"{self._delivery.interrupted_s - before_s:.2f} s of audio dropped"
 
     def _on_diagnostics(self) -> None:
         stamp = self.get_clock().now().to_msg()
@@ -205,11 +259,52 @@ class TalkerNode(LifecycleNode):
             return
         self._delivery.talker.close()
         self._delivery = None
+        self._controls.destroy()
         self._face.destroy()
         self.destroy_lifecycle_publisher(self._diagnostics)
 
-    def _now_ns(self) -> int:
-        return int(self.get_clock().now().nanoseconds)
+    def _stage(self) -> str:
+        if self._timers:
+            return "active"
+        return "unconfigured" if self._delivery is None else "inactive"
+
+    def _apply(self, names: Collection[str]) -> None:
+        """Have the parameters that were changed take effect; those of `configure` wait for it."""
+        delivery = self._delivery
+        if delivery is None:
+            return
+        if not TIMING_PARAMETERS.isdisjoint(names):
+            delivery.retune(**self._read_timing())
+        if not set(FORMAT_PARAMETERS).isdisjoint(names):
+            self._read_format()
+        if "idle_motion" in names:
+            delivery.talker.set_idle_motion(self._value("idle_motion"))
+        if "smoothing_ms" in names:
+            delivery.talker.set_smoothing(self._value("smoothing_ms") / 1e3)
+        self._diagnostician.thresholds = self._read_thresholds()
+        if self._timers:
+            self._advance()
+
+    def _read_timing(self) -> dict[str, Any]:
+        delay_ms = self._value("playout_delay_ms")
+        return {
+            "playout_delay_s": None if delay_ms < 0 else delay_ms / 1e3,
+            "starvation_s": self._value("starvation_ms") / 1e3,
+            "max_queue_s": self._value("max_queue_s"),
+            "replace_utterances": self._value("interrupt_on_new_utterance"),
+        }
+
+    def _read_format(self) -> None:
+        self._format = AudioFormat(*(self._value(name) for name in FORMAT_PARAMETERS))
+
+    def _read_thresholds(self) -> Thresholds:
+        names = ("real_time_factor", "late_ms", "clipping", "queue")
+        return Thresholds(
+            *(
+                Threshold(self._value(f"warn_{name}"), self._value(f"error_{name}"))
+                for name in names
+            )
+        )
 
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value
@@ -230,9 +325,15 @@ def main(args: list[str] | None = None) -> int:
     with ros_running(args):
         node = TalkerNode()
         forward_logs(node.get_logger())
+        try:
+            executor, kind = make_executor(node.get_parameter("executor").value)
+        except (ImportError, ValueError) as error:
+            node.get_logger().fatal(str(error))
+            return 1
         if not start(node):
             return 1
-        spin(node)
+        node.get_logger().info(f"executor: {kind}")
+        spin(node, executor)
     return 0
 
 

@@ -1,0 +1,60 @@
+"""Which parameters may change when: checks before, calls after. What they mean is elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from rcl_interfaces.msg import SetParametersResult
+
+from dualtalker_ros.parameters import Parameter, complain_about
+
+# What a node must do before a parameter of each kind can change, by the stage it is in.
+_HINDRANCES = {
+    ("configure", "active"): "takes effect in configure: deactivate and clean up the node first",
+    ("configure", "inactive"): "takes effect in configure: clean up the node first",
+    ("activate", "active"): "takes effect in activate: deactivate the node first",
+}
+
+
+class LiveParameters:
+    """Guards the parameters of a lifecycle node."""
+
+    def __init__(
+        self,
+        node: Any,
+        parameters: Sequence[Parameter],
+        stage: Callable[[], str],
+        apply: Callable[[Collection[str]], None],
+    ) -> None:
+        """Watch a node that has declared its parameters.
+
+        Args:
+            node: the node.
+            parameters: those it declared.
+            stage: returns "unconfigured", "inactive" or "active".
+            apply: is told the names of parameters that have changed.
+        """
+        self._parameters = {parameter.name: parameter for parameter in parameters}
+        self._stage, self._apply = stage, apply
+        node.add_on_set_parameters_callback(self._judge)
+        node.add_post_set_parameters_callback(self._tell)
+
+    def _judge(self, changes: list[Any]) -> SetParametersResult:
+        for change in changes:
+            reason = self._find_hindrance(change.name, change.value)
+            if reason is not None:
+                return SetParametersResult(successful=False, reason=f"{change.name} {reason}")
+        return SetParametersResult(successful=True)
+
+    def _find_hindrance(self, name: str, value: Any) -> str | None:
+        known = self._parameters.get(name)
+        # Nobody moves the clock under a running face.
+        kind = "activate" if name == "use_sim_time" else known.changes if known else "live"
+        hindrance = _HINDRANCES.get((kind, self._stage()))
+        if hindrance is not None or known is None:
+            return hindrance
+        return complain_about(known, value)
+
+    def _tell(self, changes: list[Any]) -> None:
+        self._apply({change.name for change in changes})
