@@ -24,6 +24,7 @@ _DAMAGE = (
     EOFError,
     IndexError,
     KeyError,
+    MemoryError,  # a length that was overwritten
     OverflowError,
     RuntimeError,
     TypeError,
@@ -71,7 +72,7 @@ class Bag:
         self.path = path
         self._storage = find_storage(path)
         rosbag2 = import_rosbags().rosbag2
-        self._damage = (*_DAMAGE, rosbag2.ReaderError)
+        self._damage = (*_DAMAGE, *_sqlite_errors(), rosbag2.ReaderError)
         try:
             self._reader = rosbag2.Reader(self._storage)
             self._reader.open()
@@ -139,6 +140,15 @@ class Bag:
         folder = self._storage if self._storage.is_dir() else self._storage.parent
         mend = _REPAIR.format(path=self._storage, folder=folder)
         return f"{self.path} is no whole bag ({text}); {mend}"
+
+
+def _sqlite_errors() -> tuple[type[Exception], ...]:
+    """Newer versions of rosbags read sqlite3 through apsw, whose errors are its own."""
+    try:
+        import apsw
+    except ImportError:
+        return ()
+    return (apsw.Error,)
 
 
 def find_storage(path: Path) -> Path:
