@@ -9,11 +9,11 @@ import pytest
 
 pytest.importorskip("torch")
 
-from dualtalker import metrics  # noqa: E402
-from dualtalker.arkit import ARKIT_INDEX  # noqa: E402
-from tests.tiny_training import make_clip  # noqa: E402
-from training.clips import digest_of, load_clips, save_clips  # noqa: E402
-from training.teacher import TeacherConfig, TeacherError, damage, hear, teach  # noqa: E402
+from dualtalker import metrics
+from dualtalker.arkit import ARKIT_INDEX
+from tests.tiny_training import make_clip
+from training.clips import digest_of, load_clips, save_clips
+from training.teacher import TeacherConfig, TeacherError, damage, hear, teach
 
 JAW = ARKIT_INDEX["jawOpen"]
 
