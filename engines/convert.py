@@ -96,7 +96,9 @@ def write_fp16(bundle: Bundle, out: Path) -> Path:
     """Write the bundle in fp16, unchecked, and return its path."""
     import onnx
 
-    return _write(bundle, convert_to_fp16(onnx.load(str(bundle.onnx_path))), out, "fp16")
+    return write_changed(
+        bundle, convert_to_fp16(onnx.load(str(bundle.onnx_path))), out, precision="fp16"
+    )
 
 
 def write_searched_int8(bundle: Bundle, out: Path, config: ConvertConfig) -> str:
@@ -114,22 +116,23 @@ def write_searched_int8(bundle: Bundle, out: Path, config: ConvertConfig) -> str
         bundle,
         speech,
         config.tolerance_mm,
-        lambda model, path: _write(bundle, model, path, "int8"),
+        lambda model, path: write_changed(bundle, model, path, precision="int8"),
     )
-    _write(bundle, model, out, "int8")
+    write_changed(bundle, model, out, precision="int8")
     return (
         f"{len(choice.computed)} products computed in int8, {len(choice.stored)} stored in int8, "
         f"{len(choice.kept)} and the spectrum in fp32"
     )
 
 
-def _write(bundle: Bundle, model: onnx.ModelProto, out: Path, precision: str) -> Path:
+def write_changed(bundle: Bundle, model: onnx.ModelProto, out: Path, **changes: Any) -> Path:
+    """Write another graph with the bundle's sidecar, some of whose fields change."""
     write_whole(out, model.SerializeToString())
     fields: dict[str, Any] = dataclasses.asdict(bundle.sidecar)
     states = [dict(state) for state in fields.pop("states")]
     for name in ("onnx_sha256", "format", "format_version"):
         del fields[name]
-    write_sidecar(out, states, **(fields | {"precision": precision}))
+    write_sidecar(out, states, **(fields | changes))
     return out
 
 

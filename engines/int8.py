@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engines.half_precision import find_log_ancestors
+from engines.half_precision import POSE_PREFIX, find_log_ancestors
 
 if TYPE_CHECKING:
     import onnx
@@ -40,7 +40,8 @@ def find_products(model: onnx.ModelProto) -> dict[str, list[str]]:
     """Return the weights that may be int8, each with the values that it is multiplied with.
 
     These are constant matrices of MatMul nodes behind the spectrum, which is too sensitive: its
-    squares and its logarithm blow errors up.
+    squares and its logarithm blow errors up. What multiplies an input of the graph as it is, is
+    the table of styles: rounded for one style it would be wrong for the others.
     """
     import onnx
 
@@ -50,13 +51,16 @@ def find_products(model: onnx.ModelProto) -> dict[str, list[str]]:
         if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2
     }
     spectrum = find_log_ancestors(model.graph)
+    inputs = {value.name for value in model.graph.input}
     products: dict[str, list[str]] = {}
     barred: set[str] = set()
     for index, node in enumerate(model.graph.node):
         for place, name in enumerate(node.input):
             if name not in matrices:
                 continue
-            if node.op_type == "MatMul" and place == 1 and index not in spectrum:
+            fits = index not in spectrum and not node.name.startswith(POSE_PREFIX)
+            fits = fits and node.input[0] not in inputs
+            if node.op_type == "MatMul" and place == 1 and fits:
                 products.setdefault(name, []).append(node.input[0])
             else:
                 barred.add(name)

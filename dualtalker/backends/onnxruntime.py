@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dualtalker.backends import check_posing
 from dualtalker.bundle import Bundle
 from dualtalker.errors import BackendError, BundleError
 
@@ -48,6 +49,25 @@ class OnnxRuntimeBackend:
         Raises:
             BackendError: it was closed, or onnxruntime fails.
         """
+        motion, *new_state = self._run(self._outputs, audio, state, style)
+        return motion, new_state
+
+    def step_posed(
+        self, audio: np.ndarray, state: list[np.ndarray], style: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+        """Run a step and return motion, vertices and state; see `PosingBackend`."""
+        check_posing(self._sidecar)
+        outputs = [self._sidecar.vertices_output, *self._outputs]
+        vertices, motion, *new_state = self._run(outputs, audio, state, style)
+        return motion, vertices, new_state
+
+    def _run(
+        self,
+        outputs: list[str],
+        audio: np.ndarray,
+        state: list[np.ndarray],
+        style: np.ndarray | None,
+    ) -> list[np.ndarray]:
         if self._session is None:
             raise BackendError("this backend was closed; open the bundle again")
         feed = {self._sidecar.audio_input: audio}
@@ -55,13 +75,12 @@ class OnnxRuntimeBackend:
         if self._sidecar.style_input:
             feed[self._sidecar.style_input] = self._default_style if style is None else style
         try:
-            motion, *new_state = self._session.run(self._outputs, feed)
+            return list(self._session.run(outputs, feed))
         except _session_errors() as error:
             raise BackendError(
                 f"{self.name} failed in a step: {error}. Start anew; if it fails again, write the "
                 "bundle anew with: python -m engines.export_onnx CHECKPOINT -o NAME.onnx"
             ) from error
-        return motion, new_state
 
     def close(self) -> None:
         """Free the session."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dualtalker.backends import check_posing
 from dualtalker.backends.device_memory import Device, Graph, open_device
 from dualtalker.backends.engine_files import (
     EngineRecord,
@@ -102,7 +103,10 @@ class _Slot:
         styles = len(sidecar.style_names)
         self.style = device.pin((1, styles)) if styles else None
         self.style_is_there = False  # on the GPU
-        sizes = [self.audio.nbytes, self.motion.nbytes, 4 * styles]
+        posing = bool(sidecar.vertices_output)
+        self.vertices = device.pin(sidecar.vertices_shape) if posing else None
+        posed = 0 if self.vertices is None else self.vertices.nbytes
+        sizes = [self.audio.nbytes, self.motion.nbytes, 4 * styles, posed]
         sizes += 2 * [4 * int(np.prod(state.shape)) for state in sidecar.states]
         padded = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
         self.size = sum(padded)
@@ -110,8 +114,9 @@ class _Slot:
         offsets = np.concatenate([[0], np.cumsum(padded)[:-1]])
         addresses = [self.base + int(offset) for offset in offsets]
         self.audio_address, self.motion_address, self.style_address = addresses[:3]
-        half = 3 + len(sidecar.states)
-        self.states = (addresses[3:half], addresses[half:])
+        self.vertices_address = addresses[3]
+        half = 4 + len(sidecar.states)
+        self.states = (addresses[4:half], addresses[half:])
         self.turn = 0  # which of `states` is read; the other is written
         self.graphs: list[Graph | None] = [None, None]
 
@@ -121,10 +126,9 @@ class _Slot:
                 graph.close()
         self.graphs = [None, None]
         device.free(self.base)
-        device.unpin(self.audio)
-        device.unpin(self.motion)
-        if self.style is not None:
-            device.unpin(self.style)
+        for array in (self.audio, self.motion, self.style, self.vertices):
+            if array is not None:
+                device.unpin(array)
 
 
 class DeviceState:
@@ -164,7 +168,7 @@ class TensorRtBackend:
         """
         self._bundle, self._sidecar = bundle, bundle.sidecar
         self._default_style = np.array([bundle.sidecar.default_style], np.float32)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._closed = self._ran = False
         self._runtime: Any = None
         self._engine: Any = None
@@ -216,6 +220,16 @@ class TensorRtBackend:
         `state` is changed in place and returned.
         """
         return self.step_many([audio], [state], [style])[0], state
+
+    def step_posed(
+        self, audio: np.ndarray, state: DeviceState, style: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, DeviceState]:
+        """Run a step and return motion, vertices and state; see `PosingBackend`."""
+        check_posing(self._sidecar)
+        with self._lock:
+            motion, state = self.step(audio, state, style)
+            vertices: Any = state._slot.vertices
+            return motion, vertices.copy(), state
 
     def step_many(
         self,
@@ -302,6 +316,8 @@ class TensorRtBackend:
             wanted[state.input] = wanted[state.output] = state.shape
         if sidecar.style_input:
             wanted[sidecar.style_input] = (1, len(sidecar.style_names))
+        if sidecar.vertices_output:
+            wanted[sidecar.vertices_output] = sidecar.vertices_shape
         found = {}
         for index in range(engine.num_io_tensors):
             name = engine.get_tensor_name(index)
@@ -371,6 +387,8 @@ class TensorRtBackend:
         context.set_tensor_address(sidecar.motion_output, slot.motion_address)
         if sidecar.style_input:
             context.set_tensor_address(sidecar.style_input, slot.style_address)
+        if sidecar.vertices_output:
+            context.set_tensor_address(sidecar.vertices_output, slot.vertices_address)
         for state, source, target in zip(sidecar.states, read, written, strict=True):
             context.set_tensor_address(state.input, source)
             context.set_tensor_address(state.output, target)
@@ -378,6 +396,8 @@ class TensorRtBackend:
         if not context.execute_async_v3(self._device.stream):
             raise BackendError(f"{self.path}: a step failed: {say_errors(self._log_lines)}")
         self._device.download(slot.motion, slot.motion_address)
+        if slot.vertices is not None:
+            self._device.download(slot.vertices, slot.vertices_address)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -1,0 +1,99 @@
+"""What vertices cost on the CPU, beside the step of the model that moves them:
+
+    python benchmarks/pose.py                     the default head, the shipped model
+    python benchmarks/pose.py --rig head.glb --model my.onnx
+
+Weights -> vertices on the host is one product with the blendshapes laid out weight by weight
+(`Rig.pose`); beside it the same product with the blendshapes the other way round, and the product
+inside the engine (`engines.attach_rig`), as what a step with it takes longer. One thread, one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT)]
+
+from dualtalker.arkit import ARKIT_NAMES  # noqa: E402
+from dualtalker.backends.onnxruntime import OnnxRuntimeBackend  # noqa: E402
+from dualtalker.bundle import Bundle, load_bundle  # noqa: E402
+from dualtalker.errors import DualtalkerError  # noqa: E402
+from dualtalker.head import build_head  # noqa: E402
+from dualtalker.rig import load_rig  # noqa: E402
+from engines.attach_rig import write_posed  # noqa: E402
+from engines.timing import Latency, summarize  # noqa: E402
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rig", type=Path, help="default: the head that comes with dualtalker")
+    parser.add_argument("--model", type=Path, help="bundle (.onnx); default: the shipped model")
+    parser.add_argument("--steps", type=int, default=1000)
+    options = parser.parse_args()
+    try:
+        rig = load_rig(options.rig) if options.rig else build_head()
+        bundle = load_bundle(options.model)
+    except DualtalkerError as error:
+        sys.exit(f"pose.py: {error}")
+    weights = np.random.default_rng(0).uniform(0, 1, (64, len(ARKIT_NAMES))).astype(np.float32)
+    own = weights[:, [ARKIT_NAMES.index(name) for name in rig.names]]
+    turned = np.ascontiguousarray(rig.deltas.reshape(len(rig.names), -1).T)
+    flat = rig.neutral.reshape(-1)
+    rows = {
+        "Rig.pose": time_calls(lambda i: rig.pose(weights[i % 64]), options.steps),
+        "blendshapes not transposed": time_calls(
+            lambda i: turned @ own[i % 64] + flat, options.steps
+        ),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        posed = load_bundle(write_posed(bundle, rig, Path(folder) / "posed.onnx"))
+        for name, used in (("step of the model", bundle), ("step with vertices", posed)):
+            rows[name] = time_steps(used, options.steps)
+    print(f"{rig.name}: {len(rig.neutral)} vertices, {len(rig.names)} shapes; ms, hot, one thread")
+    print(f"{'':<32}{'p50':>8}{'p99':>8}")
+    for name, times in rows.items():
+        print(f"{name:<32}{times.p50_ms:>8.3f}{times.p99_ms:>8.3f}")
+
+
+def time_calls(call: Callable[[int], object], steps: int) -> Latency:
+    for index in range(20):
+        call(index)
+    durations_s = []
+    for index in range(steps):
+        start_s = time.perf_counter()
+        call(index)
+        durations_s.append(time.perf_counter() - start_s)
+    return summarize(durations_s)
+
+
+def time_steps(bundle: Bundle, steps: int) -> Latency:
+    """Time the graph alone, on noise; a windowed graph takes a whole window."""
+    backend = OnnxRuntimeBackend(bundle)
+    samples = bundle.sidecar.input_samples
+    noise = np.random.default_rng(1).uniform(-0.1, 0.1, (16, 1, samples)).astype(np.float32)
+    state = [backend.new_state()]
+
+    def step(index: int) -> None:
+        hop = noise[index % 16]
+        if bundle.sidecar.vertices_output:
+            _, _, state[0] = backend.step_posed(hop, state[0])
+        else:
+            _, state[0] = backend.step(hop, state[0])
+
+    times = time_calls(step, steps)
+    backend.close()
+    return times
+
+
+if __name__ == "__main__":
+    main()
