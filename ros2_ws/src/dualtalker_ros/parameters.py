@@ -124,6 +124,13 @@ TALKER_PARAMETERS = (
         "Blinks, glances and small brow motion; never the mouth.",
         changes="live",
     ),
+    Parameter("prosody", True, "Brows, blinks and glances follow the voice; part of idle_motion."),
+    Parameter(
+        "head_motion",
+        False,
+        "The head sways and nods: blendshapes gets headPitch, headYaw, headRoll (rad) after the "
+        "weights. Needs idle_motion.",
+    ),
     Parameter(
         "smoothing_ms",
         0.0,

@@ -13,7 +13,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState, PointCloud2
 from std_msgs.msg import Bool, Float32
 
-from dualtalker.arkit import ARKIT_INDEX
+from dualtalker.arkit import ARKIT_INDEX, HEAD_NAMES
 from dualtalker.rig import Rig, load_rig
 from dualtalker_ros.delivery import TimedFrame
 from dualtalker_ros.facs import FACS_TYPE, ActionUnitEncoder
@@ -94,7 +94,8 @@ class FacePublishers:
         self.synced_audio = SyncedAudio(self._value("max_queue_s"))
         self._wanted = _wanted_outputs(node)
         if "blendshapes" in self._wanted:
-            self._joints = JointState(name=list(names))
+            head = HEAD_NAMES if self._value("head_motion") else ()
+            self._joints = JointState(name=[*names, *head])
             self._joints.header.frame_id = self._frame_id
             self._add("blendshapes", JointState, self._encode_joints)
         if "mouth_open" in self._wanted:
@@ -229,8 +230,11 @@ class FacePublishers:
     def _encode_joints(self, timed: TimedFrame) -> JointState:
         message = self._joints
         message.header.stamp = Time(sec=timed.stamp_ns // 10**9, nanosec=timed.stamp_ns % 10**9)
+        weights = timed.frame.weights
+        if timed.frame.head is not None:
+            weights = np.concatenate([weights, timed.frame.head])
         # An array.array is copied as it is; assigning numpy costs a hundred times more.
-        message.position = array.array("d", timed.frame.weights.astype(np.float64).tobytes())
+        message.position = array.array("d", weights.astype(np.float64).tobytes())
         return message
 
     def _tell(self, speaking: bool) -> None:

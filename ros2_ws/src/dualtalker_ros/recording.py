@@ -21,6 +21,7 @@ import numpy as np
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
+from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import DualtalkerError
 from dualtalker_ros.audio_messages import AudioChunk, AudioFormat, read_message
 
@@ -95,12 +96,14 @@ def read_recording(bag: Path) -> Recording:
     received_ns = np.array([received for received, _ in frames])
     end_s = len(samples) / chunks[0].rate_hz + TAIL_S
     kept = (times_s > -1e-4) & (times_s < end_s)
+    # Head motion, where it is on, follows the weights.
+    positions = np.stack([message.position for _, message in frames])
     return Recording(
         samples=samples,
         rate_hz=chunks[0].rate_hz,
         fps=fps,
         times_s=times_s[kept],
-        weights=np.stack([message.position for _, message in frames])[kept].astype(np.float32),
+        weights=positions[kept, : len(ARKIT_NAMES)].astype(np.float32),
         received_s=(received_ns[kept] - find_start_ns(messages["audio"], chunks)) / 1e9,
         status=status,
     )

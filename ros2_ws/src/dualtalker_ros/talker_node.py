@@ -141,6 +141,8 @@ class TalkerNode(LifecycleNode):
             fps=self._value("frame_rate"),
             engine=self._value("engine"),
             idle_motion=self._value("idle_motion"),
+            prosody=self._value("prosody"),
+            head_motion=self._value("head_motion"),
             smoothing_s=self._value("smoothing_ms") / 1e3,
         )
         delivery = Delivery(
