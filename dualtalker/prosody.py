@@ -40,6 +40,7 @@ _ACCENT_OFF = 0.4
 _ACCENT_FULL = 2.0  # prominence of the strongest accents
 _ACCENT_MIN_RISE = 0.7  # of pitch alone, in spreads: loudness alone makes no accent
 _ACCENT_GAP_S = 0.30  # between the beginnings of two accents: a syllable and more
+_RUN = 3  # voiced frames in a row before one can be accented: shorter ones may be octave errors
 _FLAT_ST = 0.06  # a voice's pitch never stands this still from frame to frame; a played note does
 
 PAUSE_S = 0.15  # silence that ends a phrase: longer than a stop's closure
@@ -149,7 +150,7 @@ class ProsodyTracker:
         self._tracker.restart()
         self._voiced_s = self._quiet_s = 0.0  # of the phrase, and since its last sound
         self._last_st = 0.0
-        self._prominent = 0  # frames in a row
+        self._run = self._prominent = 0  # voiced frames in a row, and prominent ones
         self._accent: float | None = None  # strength of the accent that goes on
         self._accent_s = -1.0  # when the last one began
         self._phrase_low = 0.0  # prominence of pitch at the phrase's end so far
@@ -162,6 +163,7 @@ class ProsodyTracker:
         self._floor_db = min(sound.level_db, self._floor_db + _FLOOR_RISE_DB_S * FRAME_S)
         above = sound.level_db > max(self._floor_db + _ABOVE_FLOOR_DB, _SILENT_DB)
         voiced = sound.pitch_hz > 0 and above
+        self._run = self._run + 1 if voiced else 0
         rise, loud = self._rate(sound) if voiced else (0.0, 0.0)
         ended, lowered = self._follow_phrase(sound, voiced, above, rise)
         accent = self._follow_accent(sound.end_s, rise, loud)
@@ -205,7 +207,7 @@ class ProsodyTracker:
 
     def _follow_accent(self, end_s: float, rise: float, loud: float) -> float:
         """Return the strength where an accent begins or grows, else 0."""
-        is_voice = rise > _ACCENT_MIN_RISE and self._voiced_s >= _SYLLABLE_S
+        is_voice = self._run >= _RUN and self._voiced_s >= _SYLLABLE_S and rise > _ACCENT_MIN_RISE
         prominence = 0.5 * (rise + min(loud, 2.0)) if is_voice else 0.0
         self._prominent = self._prominent + 1 if prominence > ACCENT_ON else 0
         if self._accent is not None:
