@@ -461,3 +461,83 @@ def test_compare_reports_every_runtime(stateful, tmp_path, monkeypatch):
     assert len(json.loads(json.dumps(figures))["results"][0]["channel_max"]) == 52
     with pytest.raises(DualtalkerError, match="nothing to compare"):
         compare(CompareConfig((stateful.onnx_path,), seconds=1.0))
+
+
+# --- building as TensorRT on a Jetson does it ---
+
+
+class JetsonTensorRt:
+    """TensorRT for RTX under the name and with the timing cache of JetPack's, for no GPU."""
+
+    __name__ = "tensorrt"
+
+    def __init__(self, trt) -> None:
+        self._trt = trt
+
+    def __getattr__(self, name: str):
+        return getattr(self._trt, name)
+
+
+@needs_builder
+@pytest.mark.filterwarnings("ignore:.*TensorRT-RTX:DeprecationWarning")
+def test_a_timing_cache_is_kept_and_given_to_the_next_build(tiny, trt, tmp_path, monkeypatch):
+    from dualtalker.backends.engine_files import Target
+    from engines import build_engine as command
+    from engines import tensorrt_builder
+
+    target = Target("Orin", "8.7", 16, "tensorrt", "10.3.0")
+    monkeypatch.setattr(command, "find_target", lambda _trt: target)
+    given = []
+    real = tensorrt_builder._attach_timing_cache
+
+    def attach(module, config, content):
+        given.append(content)
+        return real(module, config, content)
+
+    monkeypatch.setattr(tensorrt_builder, "_attach_timing_cache", attach)
+    bundle = load_bundle(tiny)
+    first = build_quietly(bundle, tmp_path, JetsonTensorRt(trt))
+    assert first.path.name == "tiny.orin-16sm-trt10.3.0-fp16.engine"
+    cache = tmp_path / "orin-16sm-trt10.3.0.timing"
+    kept = cache.read_bytes()
+    assert kept
+    build_quietly(bundle, tmp_path, JetsonTensorRt(trt), rebuild=True)
+    assert given == [b"", kept]
+    cache.write_bytes(b"of another version")
+    assert build_quietly(bundle, tmp_path, JetsonTensorRt(trt), rebuild=True).layers > 3
+
+
+@needs_builder
+def test_a_builder_that_runs_out_of_memory_says_what_to_do(tiny, trt, tmp_path):
+    class Builder:
+        """TensorRT's own, but for the end: no engine, and the reason in the log."""
+
+        def __init__(self, logger) -> None:
+            self._logger, self._real = logger, trt.Builder(logger)
+
+        def __getattr__(self, name: str):
+            return getattr(self._real, name)
+
+        def build_serialized_network(self, _network, _config):
+            severity = trt.ILogger.Severity.ERROR
+            self._logger.log(severity, "Requested amount of GPU memory could not be allocated")
+
+    class Scarce(JetsonTensorRt):
+        __name__ = "tensorrt_rtx"
+        Builder = None
+
+    scarce = Scarce(trt)
+    scarce.Builder = Builder
+    with pytest.raises(BuildError, match=r"out of memory.*--workspace-mb \(now 64\)"):
+        build_quietly(load_bundle(tiny), tmp_path, scarce, workspace_mb=64)
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_builder
+def test_the_workspace_limit_reaches_tensorrt(trt):
+    from engines.tensorrt_builder import BuildOptions, _configure
+
+    builder = trt.Builder(trt.Logger())
+    config = _configure(trt, builder, BuildOptions(workspace_mb=64))
+    assert config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 64 << 20
+    assert not config.get_flag(trt.BuilderFlag.TF32)

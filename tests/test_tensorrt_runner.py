@@ -436,3 +436,48 @@ def test_tensorrt_and_cuda_load_only_where_they_are_used():
     )
     root = Path(__file__).resolve().parents[1]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+
+
+def test_both_bindings_have_all_of_the_interface():
+    """Every method and attribute of `Device`, with the same parameters."""
+    import inspect
+
+    names = [name for name in vars(device_memory.Device) if not name.startswith("_")]
+    assert len(names) >= 11
+    opened = [open_fake_device(binding, FakeCuda()) for binding in ("cuda-bindings", "pycuda")]
+    for device in opened:
+        for name in names:
+            wanted = list(inspect.signature(getattr(device_memory.Device, name)).parameters)
+            found = list(inspect.signature(getattr(type(device), name)).parameters)
+            assert found == wanted, (type(device), name)
+        for name in device_memory.Device.__annotations__:
+            assert hasattr(device, name), (type(device), name)
+    for name in ("gpu", "compute_capability", "multiprocessors"):
+        assert len({getattr(device, name) for device in opened}) == 1
+
+
+@pytest.mark.parametrize("binding", ["cuda-bindings", "pycuda"])
+def test_both_bindings_move_memory_alike(binding):
+    cuda = FakeCuda()
+    device = open_fake_device(binding, cuda)
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    with device.active():
+        address = device.allocate(values.nbytes)
+        source, target = device.pin((2, 3)), device.pin((2, 3))
+        assert not source.any() and source.dtype == np.float32
+        source[...] = values
+        device.upload(address, source)
+        device.download(target, address)
+        assert not target.any()  # queued, not done
+        device.synchronize()
+        np.testing.assert_array_equal(target, values)
+        device.clear(address, values.nbytes)
+        device.download(target, address)
+        device.synchronize()
+        assert not target.any()
+        assert device.used_bytes() == 1 << 30
+        device.free(address)
+        for array in (source, target):
+            device.unpin(array)
+    device.close()
+    assert cuda.blocks == {}
