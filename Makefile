@@ -9,6 +9,8 @@ WAV ?=
 MODEL ?=
 FPS ?= 30
 OUT ?= demo_out
+# Of `make soak`.
+MINUTES ?= 10
 
 PY := $(VENV)/bin/python
 # Compiling all of torch ahead takes longer than the tests; Python compiles what it imports.
@@ -23,7 +25,7 @@ unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE RM
 export AMENT_PREFIX_PATH := $(abspath $(VENV))
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
-.PHONY: help demo test lint format clean distclean refresh
+.PHONY: help demo test soak lint format clean distclean refresh
 .DEFAULT_GOAL := help
 
 help:
@@ -31,6 +33,7 @@ help:
 	@echo "             options: TEXT=\"a sentence\"  WAV=recording.wav  FPS=60  OUT=folder"
 	@echo "                      MODEL=bundle.onnx"
 	@echo "make test    lint, type-check and run all tests"
+	@echo "make soak    run the talker node for MINUTES=10 of traffic and judge it"
 	@echo "make lint    ruff and mypy only"
 	@echo "make format  let ruff put the code in order"
 	@echo "make clean   remove what was built (distclean: and $(VENV))"
@@ -50,6 +53,10 @@ demo: $(VENV)/demo.stamp
 
 test: lint
 	DUALTALKER_REQUIRE_ROS=1 $(PY) -m pytest
+
+# Longer than what a commit waits for: nightly, and before a release with MINUTES=60.
+soak: $(VENV)/test.stamp
+	$(PY) benchmarks/soak.py --minutes $(MINUTES)
 
 lint: $(VENV)/test.stamp
 	$(PY) -m ruff check .
