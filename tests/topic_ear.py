@@ -3,8 +3,8 @@
     python tests/topic_ear.py OUT.json '{"audio_synced": ["std_msgs/msg/Int16MultiArray", 50]}'
 
 Prints "ready" when it has subscribed to all, and ends when each topic gave as many messages as
-asked for. OUT.json then holds, for each topic, when each message came (s, system time) and its
-bytes in hexadecimal.
+asked for, with status 1 where that takes longer than a minute. OUT.json then holds, for each topic,
+when each message came (s, system time) and its bytes in hexadecimal.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def listen(wanted: dict[str, list], out: Path) -> bool:
     while not done and time.monotonic() < deadline_s:
         rclpy.spin_once(node, timeout_sec=0.05)
         done = all(len(heard[topic]) >= count for topic, (_, count) in wanted.items())
+    print({topic: len(messages) for topic, messages in heard.items()}, flush=True)
     out.write_text(json.dumps(heard), "utf-8")
     rclpy.shutdown()
     return done
