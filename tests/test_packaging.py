@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -151,6 +152,43 @@ def test_symlink_leads_to_the_root():
     assert os.readlink(link) == os.path.join("..", "..")
 
 
+FIND_SHARE = """
+import dualtalker_ros
+from ament_index_python.packages import get_package_share_directory
+print(get_package_share_directory("dualtalker"), dualtalker_ros.__file__)
+"""
+
+
+def check_it_runs(installed):
+    """As after `. install/setup.bash`: the share is found, every program starts from there."""
+    [packages] = installed.glob("lib/python*/site-packages")
+    environment = {
+        **os.environ,
+        "AMENT_PREFIX_PATH": os.pathsep.join([str(installed), sys.prefix]),
+        "PYTHONPATH": str(packages),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }
+
+    def start(*command):
+        return subprocess.run(
+            command, cwd=installed, capture_output=True, text=True, env=environment, timeout=60
+        )
+
+    share, module = start(sys.executable, "-c", FIND_SHARE).stdout.split()
+    assert Path(share) == installed / "share" / "dualtalker"
+    assert packages in Path(module).parents
+    scripts = installed / "lib" / "dualtalker"
+    assert start(scripts / "dualtalker", "--help").returncode == 0
+    # A value that each node refuses by itself, after its start and before any work.
+    refused = {"talker_node": "delivery", "recorder_node": "output"}
+    for node in sorted(NODES):
+        value = "/tmp" if node == "recorder_node" else "none"
+        given = f"{refused.get(node, 'audio_type')}:={value}"
+        done = start(scripts / node, "--ros-args", "-p", given, "-p", "file:=/none.wav")
+        assert done.returncode == 1, (node, done.stderr)
+        assert "Traceback" not in done.stderr, done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("start", [".", "ros2_ws"])
 def test_colcon_builds_the_package(ros, checkout, start):
@@ -168,6 +206,7 @@ def test_colcon_builds_the_package(ros, checkout, start):
     for script in scripts.iterdir():
         assert script.read_text().splitlines()[0] == "#!/usr/bin/env python3"
     assert not any(re.search(r"site-packages/(training|engines)(/|$)", name) for name in present)
+    check_it_runs(installed)
     shutil.rmtree(workspace / "install")
     shutil.rmtree(workspace / "build")
     shutil.rmtree(workspace / "log")

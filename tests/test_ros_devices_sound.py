@@ -14,7 +14,8 @@ from ros_processes import TIMEOUT_S, Listener, command_of, running
 from dualtalker_ros.audio_messages import AudioFormat, fill_message, read_message
 
 RATE_HZ = 16000
-CHUNK = 320
+CHUNK_MS = 50.0
+CHUNK = 800
 
 pytestmark = [
     pytest.mark.usefixtures("ros"),
@@ -88,19 +89,21 @@ class Wire:
 
         More than once only because a crowded machine makes the sound server itself skip.
         """
-        wanted = resample(said, rate_hz)
         for _ in range(3):
             self.heard.clear()
             begun_ns = self.say(said, rate_hz)
-            deadline = time.monotonic() + len(said) / rate_hz + 5
-            while time.monotonic() < deadline:
-                self.listener.spin(0.5)
-                recording, stamps = self.recording()
-                lag, correlation = find(recording, wanted)
-                if correlation > 0.95:
-                    chunk, rest = divmod(lag, CHUNK)
-                    return (stamps[chunk] - begun_ns) / 1e9 + rest / RATE_HZ, correlation
-        raise AssertionError(f"not heard\n{self.describe()}")
+            end_ns = begun_ns + round((len(said) / rate_hz + 1.5) * 1e9)
+            self.listener.spin_until(lambda end_ns=end_ns: self.newest_ns() > end_ns)
+            recording, stamps = self.recording()
+            lag, correlation = find(recording, resample(said, rate_hz))
+            if correlation > 0.95:
+                chunk, rest = divmod(lag, CHUNK)
+                return (stamps[chunk] - begun_ns) / 1e9 + rest / RATE_HZ, correlation
+        raise AssertionError(f"not heard: correlation {correlation:.3f}\n{self.describe()}")
+
+    def newest_ns(self):
+        """Return the stamp of what was heard last; a busy machine may hear it much later."""
+        return read_message(self.heard[-1][1], AudioFormat()).stamp_ns if self.heard else 0
 
     def recording(self):
         """Return what was heard as samples [n] at RATE_HZ and each message's stamp (ns)."""
@@ -118,7 +121,8 @@ def wire(sink, listener, tmp_path_factory):
     logs = {name: folder / f"{name}.log" for name in ("microphone", "speaker")}
     # Buffers that a crowded test machine cannot empty.
     parameters = {"device": "pulse", "reconnect_s": 1.0, "device_latency_ms": 300.0}
-    microphone = running("microphone_node", logs["microphone"], ["audio:=/heard"], **parameters)
+    listening = {"chunk_ms": CHUNK_MS, **parameters}
+    microphone = running("microphone_node", logs["microphone"], ["audio:=/heard"], **listening)
     speaker = running("speaker_node", logs["speaker"], ["audio:=/speech"], **parameters)
     with microphone, speaker:
         wire = Wire(listener, logs)
@@ -185,16 +189,16 @@ def test_what_is_played_is_heard(wire, rate_hz, record_property):
 
 
 def test_stamps_count_samples(wire):
-    """From message to message one chunk, to a millionth; and never later than the arrival."""
+    """From message to message one chunk, to about a thousandth of it; and none from the future."""
     wire.listener.spin(0.5)
     wire.heard.clear()
-    wire.listener.spin_until(lambda: len(wire.heard) > 100)
+    wire.listener.spin_until(lambda: len(wire.heard) > 40)
     _, stamps = wire.recording()
-    assert len(stamps) > 80
+    assert len(stamps) > 40
     steps_ns = np.diff(stamps)
-    assert np.median(np.abs(steps_ns - 20_000_000)) < 30_000
+    assert np.median(np.abs(steps_ns - 50_000_000)) < 60_000
     assert steps_ns.min() > 0
-    assert time.time_ns() - stamps[-1] > 20_000_000
+    assert time.time_ns() - stamps[-1] > 50_000_000
 
 
 def test_unplugged_devices_return(wire, sink):
