@@ -124,6 +124,8 @@ class Diagnostician:
             "backend": delivery.talker.backend_name,
             "model digest": delivery.talker.bundle.digest,
             "frame rate (Hz)": f"{delivery.talker.fps:g}",
+            "style": ", ".join(f"{k} {v:.2f}" for k, v in delivery.talker.style.items()),
+            "intensity": f"{delivery.talker.intensity:g}",
             **{f"sent {topic}": count for topic, count in sent.items()},
             **counters,
         }

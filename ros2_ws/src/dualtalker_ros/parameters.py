@@ -140,6 +140,21 @@ TALKER_PARAMETERS = (
         changes="live",
     ),
     Parameter(
+        "style",
+        "",
+        "Manner of speaking: a style of the model (the log lists them), or a mixture as "
+        "NAME:WEIGHT,NAME:WEIGHT; empty is the model's own.",
+        changes="live",
+    ),
+    Parameter(
+        "intensity",
+        1.0,
+        "How far the mouth moves; 1 is as trained, shut lips stay shut.",
+        0.0,
+        2.0,
+        changes="live",
+    ),
+    Parameter(
         "audio_type",
         "auto",
         "Type of the audio topic; auto takes that of the first publisher.",

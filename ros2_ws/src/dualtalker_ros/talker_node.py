@@ -18,6 +18,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from dualtalker.errors import AudioError, DualtalkerError
+from dualtalker.sidecar import Sidecar
 from dualtalker.talker import Talker
 from dualtalker_ros.audio_messages import (
     KINDS,
@@ -35,6 +36,7 @@ from dualtalker_ros.node_clock import NodeClock
 from dualtalker_ros.parameters import TALKER_PARAMETERS, check_choices, declare_parameters
 from dualtalker_ros.processes import make_executor, ros_running, spin
 from dualtalker_ros.publishers import FacePublishers, open_rig
+from dualtalker_ros.style_control import MANNER_PARAMETERS, StyleControl
 from dualtalker_ros.topic_types import find_type, import_type
 
 # Several seconds of 20 ms chunks: a burst must fit, because best effort sends nothing twice.
@@ -61,6 +63,7 @@ class TalkerNode(LifecycleNode):
         super().__init__("talker", **kwargs)
         declare_parameters(self, TALKER_PARAMETERS)
         LiveParameters(self, TALKER_PARAMETERS, self._stage, self._apply)
+        StyleControl(self, self._find_sidecar)
         self._clock_of_node = NodeClock(self.get_clock())
         self._delivery: Delivery | None = None
         self._subscription: Any = None
@@ -90,7 +93,8 @@ class TalkerNode(LifecycleNode):
         self._controls = Controls(self, self._reset, self._interrupt)
         self.get_logger().info(
             f"model {talker.bundle.digest[:12]} on {talker.backend_name}, {talker.fps:g} Hz, "
-            f"stated latency {talker.latency_s * 1e3:.1f} ms, {self._value('delivery')} delivery"
+            f"stated latency {talker.latency_s * 1e3:.1f} ms, {self._value('delivery')} delivery, "
+            f"styles: {', '.join(talker.styles) or 'one alone'}"
         )
         return TransitionCallbackReturn.SUCCESS
 
@@ -144,6 +148,8 @@ class TalkerNode(LifecycleNode):
             prosody=self._value("prosody"),
             head_motion=self._value("head_motion"),
             smoothing_s=self._value("smoothing_ms") / 1e3,
+            style=self._value("style"),
+            intensity=self._value("intensity"),
         )
         delivery = Delivery(
             talker, paced=self._value("delivery") == "paced", **self._read_timing()
@@ -283,9 +289,15 @@ class TalkerNode(LifecycleNode):
             delivery.talker.set_idle_motion(self._value("idle_motion"))
         if "smoothing_ms" in names:
             delivery.talker.set_smoothing(self._value("smoothing_ms") / 1e3)
+        if not set(MANNER_PARAMETERS).isdisjoint(names):
+            delivery.talker.set_style(self._value("style"))
+            delivery.talker.set_intensity(self._value("intensity"))
         self._diagnostician.thresholds = self._read_thresholds()
         if self._timers:
             self._advance()
+
+    def _find_sidecar(self) -> Sidecar | None:
+        return None if self._delivery is None else self._delivery.talker.bundle.sidecar
 
     def _read_timing(self) -> dict[str, Any]:
         delay_ms = self._value("playout_delay_ms")
