@@ -53,6 +53,9 @@ TRAIN = [
 # distribution: apt install libportaudio2.
 DEVICES = ["sounddevice>=0.4.6"]
 
+# Bags without ROS: `dualtalker bag` and `dualtalker evaluate`.
+BAG = ["rosbags>=0.11"]  # reads and writes rosbag2; 0.11 writes MCAP
+
 # ROS 2 Jazzy from PyPI, for Linux on x86_64; other machines install ROS with apt and need none
 # of these. Every name is pinned: distributions share the names, so that a single unpinned one
 # is replaced by Kilted's, and the mixture crashes on import.
@@ -100,10 +103,7 @@ ROS = [
     f"ros-{name}=={version} ; {ON_JAZZY_WHEELS}"
     for version, names in _JAZZY.items()
     for name in names.split()
-] + [
-    "rosbags>=0.11",  # reads and writes rosbag2 without ROS; 0.11 writes MCAP
-    *DEVICES,
-]
+] + [*BAG, *DEVICES]
 
 # Building TensorRT engines. Jetsons have TensorRT itself from JetPack (docs/jetson.md).
 ENGINES = [
@@ -157,6 +157,7 @@ setup(
     extras_require={
         "train": TRAIN,
         "engines": ENGINES,
+        "bag": BAG,
         "ros": ROS,
         "devices": DEVICES,
         "speech": SPEECH,

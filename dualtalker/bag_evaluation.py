@@ -283,8 +283,10 @@ def measure_bag(evaluation: BagEvaluation) -> dict[str, dict[str, float]]:
         if run.status:
             figures[LIVE].update(measure_counts(run.counters))
             figures[LIVE].update(_read_status(run.status))
-        if evaluation.equality is not None and evaluation.equality.compared:
-            figures[LIVE]["equal frames"] = evaluation.equality.share
+        equality = evaluation.equality
+        if equality is not None and equality.compared:
+            figures[LIVE]["equal frames"] = equality.identical / equality.compared
+            figures[LIVE]["equal mouths"] = equality.identical_mouths / equality.compared
     return figures
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from dualtalker.accuracy import Recording, measure_motions
 from dualtalker.bag_evaluation import LIVE, BagEvaluation, measure_bag
 from dualtalker.figures import FIGURES, Columns, Figure
+from dualtalker.live_run import LEAD_KEY
 from dualtalker.report import Report, ReportOptions, draw_pictures, write_report
 from dualtalker.report_page import Picture
 from dualtalker.rig import Rig
@@ -21,6 +22,10 @@ BAG_FIGURES: tuple[Figure, ...] = (
     Figure(
         "equal frames", "live frames bit-equal to the replay's",
         "share of the recorded frames that the replay has for the same instant",
+    ),
+    Figure(
+        "equal mouths", "the same of jaw, lips and tongue",
+        "blinks and glances also depend on when the talker was started",
     ),
     Figure("frames", "frames that depict the audio", "", digits=0),
     Figure(
@@ -220,7 +225,8 @@ def _describe_run(evaluation: BagEvaluation) -> str:
     else:
         text += (
             f"{equality.identical} of {equality.compared} frames bit-equal to the replay's, "
-            f"largest difference {equality.largest:.2g} (mouth {equality.largest_mouth:.2g})"
+            f"{equality.identical_mouths} in jaw, lips and tongue; largest difference "
+            f"{equality.largest:.2g} (mouth {equality.largest_mouth:.2g})"
         )
     reasons = _explain_difference(evaluation)
     if reasons and equality.identical < max(equality.compared, 1):
@@ -237,6 +243,8 @@ def _explain_difference(evaluation: BagEvaluation) -> list[str]:
     reasons = []
     if not run.from_start:
         reasons.append("the talker had heard audio before the recording began")
+    elif LEAD_KEY not in run.status:
+        reasons.append("an older talker, which does not tell when in its stream the audio began")
     if run.status["model digest"] != first.bundle.digest:
         reasons.append(
             f"the talker ran another model ({run.status['model digest'][:12]}): --model"

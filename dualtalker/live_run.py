@@ -25,6 +25,8 @@ from dualtalker.bag_audio import BagAudio
 from dualtalker.bag_faces import TALKER_KEY, Faces
 from dualtalker.replay import SAME_CLOCK_S, Replay
 
+# What a talker tells of when its first audio came; with it a replay has the same idle life.
+LEAD_KEY = "first audio (stream s)"
 # Two frames of one instant: closer than anything between them.
 SAME_INSTANT_S = 1e-4
 # The node notes the arrival of audio without stamps itself; the recorder's may differ by so much.
@@ -61,21 +63,18 @@ class Equality:
 
     compared: int
     identical: int
+    identical_mouths: int
+    """Those whose channels that speech moves are the same; idle life may differ."""
     largest: float
     """Largest difference of a weight."""
     largest_mouth: float
     """The same, of the channels that speech moves."""
 
-    @property
-    def share(self) -> float:
-        """Share of identical frames; 0 where none could be compared."""
-        return self.identical / max(self.compared, 1)
-
 
 def read_lead_frames(statuses: Sequence[tuple[int, Mapping[str, str]]], fps: float) -> int | None:
     """Return how many idle frames the talker had sent before its first audio; None: unknown."""
     for _, status in reversed(statuses):
-        text = status.get("first audio (stream s)", "-")
+        text = status.get(LEAD_KEY, "-")
         if text != "-":
             return round(float(text) * fps)
     return None
@@ -172,11 +171,12 @@ def compare_frames(run: LiveRun, replay: Replay) -> Equality:
     same = np.abs(times_s[nearest] - run.times_s) <= SAME_INSTANT_S
     mine, theirs = weights[nearest[same]], run.weights[same]
     if not len(mine):
-        return Equality(0, 0, 0.0, 0.0)
-    difference = np.abs(mine - theirs)
+        return Equality(0, 0, 0, 0.0, 0.0)
+    difference, mouth = np.abs(mine - theirs), list(MOUTH_INDICES)
     return Equality(
         compared=len(mine),
-        identical=int((mine == theirs).all(axis=1).sum()),
+        identical=int((difference == 0).all(axis=1).sum()),
+        identical_mouths=int((difference[:, mouth] == 0).all(axis=1).sum()),
         largest=float(difference.max()),
-        largest_mouth=float(difference[:, list(MOUTH_INDICES)].max()),
+        largest_mouth=float(difference[:, mouth].max()),
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -268,8 +270,27 @@ def test_a_run_that_differs_is_told_with_reasons(tmp_path, tiny, rig, capsys):
     bag = live_bag(tmp_path / "b", tiny, change=0.001)
     _, report = evaluate(bag, tmp_path / "out", tiny, rig, "--video-s", "0")
     assert report["figures"]["live"]["equal frames"] == 0.0
+    assert report["figures"]["live"]["equal mouths"] == 0.0
     assert report["live"]["equality"]["largest"] == pytest.approx(0.001, rel=1e-3)
     assert "largest difference 0.001" in capsys.readouterr().out
+
+
+def test_a_replay_needs_no_ros():
+    """Every package of ROS is hidden: reading, replaying and reporting still import."""
+    code = """
+import sys
+
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        top = name.split(".")[0]
+        if top in ("rclpy", "builtin_interfaces", "rpyutils") or top.endswith("_msgs"):
+            raise ImportError(f"{name} is hidden")
+
+sys.meta_path.insert(0, Hide())
+import dualtalker.bag_report, dualtalker.bag_writing, dualtalker.replay
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_two_models_side_by_side(tmp_path, tiny, rig, truth):
