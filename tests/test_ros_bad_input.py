@@ -30,8 +30,8 @@ class Theater:
         from rclpy.executors import SingleThreadedExecutor
 
         self.node, self.jaw, self.sent_s = node, [], []
-        self._publish = node._publish
-        node._publish = self._keep
+        self._send = node._face.send
+        node._face.send = self._keep
         node._timers[1].cancel()  # diagnostics are looked at by `status`
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
@@ -39,7 +39,7 @@ class Theater:
     def _keep(self, timed):
         self.sent_s.append(time.monotonic())
         self.jaw.append(float(timed.frame.weights[JAW]))
-        self._publish(timed)
+        self._send(timed)
 
     def spin(self, duration_s):
         deadline_s = time.monotonic() + duration_s
@@ -58,7 +58,8 @@ class Theater:
     def status(self):
         """Return level and values of the diagnostics since the last call."""
         stamp = self.node.get_clock().now().to_msg()
-        status = self.node._diagnostician.examine(stamp, self.node._published).status[0]
+        node = self.node
+        status = node._diagnostician.examine(stamp, node._published, node._face.sent).status[0]
         return status.level, {pair.key: pair.value for pair in status.values}
 
     def assert_alive(self):
