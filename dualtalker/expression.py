@@ -6,7 +6,7 @@ It moves brows, lids, eyes and, if asked, the head; never the mouth. The voice's
 What people do, as measured by others:
 - Brow raises go with pitch accents, and tend to begin before them (Gast 2023); viewers prefer
   them on the accented word (Krahmer and Swerts). But not every accent has one, nor every raise an
-  accent: 71 % of rapid brow movements came with a rise of pitch (Cave, Guaitella and others 1996).
+  accent: 71 % of rapid brow movements came with a rise of pitch (Cavé, Guaïtella and others).
 - Adults blink 10 to 33 times a minute in conversation and 8 to 21 times at rest (Doughty 2001);
   a speaker's blinks gather at the ends of phrases and in pauses (Nakano and Kitazawa 2010).
 - Heads nod with prominence; their motion correlates with pitch and loudness (Munhall and others
@@ -30,7 +30,7 @@ from dualtalker.prosody import Cue, ProsodyTracker
 INNER_RAISE, OUTER_RAISE = 0.42, 0.28  # weights of the strongest accent
 WIDE_EYES = 0.12
 LOWERED_SQUINT = 0.10  # after a phrase that ended low
-ANSWERED_SHARE = 0.7  # of the accents that are found: not every one has its raise
+ANSWERED_SHARE = 0.8  # of the accents that are found: not every one has its raise
 SKEW = 0.2  # how unlike the outer brows of one raise may be, to either side
 RAISE_S, SQUINT_S, NOD_S = 0.20, 0.35, 0.16  # how long each is aimed for
 NOD = 0.06  # radians down on the strongest accent

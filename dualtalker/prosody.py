@@ -35,12 +35,12 @@ _FLOOR_RISE_DB_S = 1.5  # how fast the estimate of the background's level forget
 _ABOVE_FLOOR_DB = 8.0  # speech is this much above the background
 _PAUSE_DROP_DB = 15.0  # and no more than this below the speaker's usual voiced level
 
-ACCENT_ON = 0.9  # prominence at which an accent begins; mean of the two halves in spreads
+ACCENT_ON = 0.8  # prominence at which an accent begins; mean of the two halves in spreads
 _ACCENT_OFF = 0.4
 _ACCENT_FULL = 2.0  # prominence of the strongest accents
 _ACCENT_MIN_RISE = 0.7  # of pitch alone, in spreads: loudness alone makes no accent
 _ACCENT_GAP_S = 0.30  # between the beginnings of two accents: a syllable and more
-_RUN = 3  # voiced frames in a row before one can be accented: shorter ones may be octave errors
+_LEAP_ST, _LEAP_RUN = 7.0, 3  # a voice that leaps so far must go on there for so many frames
 _FLAT_ST = 0.06  # a voice's pitch never stands this still from frame to frame; a played note does
 
 PAUSE_S = 0.15  # silence that ends a phrase: longer than a stop's closure
@@ -151,6 +151,7 @@ class ProsodyTracker:
         self._voiced_s = self._quiet_s = 0.0  # of the phrase, and since its last sound
         self._last_st = 0.0
         self._run = self._prominent = 0  # voiced frames in a row, and prominent ones
+        self._doubted = False  # the pitch leapt, perhaps by an error
         self._accent: float | None = None  # strength of the accent that goes on
         self._accent_s = -1.0  # when the last one began
         self._phrase_low = 0.0  # prominence of pitch at the phrase's end so far
@@ -164,6 +165,7 @@ class ProsodyTracker:
         above = sound.level_db > max(self._floor_db + _ABOVE_FLOOR_DB, _SILENT_DB)
         voiced = sound.pitch_hz > 0 and above
         self._run = self._run + 1 if voiced else 0
+        self._doubted = self._doubted and 0 < self._run < _LEAP_RUN
         rise, loud = self._rate(sound) if voiced else (0.0, 0.0)
         ended, lowered = self._follow_phrase(sound, voiced, above, rise)
         accent = self._follow_accent(sound.end_s, rise, loud)
@@ -175,6 +177,8 @@ class ProsodyTracker:
         """Return how far pitch and loudness are above the speaker's own, in spreads."""
         pitch_st = semitones(sound.pitch_hz, LOWEST_HZ)
         still = abs(pitch_st - self._last_st) < _FLAT_ST
+        leapt = self._pitches_st.count > 0 and abs(pitch_st - self._last_st) > _LEAP_ST
+        self._doubted = self._doubted or leapt
         self._last_st = pitch_st
         rise = loud = 0.0
         if self._pitches_st.count >= _ENOUGH:
@@ -207,8 +211,9 @@ class ProsodyTracker:
 
     def _follow_accent(self, end_s: float, rise: float, loud: float) -> float:
         """Return the strength where an accent begins or grows, else 0."""
-        is_voice = self._run >= _RUN and self._voiced_s >= _SYLLABLE_S and rise > _ACCENT_MIN_RISE
-        prominence = 0.5 * (rise + min(loud, 2.0)) if is_voice else 0.0
+        is_voice = self._voiced_s >= _SYLLABLE_S and not self._doubted
+        is_high = is_voice and rise > _ACCENT_MIN_RISE
+        prominence = 0.5 * (rise + min(loud, 2.0)) if is_high else 0.0
         self._prominent = self._prominent + 1 if prominence > ACCENT_ON else 0
         if self._accent is not None:
             if prominence < _ACCENT_OFF:
