@@ -1,0 +1,279 @@
+"""Makes the shipped model from its data: corpora, teacher, training, figures, export.
+
+    python -m training.build_default DATA --out runs/build_default
+    python -m training.build_default DATA --dry-run      # print the commands alone
+
+DATA holds `motion/facegood` and `speech/{ljspeech,vctk,librivox,facegood_unpaired}` (see
+docs/model_card.md). Each stage is a command of this repository and leaves a record; running this
+again skips what is done and goes on inside a training that was interrupted. `manifest.json` names
+the digest of everything that went in and came out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from dualtalker.errors import DualtalkerError
+from training.checkpoints import find_commit
+
+FOLDERS = (
+    "motion/facegood",
+    "speech/ljspeech",
+    "speech/vctk",
+    "speech/librivox",
+    "speech/facegood_unpaired",
+)
+HELD_OUT = ("1114_3_16", "LJ001-0003", "LJ001-0006", "p226_*", "*-0890", "*-0930")
+MANIFEST_NAME = "manifest.json"
+
+
+class BuildError(DualtalkerError):
+    """A stage failed, or its data is missing."""
+
+
+@dataclass
+class BuildConfig:
+    """Build the default model stage by stage."""
+
+    data: tyro.conf.Positional[Path]
+    """Folder with the recordings."""
+    out: Path = Path("runs/build_default")
+    """Folder for everything that is made; the model is `default.onnx` in it."""
+    hours: float = 3.0
+    """Synthetic speech, hours."""
+    steps: int = 2600
+    """Training steps."""
+    teacher_steps: int = 350
+    """Steps of each of the teacher's members."""
+    teacher_members: int = 4
+    """Networks in the teacher."""
+    threads: int = 1
+    """CPU threads of the training."""
+    style: dict[str, float] | None = None
+    """Mixture of styles that is shown by default (default: the recipe's)."""
+    dry_run: bool = False
+    """Print the commands instead of running them."""
+
+
+DEFAULT_STYLE = {"rules": 0.3, "captured:facegood": 0.7}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command and what it leaves behind."""
+
+    name: str
+    module: str
+    arguments: tuple[str, ...]
+    inputs: tuple[Path, ...]
+    """Files and folders whose content decides the result."""
+    output: Path
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command as it is run."""
+        return (sys.executable, "-m", self.module, *self.arguments)
+
+    def describe(self) -> str:
+        """The command as people type it."""
+        return " ".join(["python -m", self.module, *self.arguments])
+
+
+def plan_stages(config: BuildConfig) -> list[Stage]:
+    """Return the stages in order."""
+    data, out = config.data, config.out
+    synth, real, taught = (out / f"corpus_{name}" for name in ("synth", "real", "taught"))
+    run = out / "run"
+    checkpoint = run / f"step_{config.steps:07d}.safetensors"
+    draft, figures = out / "draft.onnx", out / "figures.json"
+    style = [str(part) for item in (config.style or DEFAULT_STYLE).items() for part in item]
+    corpora = (str(synth), str(real), str(taught))
+    export = (str(checkpoint), "--style", *style)
+    return [
+        Stage(
+            "synthetic corpus",
+            "training.corpus",
+            _words(out=synth, hours=config.hours, seed=0, holdout="synth-00000-*"),
+            (),
+            synth,
+        ),
+        Stage(
+            "recorded corpus",
+            "training.corpus",
+            (
+                *_words(out=real, hours=0, arkit=data / FOLDERS[0]),
+                *("--recordings", *(str(data / name) for name in FOLDERS[1:4])),
+                *("--unpaired", str(data / FOLDERS[4])),
+                *("--holdout", *HELD_OUT),
+            ),
+            tuple(data / name for name in FOLDERS),
+            real,
+        ),
+        Stage(
+            "teacher",
+            "training.teacher",
+            _words(
+                corpus=real, out=taught, members=config.teacher_members, steps=config.teacher_steps
+            ),
+            (real,),
+            taught,
+        ),
+        Stage(
+            "training",
+            "training.train",
+            (
+                *("--data.corpus", *corpora),
+                *_words(out=run, steps=config.steps, threads=config.threads),
+                *RECIPE,
+            ),
+            (synth, real, taught),
+            checkpoint,
+        ),
+        Stage(
+            "draft", "engines.export_onnx", (*export, "--out", str(draft)), (checkpoint,), draft
+        ),
+        Stage(
+            "figures",
+            "training.evaluate",
+            (
+                *(str(draft), "--corpus", str(real), "--reader", str(checkpoint)),
+                *("--json-out", str(figures)),
+            ),
+            (draft, real, checkpoint),
+            figures,
+        ),
+        Stage(
+            "export",
+            "engines.export_onnx",
+            (*export, "--metrics", str(figures), "--out", str(out / "default.onnx")),
+            (checkpoint, figures),
+            out / "default.onnx",
+        ),
+    ]
+
+
+# What the shipped training sets apart from the defaults of `training.train`.
+RECIPE = (
+    *("--network.lookahead-samples", "1600"),
+    *("--network.dropout", "0.1"),
+    *("--data.captured-share", "0.35"),
+    *("--data.noise-share", "0.12"),
+)
+
+
+def _words(**options: object) -> tuple[str, ...]:
+    """Return command-line words of options; underscores become dashes."""
+    pairs = ((f"--{name.replace('_', '-')}", str(value)) for name, value in options.items())
+    return tuple(word for pair in pairs for word in pair)
+
+
+def digest_path(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the names and contents below a folder."""
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    for file in files:
+        digest.update(file.relative_to(path.parent).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def check_data(data: Path) -> None:
+    """Raise BuildError where a folder of recordings is missing."""
+    missing = [name for name in FOLDERS if not (data / name).is_dir()]
+    if missing:
+        raise BuildError(
+            f"{data} lacks {', '.join(missing)}; expected the recordings that docs/model_card.md "
+            "names, one folder each"
+        )
+
+
+def run_stage(stage: Stage, records: Path) -> dict[str, Any]:
+    """Run one stage unless its record says that it is done; return the record.
+
+    Raises:
+        BuildError: the command failed or left nothing.
+    """
+    path = records / f"{stage.name.replace(' ', '_')}.json"
+    wanted = {
+        "command": stage.describe(),
+        "inputs": {p.name: digest_path(p) for p in stage.inputs},
+    }
+    if path.is_file() and stage.output.exists():
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if {name: record.get(name) for name in wanted} == wanted:
+            print(f"{stage.name}: done before ({record['seconds']:.0f} s)")
+            return record
+    _clear(stage)
+    print(f"{stage.name}: {stage.describe()}", flush=True)
+    began = time.monotonic()
+    arguments = list(stage.command)
+    if stage.module == "training.train" and list(stage.output.parent.glob("step_*.json")):
+        arguments.append("--resume")
+    status = subprocess.run(arguments, check=False).returncode
+    if status or not stage.output.exists():
+        raise BuildError(
+            f"stage `{stage.name}` ended with status {status}"
+            + ("" if stage.output.exists() else f" and left no {stage.output}")
+            + "; mend what it says above and run this again: finished stages are kept"
+        )
+    record = {
+        **wanted,
+        "output": {stage.output.name: digest_path(stage.output)},
+        "commit": find_commit(),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return record
+
+
+def _clear(stage: Stage) -> None:
+    """Remove labels of another teacher: the command refuses a folder that holds some."""
+    import shutil
+
+    if stage.module == "training.teacher" and stage.output.is_dir():
+        shutil.rmtree(stage.output)
+
+
+def build(config: BuildConfig) -> Path | None:
+    """Run all stages and write the manifest; return the model's path, or None of a dry run.
+
+    Raises:
+        BuildError: data is missing or a stage failed.
+    """
+    stages = plan_stages(config)
+    if config.dry_run:
+        print("\n".join(stage.describe() for stage in stages))
+        return None
+    check_data(config.data)
+    config.out.mkdir(parents=True, exist_ok=True)
+    records = {stage.name: run_stage(stage, config.out / "stages") for stage in stages}
+    manifest = {"commit": find_commit(), "stages": records}
+    path = config.out / MANIFEST_NAME
+    path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return stages[-1].output
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and build."""
+    config = tyro.cli(BuildConfig, description=__doc__, args=arguments)
+    try:
+        model = build(config)
+    except DualtalkerError as error:
+        sys.exit(f"training.build_default: {error}")
+    if model is not None:
+        print(f"model: {model}; what went into it: {config.out / MANIFEST_NAME}")
+
+
+if __name__ == "__main__":
+    main()
