@@ -227,6 +227,23 @@ def test_speaking_is_latched_and_does_not_flicker(stage):
     assert [message.data for message in late] == [False]
 
 
+def test_the_hold_is_live(stage):
+    """Without one, each moment in which the mouth rests ends the speech."""
+    from rclpy.parameter import Parameter
+    from rclpy.parameter_client import AsyncParameterClient
+
+    client = AsyncParameterClient(stage.listener.node, "talker")
+    stage.listener.spin_until(client.services_are_ready)
+    for hold_ms, flickers in ((0.0, True), (300.0, False)):
+        answer = client.set_parameters([Parameter("speaking_hold_ms", value=hold_ms)])
+        stage.listener.spin_until(answer.done)
+        assert answer.result().results[0].successful
+        stage.speaking.clear()
+        stage.say(speech(1.0))
+        stage.listener.spin(2.0)
+        assert (len(stage.speaking) > 2) == flickers and not stage.speaking[-1].data
+
+
 @pytest.mark.skipif(find_spec("hri_msgs") is not None, reason="hri_msgs is installed here")
 def test_without_hri_msgs_the_log_says_so_and_there_is_no_topic(stage):
     topics = [name for name, _ in stage.listener.node.get_topic_names_and_types()]

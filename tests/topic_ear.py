@@ -3,7 +3,7 @@
     python tests/topic_ear.py OUT.json '{"audio_synced": ["std_msgs/msg/Int16MultiArray", 50]}'
 
 Prints "ready" when it has subscribed to all, and ends when each topic gave as many messages as
-asked for, with status 1 where that takes longer than a minute. OUT.json then holds, for each topic,
+asked for, with status 1 where that takes longer than a minute. OUT.json then holds for each topic
 when each message came (s, system time) and its bytes in hexadecimal.
 """
 

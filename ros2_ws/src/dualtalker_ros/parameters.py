@@ -203,6 +203,7 @@ TALKER_PARAMETERS = (
         "How long the mouth rests (ms) before speaking is false.",
         0.0,
         5000.0,
+        changes="live",
     ),
     Parameter(
         "warn_real_time_factor",

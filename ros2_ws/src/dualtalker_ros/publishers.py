@@ -120,6 +120,11 @@ class FacePublishers:
             counts["audio_synced"] = self.synced_audio.sent
         return counts
 
+    def retune(self) -> None:
+        """Take the parameters that are live as they are now."""
+        self._watch.hold_s = self._value("speaking_hold_ms") / 1e3
+        self.synced_audio.max_queue_s = self._value("max_queue_s")
+
     def start(self) -> None:
         """The node became active: tell what is latched."""
         self._watch.reset()

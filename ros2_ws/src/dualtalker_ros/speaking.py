@@ -21,7 +21,7 @@ class SpeechWatch:
     """
 
     def __init__(self, hold_s: float) -> None:
-        self._hold_s = hold_s
+        self.hold_s = hold_s
         self._mouth = np.array(MOUTH_INDICES)
         self.reset()
 
@@ -39,7 +39,7 @@ class SpeechWatch:
             if time_s <= last_s:  # the clock was set back
                 self._until_s = -np.inf
             elif not idle and np.abs(shapes - last).max() > MOVING_PER_S * (time_s - last_s):
-                self._until_s = time_s + self._hold_s
+                self._until_s = time_s + self.hold_s
         self._last = (time_s, shapes)
         self.speaking = time_s <= self._until_s
         return self.speaking

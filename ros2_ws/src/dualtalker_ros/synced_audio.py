@@ -23,7 +23,7 @@ class SyncedAudio:
         """Audio that would make more than `max_queue_s` wait is dropped and counted."""
         self.sent = 0
         self.counters = {"synced_audio_drops": 0}
-        self._max_queue_s = max_queue_s
+        self.max_queue_s = max_queue_s
         self._publisher: Any = None
         self._waiting: deque[tuple[int, float, Any]] = deque()  # begin (ns), length (s), message
         self._waiting_s = 0.0
@@ -44,13 +44,13 @@ class SyncedAudio:
             self.forget()
             return
         length_s = len(chunk.samples) / chunk.rate_hz
-        if self._waiting_s + length_s > self._max_queue_s:
+        if self._waiting_s + length_s > self.max_queue_s:
             self.counters["synced_audio_drops"] += 1
             if self.counters["synced_audio_drops"] == 1:
                 log.warning(
                     "synced_audio_drops: more than %g s of audio wait for audio_synced "
                     "(further ones are only counted)",
-                    self._max_queue_s,
+                    self.max_queue_s,
                 )
             return
         self._waiting.append((begin_ns, length_s, chunk.message))

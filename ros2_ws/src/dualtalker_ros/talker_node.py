@@ -292,6 +292,7 @@ class TalkerNode(LifecycleNode):
         if not set(MANNER_PARAMETERS).isdisjoint(names):
             delivery.talker.set_style(self._value("style"))
             delivery.talker.set_intensity(self._value("intensity"))
+        self._face.retune()
         self._diagnostician.thresholds = self._read_thresholds()
         if self._timers:
             self._advance()
