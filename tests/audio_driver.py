@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 LEAD_S = 0.3  # from the first line of output to the first message
-DISCOVERY_TIMEOUT_S = 30.0
+DISCOVERY_TIMEOUT_S = 90.0
 CLOCK = "rosgraph_msgs/msg/Clock"
 TONES_HZ = (210.0, 660.0, 1430.0, 2570.0)
 # mgonzs13's AudioInfo.format and the array for it, by sample format.

@@ -24,6 +24,7 @@ from dualtalker.talker import Talker
 
 TESTS = Path(__file__).resolve().parent
 MOUTH = list(MOUTH_INDICES)
+START_TIMEOUT_S = 90.0  # several processes start at once, on machines that are busy
 MAX_LAG_S = 0.5  # how far curves are shifted against each other in the search for their lag
 LAG_STEP_S = 0.002
 
@@ -150,7 +151,9 @@ def wait_for_begin(driver: Process, listener, turn: int = 0) -> int:
     def told() -> list[str]:
         return [line for line in driver.text().splitlines() if line.startswith('{"begin_ns"')]
 
-    listener.spin_until(lambda: len(told()) > turn or driver.process.poll() is not None)
+    listener.spin_until(
+        lambda: len(told()) > turn or driver.process.poll() is not None, START_TIMEOUT_S
+    )
     assert len(told()) > turn, driver.text()
     return json.loads(told()[turn])["begin_ns"]
 

@@ -13,6 +13,7 @@ from audio_driver import Segment, Stream
 from ros_interfaces import LAYOUTS
 from ros_processes import TIMEOUT_S, Listener, stamp_ns
 from ros_troupe import (
+    START_TIMEOUT_S,
     expected_mouth,
     face_of,
     find_lag,
@@ -94,7 +95,7 @@ class Stage:
 
         faces = {}
         for client in (self._change, self._set):
-            self.listener.spin_until(client.service_is_ready)
+            self.listener.spin_until(client.service_is_ready, START_TIMEOUT_S)
         for turn, given in enumerate(self.inputs):
             self.listener.spin_until(self._configure(given).done)
             for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
