@@ -3,9 +3,9 @@
     python benchmarks/pose.py                     the default head, the shipped model
     python benchmarks/pose.py --rig head.glb --model my.onnx
 
-Weights -> vertices on the host is one product with the blendshapes laid out weight by weight
-(`Rig.pose`); beside it the same product with the blendshapes the other way round, and the product
-inside the engine (`engines.attach_rig`), as what a step with it takes longer. One thread, one run.
+On the host it is one product with the blendshapes laid out weight by weight (`Rig.pose`); beside
+it stand the same product with them the other way round, and a step of the model with and without
+the product inside its graph (`engines.attach_rig`). One thread: set OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
