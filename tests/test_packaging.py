@@ -206,7 +206,8 @@ def test_colcon_builds_the_package(ros, checkout, start):
     for script in scripts.iterdir():
         assert script.read_text().splitlines()[0] == "#!/usr/bin/env python3"
     assert not any(re.search(r"site-packages/(training|engines)(/|$)", name) for name in present)
-    check_it_runs(installed)
+    if start == ".":
+        check_it_runs(installed)
     shutil.rmtree(workspace / "install")
     shutil.rmtree(workspace / "build")
     shutil.rmtree(workspace / "log")

@@ -129,6 +129,7 @@ def wire(sink, listener, tmp_path_factory):
         listener.spin_until(lambda: wire.speech.get_subscription_count() and len(wire.heard) > 20)
         listener.spin_until(lambda: wire.is_ok("speaker"))
         yield wire
+    assert not any("Traceback" in log.read_text() for log in logs.values())
 
 
 def make_noise(duration_s, rate_hz, seed=0):

@@ -21,7 +21,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from dualtalker.devices import Block, DeviceStream
 from dualtalker.devices.capture import CaptureClock
 from dualtalker.devices.portaudio import PortAudioStream, open_microphone
-from dualtalker_ros.audio_messages import SUPPORTED_TYPES, fill_message
+from dualtalker_ros.audio_messages import fill_message
 from dualtalker_ros.device_node import DeviceNode, run_device_node
 from dualtalker_ros.parameters import Parameter
 from dualtalker_ros.topic_types import import_type
@@ -56,7 +56,7 @@ PARAMETERS = (
         "auto",
         "Type of the messages; auto: the stamped one of audio_common_msgs that is installed, or "
         "else std_msgs/msg/Int16MultiArray with rate, channels and stamp in its layout.",
-        choices=("auto", *(name for name in SUPPORTED_TYPES if "Int16" in name or "_c" in name)),
+        choices=("auto", *PREFERRED_TYPES, "audio_common_msgs/msg/AudioData"),
         read_only=True,
     ),
     Parameter("frame_id", "microphone", "header.frame_id, where there is a header."),
@@ -124,8 +124,14 @@ class MicrophoneNode(DeviceNode):
             if stream is not self._stream:
                 self._begin_stream(stream)
             stamp_s = self._capture.stamp(block)
-            if stamp_s is not None:
+            if stamp_s is None:
+                continue
+            try:
                 self._publish(stream, block, stamp_s)
+            except RuntimeError:  # rcl's; the node is ending, which a signal may do at any moment
+                if self.context.ok():
+                    raise
+                return
 
     def _begin_stream(self, stream: DeviceStream) -> None:
         for key, n in self._capture.counters.items():
