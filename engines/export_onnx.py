@@ -188,9 +188,7 @@ def export(config: ExportConfig) -> float:
         difference = _export_fp32(config, draft)
         if config.precision != "fp32":
             converted = Path(folder) / config.precision / config.out.name
-            convert(
-                ConvertConfig(draft, converted, config.precision, calibrate=config.calibrate)
-            )
+            convert(ConvertConfig(draft, converted, config.precision, calibrate=config.calibrate))
             draft = converted
         for suffix in (".onnx", ".json"):
             os.replace(draft.with_suffix(suffix), config.out.with_suffix(suffix))
