@@ -141,6 +141,8 @@ class Evaluate:
     """The node's parameter: audio that stays away for so long has ended, ms."""
     idle_motion: bool = True
     """Add blinks, glances and small brow motion, as the node does."""
+    prosody: bool = True
+    """Brows, blinks and glances follow the voice, as the node has it."""
     smoothing_ms: float = 0.0
     """The node's parameter: time constant of a low-pass, ms."""
     seed: int = 0
@@ -227,6 +229,7 @@ class Evaluate:
             settings=ReplaySettings(
                 engine=self.engine,
                 idle_motion=self.idle_motion,
+                prosody=self.prosody,
                 smoothing_s=self.smoothing_ms / 1e3,
                 seed=self.seed,
                 style=self.style,

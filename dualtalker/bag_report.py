@@ -258,7 +258,9 @@ def _explain_difference(evaluation: BagEvaluation) -> list[str]:
     }
     if lost:
         reasons.append(f"the talker counted {_list(lost)}")
-    return reasons or ["were its parameters others? --no-idle-motion, --smoothing-ms, --style"]
+    return reasons or [
+        "were its parameters others? --no-idle-motion, --no-prosody, --smoothing-ms, --style"
+    ]
 
 
 def _list(counts: Mapping[str, int]) -> str:

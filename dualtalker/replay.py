@@ -38,6 +38,7 @@ class ReplaySettings:
     fps: float = 30.0
     engine: str = "auto"
     idle_motion: bool = True
+    prosody: bool = True
     smoothing_s: float = 0.0
     seed: int = 0
     style: str = ""
@@ -169,6 +170,7 @@ def replay(
         fps=settings.fps,
         engine=settings.engine,
         idle_motion=settings.idle_motion,
+        prosody=settings.prosody,
         smoothing_s=settings.smoothing_s,
         seed=settings.seed,
         style=settings.style,
