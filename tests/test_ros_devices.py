@@ -317,6 +317,28 @@ def test_latency_is_from_the_audio_to_its_sounding(rate_hz):
     assert least_s - 1e-6 <= queue.latency_s() <= least_s + 0.02
 
 
+def test_arrays_carry_stamp_channels_and_exact_samples(ros):
+    """What the microphone sends without audio_common_msgs is read as it was recorded."""
+    from std_msgs.msg import Int16MultiArray
+
+    from dualtalker_ros.audio_messages import AudioFormat, fill_message, read_message
+
+    pcm = np.array([[-32768, 32767], [100, -300], [7, 9]], np.int16)
+    stamp_ns = 1_700_000_000_123_456_789
+    message = fill_message(Int16MultiArray(), pcm, 44100, stamp_ns, stamp_layout=True)
+    np.testing.assert_array_equal(np.array(message.data).reshape(-1, 2), pcm)
+    assert message.layout.dim[-1].label == "channels" and message.layout.dim[-1].size == 2
+    chunk = read_message(message, AudioFormat())
+    assert (chunk.rate_hz, chunk.stamp_ns) == (44100, stamp_ns)
+    np.testing.assert_allclose(chunk.samples, pcm.mean(axis=1) / 32768, atol=1e-7)
+    assert (
+        read_message(fill_message(Int16MultiArray(), pcm, 8000, 5), AudioFormat()).stamp_ns is None
+    )
+    message.layout.dim[1].label = "stamp_ns=now"
+    with pytest.raises(AudioError, match="stamp_ns=now"):
+        read_message(message, AudioFormat())
+
+
 DEVICES = [
     SoundDevice(0, "HDA Intel: ALC (hw:0,0)", 2, 2, 48000),
     SoundDevice(1, "USB Audio Device (hw:1,0)", 1, 0, 44100),

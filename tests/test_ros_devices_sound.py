@@ -198,7 +198,9 @@ def test_stamps_count_samples(wire):
     assert len(stamps) > 40
     steps_ns = np.diff(stamps)
     assert np.median(np.abs(steps_ns - 50_000_000)) < 60_000
-    assert steps_ns.min() > 0
+    # A busy server loses samples, or is wrong about its delays: the node then counts a step.
+    wire.listener.spin(1.5)
+    assert np.count_nonzero(steps_ns <= 0) <= int(wire.status("microphone")[2]["clock_steps"])
     assert time.time_ns() - stamps[-1] > 50_000_000
 
 
