@@ -279,7 +279,8 @@ def measure_bag(evaluation: BagEvaluation) -> dict[str, dict[str, float]]:
         }
     run, timing = evaluation.run, evaluation.timing
     if run is not None and timing is not None:
-        figures[LIVE] = {**measure_timing(timing, evaluation.first)}
+        first = evaluation.first
+        figures[LIVE] = measure_timing(timing, first.fps, first.duration_s)
         if run.status:
             figures[LIVE].update(measure_counts(run.counters))
             figures[LIVE].update(_read_status(run.status))

@@ -143,14 +143,14 @@ def trace_run(run: LiveRun, audio: BagAudio, replay: Replay) -> Timing:
     )
 
 
-def measure_timing(timing: Timing, replay: Replay) -> dict[str, float]:
-    """Return the figures of a run's timing."""
-    wanted = int(np.floor(replay.duration_s * replay.fps - 1e-6)) + 1
-    taken = len(np.unique(np.rint(timing.times_s * replay.fps)))
+def measure_timing(timing: Timing, fps: float, duration_s: float) -> dict[str, float]:
+    """Return the figures of a run's timing, over audio of `duration_s`."""
+    wanted = int(np.floor(duration_s * fps - 1e-6)) + 1
+    taken = len(np.unique(np.rint(timing.times_s * fps)))
     figures = {"frames": float(len(timing.times_s)), "missing frames": float(wanted - taken)}
     if len(timing.times_s) < 2:
         return figures
-    figures.update(_describe("jitter", np.abs(timing.intervals_ms - 1e3 / replay.fps)))
+    figures.update(_describe("jitter", np.abs(timing.intervals_ms - 1e3 / fps)))
     figures.update(_describe("beyond", timing.beyond_ms))
     if timing.latency_ms is not None:
         figures.update(_describe("latency", timing.latency_ms))

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dualtalker.arkit import ARKIT_INDEX
-from dualtalker.bag_audio import GivenFormat, read_bag_audio
+from dualtalker.bag_audio import ChunkTimes, GivenFormat, read_bag_audio
 from dualtalker.bag_faces import find_reference, find_run, read_faces
 from dualtalker.bag_types import MGONZS13, ROS_DRIVERS, find_types
 from dualtalker.bag_writing import AUDIO_TYPES, START_NS, Motion, write_bag
@@ -278,6 +278,15 @@ def test_a_wrong_rate_is_told_by_the_times(tmp_path, step_s, rate_hz):
 def test_bursts_tell_no_rate(tmp_path):
     path = write_topics(tmp_path / "b", audio_topic(step_s=0.0001))
     assert open_audio(path).times.rate_hz == 16000
+
+
+def test_late_chunks_do_not_move_the_start():
+    late_ms = np.array([300, 2, 0, 40, 1])
+    received_ns = 10**9 + (20 * np.arange(5) + late_ms) * 10**6
+    times = ChunkTimes(received_ns, None, np.full(5, 0.02), RATE_HZ)
+    assert times.find_start_ns() == 10**9
+    stamps_ns = 5 + np.array([0, 20, 60, 80, 100]) * 10**6  # one chunk was lost
+    assert ChunkTimes(stamps_ns + 7, stamps_ns, np.full(5, 0.02), RATE_HZ).find_start_ns() == 12
 
 
 def test_only_unusable_audio(tmp_path):

@@ -1,29 +1,21 @@
 """Reads a bag of the talker's topics back and measures it. Needs no ROS; writes no pictures.
 
-What is measured, exactly:
-
-  jitter        |time between the receipt of two frames - 1 / frame rate|
-  beyond        receipt of a frame - (moment at which the instant it depicts was heard + stated
-                latency). At speaking speed the instant t of the audio is heard t after its start:
-                the latest start for which no chunk was received before it was due. The recorder,
-                which receives, is another process than the talker. The stated latency is the
-                talker's own: lookahead + hop + resampler.
-  missing       frames absent from the grid of 1 / frame rate between the first and the last
+What is measured is told in `dualtalker.live_run`; `dualtalker evaluate` does more with such a bag.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from rosbags.rosbag2 import Reader
-from rosbags.typesys import Stores, get_typestore
 
 from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.bag_audio import ChunkTimes
+from dualtalker.bags import Bag, BagMessage
 from dualtalker.errors import DualtalkerError
-from dualtalker_ros.audio_messages import AudioChunk, AudioFormat, read_message
+from dualtalker.live_run import Timing, measure_timing
+from dualtalker_ros.audio_messages import AudioFormat, read_message
 
 # Frames after the end of the audio that belong to the curves: the mouth closes in them.
 TAIL_S = 0.5
@@ -94,6 +86,12 @@ def read_recording(bag: Path) -> Recording:
     stamps_ns = np.array([m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for _, m in frames])
     times_s = (stamps_ns - int(status["first audio (ns)"])) / 1e9
     received_ns = np.array([received for received, _ in frames])
+    times = ChunkTimes(
+        received_ns=np.array([received for received, _ in messages["audio"]]),
+        stamps_ns=None,
+        lengths_s=np.array([len(chunk.samples) / chunk.rate_hz for chunk in chunks]),
+        rate_hz=chunks[0].rate_hz,
+    )
     end_s = len(samples) / chunks[0].rate_hz + TAIL_S
     kept = (times_s > -1e-4) & (times_s < end_s)
     # Head motion, where it is on, follows the weights.
@@ -104,7 +102,7 @@ def read_recording(bag: Path) -> Recording:
         fps=fps,
         times_s=times_s[kept],
         weights=positions[kept, : len(ARKIT_NAMES)].astype(np.float32),
-        received_s=(received_ns[kept] - find_start_ns(messages["audio"], chunks)) / 1e9,
+        received_s=(received_ns[kept] - times.find_start_ns()) / 1e9,
         status=status,
     )
 
@@ -115,39 +113,28 @@ def measure(recording: Recording) -> Measures:
     times_s, received_s = recording.times_s[speech], recording.received_s[speech]
     if len(times_s) < 2:
         raise DualtalkerError(f"{len(times_s)} frames were received; expected a stream of them")
-    intervals_s = np.diff(received_s)
-    jitter_ms = np.abs(intervals_s - 1 / recording.fps) * 1e3
-    stated_s = float(recording.status["stated latency (ms)"]) / 1e3
-    beyond_ms = (received_s - times_s - stated_s) * 1e3
-    steps = np.rint(np.diff(times_s) * recording.fps)
+    stated_ms = float(recording.status["stated latency (ms)"])
+    timing = Timing(
+        times_s=times_s,
+        intervals_ms=np.diff(received_s) * 1e3,
+        beyond_ms=(received_s - times_s) * 1e3 - stated_ms,
+        latency_ms=None,
+    )
+    figures = measure_timing(timing, recording.fps, recording.duration_s)
     return Measures(
         frames=len(times_s),
-        rate_hz=1 / float(intervals_s.mean()),
-        jitter_p50_ms=float(np.percentile(jitter_ms, 50)),
-        jitter_p99_ms=float(np.percentile(jitter_ms, 99)),
-        stated_ms=stated_s * 1e3,
-        beyond_p50_ms=float(np.percentile(beyond_ms, 50)),
-        beyond_p99_ms=float(np.percentile(beyond_ms, 99)),
-        missing=int(np.maximum(steps - 1, 0).sum()),
+        rate_hz=1e3 / float(timing.intervals_ms.mean()),
+        jitter_p50_ms=figures["jitter p50 ms"],
+        jitter_p99_ms=figures["jitter p99 ms"],
+        stated_ms=stated_ms,
+        beyond_p50_ms=figures["beyond p50 ms"],
+        beyond_p99_ms=figures["beyond p99 ms"],
+        missing=int(figures["missing frames"]),
         real_time_factor=float(recording.status["real-time factor total"]),
     )
 
 
-def find_start_ns(messages: list[tuple[int, Any]], chunks: list[AudioChunk]) -> int:
-    """Return when the audio started, from its chunks' times of receipt; delays do not move it."""
-    lengths = [len(chunk.samples) / chunk.rate_hz for chunk in chunks]
-    due_s = np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
-    received_ns = np.array([received for received, _ in messages])
-    return int((received_ns - due_s * 1e9).min())
-
-
-def _read_topics(bag: Path) -> dict[str, list[tuple[int, Any]]]:
-    """Return (receive time in ns, message) in order, by the last part of the topic's name."""
-    types = get_typestore(Stores.ROS2_JAZZY)
-    messages: dict[str, list[tuple[int, Any]]] = {}
-    with Reader(bag) as reader:
-        for connection, received_ns, data in reader.messages():
-            topic = connection.topic.rsplit("/", 1)[-1]
-            message = types.deserialize_cdr(data, connection.msgtype)
-            messages.setdefault(topic, []).append((received_ns, message))
-    return messages
+def _read_topics(path: Path) -> dict[str, list[BagMessage]]:
+    """Return the messages in order, by the last part of the topic's name."""
+    with Bag(path) as bag:
+        return {name.rsplit("/", 1)[-1]: list(bag.read(name)) for name in bag.topics}
