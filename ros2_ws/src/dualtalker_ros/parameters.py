@@ -74,9 +74,9 @@ TALKER_PARAMETERS = (
     ),
     Parameter(
         "executor",
-        "auto",
-        "What serves the node: events (rclpy.experimental.EventsExecutor, cheaper), single "
-        "(SingleThreadedExecutor), auto: events where this rclpy has it.",
+        "single",  # events of rclpy 7.1.6 serves no timer any more after bursts of messages
+        "What serves the node: single (SingleThreadedExecutor), events "
+        "(rclpy.experimental.EventsExecutor, cheaper), auto: events where this rclpy has it.",
         choices=EXECUTORS,
         read_only=True,
     ),
