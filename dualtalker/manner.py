@@ -19,30 +19,39 @@ MAX_INTENSITY = 2.0
 # What intensity makes larger or smaller: all that speech moves below the eyes.
 _PARTS = ("jaw", "mouth", "cheek", "nose", "tongue")
 _SPEECH = np.array([name.startswith(_PARTS) for name in ARKIT_NAMES])
-# Millimetres by which each shape parts the lips of the default head (`Rig.lip_gap_line`), here so
-# that the head need not be built to speak; a test holds the two together.
-_GAP_MM = {
-    "jawForward": 1.4,
-    "jawOpen": 38.6,
-    "mouthClose": -38.6,
-    "mouthFunnel": 13.9,
-    "mouthPucker": -1.9,
-    "mouthRollLower": -1.4,
-    "mouthRollUpper": 0.9,
-    "mouthShrugLower": -7.7,
-    "mouthShrugUpper": 5.7,
-    "mouthPressLeft": -1.5,
-    "mouthPressRight": -1.5,
-    "mouthLowerDownLeft": 3.7,
-    "mouthLowerDownRight": 3.7,
-    "mouthUpperUpLeft": 4.1,
-    "mouthUpperUpRight": 4.1,
-    "cheekPuff": -0.4,
-    "noseSneerLeft": 3.0,
-    "noseSneerRight": 3.0,
+# Millimetres by which each shape parts the lips of the default head (`Rig.lip_gap_line`), and by
+# which it lowers the lower lip from the upper teeth (`metrics.lower_lip_drop`): here, so that the
+# head need not be built to speak; a test holds them together.
+_PARTING_MM = {
+    "jawForward": (1.4, 1.4),
+    "jawOpen": (38.6, 38.6),
+    "mouthClose": (-38.6, -38.6),
+    "mouthFunnel": (13.9, 8.1),
+    "mouthPucker": (-1.9, -1.0),
+    "mouthSmileLeft": (0.0, -0.8),
+    "mouthSmileRight": (0.0, -0.8),
+    "mouthFrownLeft": (0.0, 0.5),
+    "mouthFrownRight": (0.0, 0.5),
+    "mouthDimpleLeft": (0.0, -0.1),
+    "mouthDimpleRight": (0.0, -0.1),
+    "mouthStretchLeft": (0.0, 0.5),
+    "mouthStretchRight": (0.0, 0.5),
+    "mouthRollLower": (-1.4, -1.4),
+    "mouthRollUpper": (0.9, 0.0),
+    "mouthShrugLower": (-7.7, -7.7),
+    "mouthShrugUpper": (5.7, 0.0),
+    "mouthPressLeft": (-1.5, -1.2),
+    "mouthPressRight": (-1.5, -1.2),
+    "mouthLowerDownLeft": (3.7, 3.7),
+    "mouthLowerDownRight": (3.7, 3.7),
+    "mouthUpperUpLeft": (4.1, 0.0),
+    "mouthUpperUpRight": (4.1, 0.0),
+    "cheekPuff": (-0.4, -0.2),
+    "noseSneerLeft": (3.0, 0.0),
+    "noseSneerRight": (3.0, 0.0),
 }
-_GAP_LINE_MM = np.array([_GAP_MM.get(name, 0.0) for name in ARKIT_NAMES], np.float32)
-# Lips parted by less are shut and are left so; from the second on they move in full.
+_LINES_MM = np.array([_PARTING_MM.get(n, (0.0, 0.0)) for n in ARKIT_NAMES], np.float32).T
+# Lips, or lip and teeth, parted by less touch and are left so; from the second on all is scaled.
 SHUT_MM = 1.5
 PARTED_MM = 5.0
 
@@ -55,8 +64,8 @@ def scale_speech(weights: np.ndarray, intensity: float) -> np.ndarray:
     pressed together stay so. Up to 1 the gain is the intensity `s`. Beyond it would drive weights
     past 1: then with `m`, the largest of them, the gain is `s - (s - 1) m^(1 / (s - 1))`, which
     takes `m` along the flattest monotone curve that starts with slope `s` and ends at 1. Lips
-    that are all but shut are not multiplied up: what is left of a closure, or of silence, must
-    not grow into an opening.
+    that are all but shut, or the lower lip on the teeth, are not multiplied up: what is left of
+    a contact, or of silence, must not grow into an opening.
     """
     if intensity == 1.0:
         return weights
@@ -64,8 +73,8 @@ def scale_speech(weights: np.ndarray, intensity: float) -> np.ndarray:
     if intensity > 1.0:
         more = intensity - 1.0
         largest = float(np.clip(weights[_SPEECH].max(), 0.0, 1.0))
-        gap_mm = float(_GAP_LINE_MM @ weights)
-        share = smoothstep((gap_mm - SHUT_MM) / (PARTED_MM - SHUT_MM))
+        parted_mm = float((_LINES_MM @ weights).min())
+        share = smoothstep((parted_mm - SHUT_MM) / (PARTED_MM - SHUT_MM))
         gain = 1.0 + share * (more - more * largest ** (1.0 / more))
     scaled = weights.copy()
     scaled[_SPEECH] = np.clip(weights[_SPEECH] * np.float32(gain), 0.0, 1.0)

@@ -18,7 +18,7 @@ from dualtalker.bundle import load_bundle
 from dualtalker.errors import DualtalkerError
 from dualtalker.head import build_head
 from dualtalker.manner import (
-    _GAP_LINE_MM,
+    _LINES_MM,
     CHANGE_S,
     MAX_INTENSITY,
     SHUT_MM,
@@ -26,6 +26,7 @@ from dualtalker.manner import (
     check_intensity,
     scale_speech,
 )
+from dualtalker.metrics import lower_lip_drop
 
 HEAD = build_head()
 REST_MM = 1000 * HEAD.lip_gap_line[0]
@@ -45,7 +46,9 @@ def gap_mm(weights):
 
 def test_the_table_of_gaps_is_the_default_heads():
     own_mm = 1000 * np.array([HEAD.lip_gap_line[1][HEAD.names.index(n)] for n in ARKIT_NAMES])
-    np.testing.assert_allclose(_GAP_LINE_MM, own_mm, atol=0.1)
+    np.testing.assert_allclose(_LINES_MM[0], own_mm, atol=0.1)
+    drop_mm = 1000 * lower_lip_drop(HEAD, np.eye(52, dtype=np.float32))
+    np.testing.assert_allclose(_LINES_MM[1], drop_mm, atol=0.1)
 
 
 @given(weights=faces, intensity=intensities)
@@ -98,6 +101,21 @@ def test_closures_survive_any_intensity(weights, press, intensity):
     before_mm = gap_mm(closed)
     if before_mm <= SHUT_MM + 0.05:
         assert gap_mm(scale_speech(closed, intensity)) <= max(before_mm, 0.0) + 0.06
+
+
+@given(weights=faces, intensity=intensities)
+def test_a_lip_on_the_teeth_stays_there(weights, intensity):
+    drop_mm = 1000 * float(lower_lip_drop(HEAD, weights[np.newaxis])[0])
+    touching = weights.copy()
+    jaw, close = ARKIT_INDEX["jawOpen"], ARKIT_INDEX["mouthClose"]
+    touching[close] = 0
+    touching[jaw] = np.clip(weights[jaw] - weights[close] - (drop_mm - SHUT_MM) / 38.56, 0, 1)
+    before_mm, after_mm = (
+        1000 * float(lower_lip_drop(HEAD, face[np.newaxis])[0])
+        for face in (touching, scale_speech(touching, intensity))
+    )
+    if before_mm <= SHUT_MM + 0.01:
+        assert after_mm <= max(before_mm, 0.0) + 0.06
 
 
 @given(weights=faces, steps=st.lists(intensities, min_size=2, max_size=6))
@@ -203,7 +221,7 @@ def stream_with_changes(bundle, samples, rate_hz, cuts, changes, fetch=True):
     return frames + talker.flush()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     kind=st.sampled_from([0, 1]),
     rate_hz=st.sampled_from([16000, 22050, 48000]),
