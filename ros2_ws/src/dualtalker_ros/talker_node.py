@@ -159,7 +159,7 @@ class TalkerNode(LifecycleNode):
 
     def _look_for_audio(self) -> None:
         """Take the type of the topic's first publisher."""
-        audio_type = find_type(self, "audio")
+        audio_type = find_type(self, "audio") if self._active else None
         if audio_type is not None and self._subscribe(audio_type):
             self._search_timer.cancel()
 
@@ -182,6 +182,8 @@ class TalkerNode(LifecycleNode):
         return True
 
     def _on_audio(self, message: Any) -> None:
+        if not self._active:
+            return
         assert self._delivery is not None
         try:
             chunk = read_message(message, self._format)
@@ -196,7 +198,8 @@ class TalkerNode(LifecycleNode):
         self._advance()
 
     def _on_timer(self) -> None:
-        self._advance()
+        if self._active:
+            self._advance()
 
     def _advance(self) -> None:
         """Compute what can be computed, send what is due, and come back when more will be."""
@@ -233,13 +236,13 @@ class TalkerNode(LifecycleNode):
             delivery.jump(self._last_ns, message)
 
     def _interrupt(self) -> None:
-        if self._timers:
+        if self._active:
             assert self._delivery is not None
             self._delivery.interrupt(self._clock_of_node.now_ns())
             self._advance()
 
     def _reset(self) -> str:
-        if not self._timers:
+        if not self._active:
             raise RuntimeError("the node is not active: there is nothing to reset")
         assert self._delivery is not None
         before_s = self._delivery.interrupted_s
@@ -248,6 +251,8 @@ class TalkerNode(LifecycleNode):
         return f"{self._delivery.interrupted_s - before_s:.2f} s of audio dropped"
 
     def _on_diagnostics(self) -> None:
+        if not self._active:
+            return
         stamp = self.get_clock().now().to_msg()
         sent = self._face.sent
         self._diagnostics.publish(self._diagnostician.examine(stamp, self._published, sent))
@@ -271,8 +276,16 @@ class TalkerNode(LifecycleNode):
         self._face.destroy()
         self.destroy_lifecycle_publisher(self._diagnostics)
 
+    @property
+    def _active(self) -> bool:
+        """Whether timers and subscription exist.
+
+        Executors may still call back, once, for what was destroyed: the event was in their queue.
+        """
+        return bool(self._timers)
+
     def _stage(self) -> str:
-        if self._timers:
+        if self._active:
             return "active"
         return "unconfigured" if self._delivery is None else "inactive"
 
@@ -294,7 +307,7 @@ class TalkerNode(LifecycleNode):
             delivery.talker.set_intensity(self._value("intensity"))
         self._face.retune()
         self._diagnostician.thresholds = self._read_thresholds()
-        if self._timers:
+        if self._active:
             self._advance()
 
     def _find_sidecar(self) -> Sidecar | None:
