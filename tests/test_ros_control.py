@@ -363,11 +363,12 @@ def test_simulated_time_gives_frame_exact_stamps(listener, tiny, tmp_path):
                     assert len(stage.faces) == count, "/clock stands still, and so do frames"
             stamps_ns = np.array([stamp_ns(message) for _, message in stage.faces])
             assert (np.abs(np.diff(stamps_ns) - 1e9 / 30) <= 1.0).sum() >= len(stamps_ns) - 2
-            got = dict(zip(stamps_ns - lap_ns, stage.faces, strict=True))
             for frame in expected:
-                assert frame.stamp_ns in got, "stamped to the nanosecond"
+                away_ns = np.abs(stamps_ns - lap_ns - frame.stamp_ns)
+                # Stream time began elsewhere, so that thirds of nanoseconds are rounded otherwise.
+                assert (away_ns <= 1).sum() == 1, "each once, stamped to the nanosecond"
                 if frame.time_s > FADE_S + 1e-6:  # before, the idle face fades into the model's
-                    weights = got[frame.stamp_ns][1].position
+                    weights = stage.faces[np.argmin(away_ns)][1].position
                     np.testing.assert_allclose(weights, frame.weights, atol=1e-5)
         for step in range(140, 240):  # diagnostics live by the simulated time, too
             sim.step_to(begin_ns - 500 * 10**9 + step * step_ns)
