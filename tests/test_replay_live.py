@@ -28,8 +28,9 @@ PLAYER = Path(__file__).with_name("bag_player.py")
 RATE_HZ = 16000
 AUDIO_TYPE = "audio_common_msgs/msg/AudioDataStamped"
 PAUSE_S = (2.0, 4.0)
-STARVATION_MS = 1000.0  # busy test machines must not look like pauses
-DELAY_MS = 800.0
+# A busy test machine must neither look like a pause nor make frames late.
+STARVATION_MS = 2000.0
+DELAY_MS = 3000.0
 # What changes frames differs between the two.
 TALKERS = {
     "lively": {"frame_rate": 30.0, "idle_motion": True},
@@ -74,10 +75,10 @@ def play(folder, source, target, tiny):
         with subprocess.Popen(map(str, command), stdout=subprocess.PIPE, text=True) as player:
             assert player.stdout.readline() == "ready\n"
             made = source.with_name("made.mcap")
-            write_bag(made, speech(6.0), RATE_HZ, start_ns=time.time_ns() + 10**9)
+            write_bag(made, speech(6.0), RATE_HZ, start_ns=time.time_ns() + 3 * 10**9)
             made.rename(source)
             assert player.wait(TIMEOUT_S) == 0
-        time.sleep(2.5)  # the delay, the end of the speech, and a last diagnostics
+        time.sleep(DELAY_MS / 1e3 + 2.5)  # the end of the speech, and a last diagnostics
 
 
 @pytest.mark.parametrize("name", TALKERS)
@@ -101,10 +102,10 @@ def test_the_report_of_a_live_run(recorded, tiny, tmp_path, capsys, name):
     assert report["replays"]["replay"]["fps"] == TALKERS[name]["frame_rate"]
     assert figures["equal frames"] == 1.0
     assert figures["missing frames"] == 0.0 and figures["gaps"] == 1.0  # the pause
-    # 800 ms were asked for; the machine adds to it.
-    assert 750 < figures["latency p50 ms"] < 2000
+    # What was asked for, and what the machine adds to it.
+    assert 0.95 * DELAY_MS < figures["latency p50 ms"] < 2 * DELAY_MS
     assert 0 <= figures["jitter p50 ms"] < 100
-    assert figures["beyond p50 ms"] > 500
+    assert figures["beyond p50 ms"] > 0.8 * DELAY_MS
     assert "Timing of the live run" in (tmp_path / "report.html").read_text()
 
 
