@@ -51,6 +51,7 @@ def test_the_table_of_gaps_is_the_default_heads():
     np.testing.assert_allclose(_LINES_MM[1], drop_mm, atol=0.1)
 
 
+@settings(deadline=None)
 @given(weights=faces, intensity=intensities)
 def test_weights_stay_weights_and_the_upper_face_is_let_be(weights, intensity):
     scaled = scale_speech(weights, intensity)
@@ -59,6 +60,7 @@ def test_weights_stay_weights_and_the_upper_face_is_let_be(weights, intensity):
     np.testing.assert_array_equal(scaled[upper], weights[upper])
 
 
+@settings(deadline=None)
 @given(weights=faces)
 def test_one_changes_nothing_and_zero_is_a_still_mouth(weights):
     before = weights.copy()
@@ -67,6 +69,7 @@ def test_one_changes_nothing_and_zero_is_a_still_mouth(weights):
     np.testing.assert_array_equal(weights, before)
 
 
+@settings(deadline=None)
 @given(weights=faces, intensity=intensities)
 def test_the_pose_keeps_its_shape_on_any_face(weights, intensity):
     """One gain for all, so that on any linear rig lips that are shut stay shut."""
@@ -94,6 +97,7 @@ def shut(weights, press):
     return closed
 
 
+@settings(deadline=None)
 @given(weights=faces, press=st.floats(-2, 1), intensity=intensities)
 def test_closures_survive_any_intensity(weights, press, intensity):
     """Lips parted by at most 1.5 mm of the head's 38 are never parted by more."""
@@ -103,6 +107,7 @@ def test_closures_survive_any_intensity(weights, press, intensity):
         assert gap_mm(scale_speech(closed, intensity)) <= max(before_mm, 0.0) + 0.06
 
 
+@settings(deadline=None)
 @given(weights=faces, intensity=intensities)
 def test_a_lip_on_the_teeth_stays_there(weights, intensity):
     drop_mm = 1000 * float(lower_lip_drop(HEAD, weights[np.newaxis])[0])
@@ -118,12 +123,14 @@ def test_a_lip_on_the_teeth_stays_there(weights, intensity):
         assert after_mm <= max(before_mm, 0.0) + 0.06
 
 
+@settings(deadline=None)
 @given(weights=faces, steps=st.lists(intensities, min_size=2, max_size=6))
 def test_more_is_more(weights, steps):
     jaw = [scale_speech(weights, s)[ARKIT_INDEX["jawOpen"]] for s in sorted(steps)]
     assert (np.diff(jaw) >= -1e-5).all()
 
 
+@settings(deadline=None)
 @given(weights=faces, other=faces, share=st.floats(0, 1e-3), intensity=intensities)
 def test_faces_that_are_near_stay_near(weights, other, share, intensity):
     """No gain jumps: a smooth motion stays smooth."""
@@ -154,6 +161,7 @@ def test_an_intensity_out_of_range_is_refused(bad, tiny):
 times = st.integers(0, 200).map(lambda i: Fraction(i, 50))
 
 
+@settings(deadline=None)
 @given(changes=st.lists(st.tuples(times, unit), max_size=8), asked=st.lists(times, max_size=20))
 def test_what_is_asked_in_between_does_not_matter(changes, asked):
     def run(ask_between):
@@ -175,6 +183,7 @@ def test_what_is_asked_in_between_does_not_matter(changes, asked):
     np.testing.assert_array_equal(one[10], target)
 
 
+@settings(deadline=None)
 @given(changes=st.lists(st.tuples(times, unit), max_size=8))
 def test_a_change_never_jumps(changes):
     fader = Fader(np.zeros(1, np.float32))

@@ -160,6 +160,7 @@ def test_a_bad_choice_is_refused_and_changes_nothing(styled, style, message):
     assert talker.style == {"rules": 1.0, "captured:someone": 0.0}
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=40))
 def test_any_text_is_a_style_or_a_clear_error(styled, text):
     try:
@@ -170,6 +171,7 @@ def test_any_text_is_a_style_or_a_clear_error(styled, text):
         assert mixed.sum() == pytest.approx(1.0)
 
 
+@settings(deadline=None)
 @given(
     weights=st.dictionaries(
         st.sampled_from(STYLES), st.floats(0.01, 9).map(lambda w: round(w, 3)), min_size=1
