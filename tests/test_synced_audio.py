@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dualtalker.talker import Talker
 from dualtalker_ros.audio_messages import AudioChunk
+from dualtalker_ros.delivery import Delivery
 from dualtalker_ros.synced_audio import SyncedAudio
 
 RATE_HZ = 16000
@@ -57,6 +60,33 @@ def test_each_goes_out_once_in_order_and_never_early(arrivals_ns, delay_s, step_
         audio.send_due(now_ns, delay_s)
     assert loudspeaker.played == list(range(len(arrivals_ns))) and audio.sent == len(arrivals_ns)
     assert audio.counters["synced_audio_drops"] == 0
+
+
+@pytest.mark.parametrize(("paced", "apart_ns"), [(True, 0), (False, CHUNK_NS)])
+def test_it_goes_out_with_the_frame_of_its_first_sample(tiny, paced, apart_ns):
+    """Exactly, under a simulated clock; immediate frames come up to a hop before the stated."""
+    talker = Talker(tiny, fps=50.0)
+    delivery = Delivery(talker, paced=paced)
+    audio, loudspeaker = opened()
+    delivery.follower = audio
+    start_ns, step_ns = 10**18, 1_000_000
+    delivery.start(start_ns)
+    faces_ns, sounds_ns = {}, {}
+    for now_ns in range(start_ns, start_ns + 10**9, step_ns):
+        number, rest = divmod(now_ns - start_ns, CHUNK_NS)
+        if rest == 0 and number < 30:  # stamped, and come when they are full
+            samples = np.random.default_rng(number).uniform(-0.5, 0.5, 320).astype(np.float32)
+            stamp_ns = now_ns - CHUNK_NS
+            delivery.add(AudioChunk(samples, RATE_HZ, stamp_ns, stamp_ns), now_ns)
+        for timed in delivery.run(now_ns, 1.0):
+            faces_ns[timed.depicted_ns] = now_ns
+        audio.send_due(now_ns, delivery.delay_s)
+        for stamp_ns in loudspeaker.played[len(sounds_ns) :]:
+            sounds_ns[stamp_ns] = now_ns
+    # The last frames wait until it is certain that no more audio comes.
+    both = [at_ns for at_ns in list(sounds_ns)[:24] if at_ns in faces_ns]
+    assert len(sounds_ns) == 30 and len(both) > 20
+    assert all(0 <= sounds_ns[at_ns] - faces_ns[at_ns] <= apart_ns for at_ns in both)
 
 
 def test_the_queue_is_bounded_and_drops_are_counted():
