@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from audio_driver import Stream, sound_at, write_plan
+from process_vitals import Vitals
 from ros_processes import TIMEOUT_S, command_of
 
 from dualtalker.arkit import MOUTH_INDICES
@@ -27,6 +28,7 @@ MOUTH = list(MOUTH_INDICES)
 START_TIMEOUT_S = 90.0  # several processes start at once, on machines that are busy
 MAX_LAG_S = 0.5  # how far curves are shifted against each other in the search for their lag
 LAG_STEP_S = 0.002
+MAX_WAIT_SHARE = 0.1  # of the time; talkers that wait longer for a CPU are late through no fault
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,14 @@ def find_lag(face: Face, times_s: np.ndarray, mouth: np.ndarray) -> tuple[float,
     ]
     best = int(np.argmax(likeness))
     return float(lags_s[best]), float(likeness[best])
+
+
+def name_stall(before: Vitals, after: Vitals) -> str | None:
+    """Return in words that the machine was too busy to judge a talker's timing; None if not."""
+    share = after.wait_share(before)
+    if share < MAX_WAIT_SHARE:
+        return None
+    return f"the machine is too busy: the talker waited {share:.0%} of the time for a CPU"
 
 
 class Process:
