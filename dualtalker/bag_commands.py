@@ -139,6 +139,8 @@ class Evaluate:
     """The node's parameter, ms; negative is the stated latency and 5 ms."""
     starvation_ms: float = 100.0
     """The node's parameter: audio that stays away for so long has ended, ms."""
+    interrupt_on_new_utterance: bool = False
+    """The node's parameter: a new utterance takes the place of audio that waits."""
     idle_motion: bool = True
     """Add blinks, glances and small brow motion, as the node does."""
     prosody: bool = True
@@ -239,6 +241,7 @@ class Evaluate:
                     None if self.playout_delay_ms < 0 else self.playout_delay_ms / 1e3
                 ),
                 starvation_s=self.starvation_ms / 1e3,
+                replace_utterances=self.interrupt_on_new_utterance,
             ),
         )
 

@@ -46,6 +46,7 @@ class ReplaySettings:
     paced: bool = True
     playout_delay_s: float | None = None
     starvation_s: float = 0.1
+    replace_utterances: bool = False
 
 
 @dataclass(frozen=True)
@@ -165,24 +166,7 @@ def replay(
         BagError: no message holds audio that can be used.
         BundleError, BackendError, DualtalkerError: the model cannot be loaded as asked for.
     """
-    talker = _TapedTalker(
-        settings.model,
-        fps=settings.fps,
-        engine=settings.engine,
-        idle_motion=settings.idle_motion,
-        prosody=settings.prosody,
-        smoothing_s=settings.smoothing_s,
-        seed=settings.seed,
-        style=settings.style,
-        intensity=settings.intensity,
-    )
-    talker.tape = []
-    delivery = Delivery(
-        talker,
-        paced=settings.paced,
-        playout_delay_s=settings.playout_delay_s,
-        starvation_s=settings.starvation_s,
-    )
+    delivery, talker = _open_delivery(settings)
     ordered = sorted(messages, key=lambda message: message.received_ns)
     first_ns, begin_ns = _find_begin(ordered, audio_format)
     if lead_frames is None:
@@ -222,6 +206,30 @@ def replay(
         real_time_factor=delivery.compute_s / max(delivery.audio_s, 1e-9),
         lead_frames=round(delivery.first_audio_s * talker.fps),
     )
+
+
+def _open_delivery(settings: ReplaySettings) -> tuple[Delivery, _TapedTalker]:
+    """Load the model as the node does."""
+    talker = _TapedTalker(
+        settings.model,
+        fps=settings.fps,
+        engine=settings.engine,
+        idle_motion=settings.idle_motion,
+        prosody=settings.prosody,
+        smoothing_s=settings.smoothing_s,
+        seed=settings.seed,
+        style=settings.style,
+        intensity=settings.intensity,
+    )
+    talker.tape = []
+    delivery = Delivery(
+        talker,
+        paced=settings.paced,
+        playout_delay_s=settings.playout_delay_s,
+        starvation_s=settings.starvation_s,
+        replace_utterances=settings.replace_utterances,
+    )
+    return delivery, talker
 
 
 def _find_begin(messages: Sequence[BagMessage], audio_format: AudioFormat) -> tuple[int, int]:
