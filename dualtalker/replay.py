@@ -176,17 +176,7 @@ def replay(
     node = _VirtualNode(delivery, begin_ns - lead_ns, first_ns - round(LEAD_S * 1e9))
     node.advance()
     skipped = talker.counters["skipped_frames"]  # what the node did before is not computed
-    refused = dict.fromkeys(KINDS, 0)
-    for received_ns, message in ordered:
-        node.run_until(received_ns)
-        try:
-            delivery.add(read_message(message, audio_format), node.now_ns)
-        except AudioError as error:
-            refused[kind_of(error)] += 1
-        else:
-            node.advance()
-        if progress is not None:
-            progress(1)
+    refused = _feed(node, delivery, ordered, audio_format, progress)
     assert delivery.first_audio_ns is not None and delivery.first_audio_s is not None
     latency_s = delivery.latency_s
     node.finish()
@@ -206,6 +196,28 @@ def replay(
         real_time_factor=delivery.compute_s / max(delivery.audio_s, 1e-9),
         lead_frames=round(delivery.first_audio_s * talker.fps),
     )
+
+
+def _feed(
+    node: _VirtualNode,
+    delivery: Delivery,
+    messages: Sequence[BagMessage],
+    audio_format: AudioFormat,
+    progress: Callable[[int], object] | None,
+) -> dict[str, int]:
+    """Give every message to the delivery when it came; return how many were refused, by kind."""
+    refused = dict.fromkeys(KINDS, 0)
+    for received_ns, message in messages:
+        node.run_until(received_ns)
+        try:
+            delivery.add(read_message(message, audio_format), node.now_ns)
+        except AudioError as error:
+            refused[kind_of(error)] += 1
+        else:
+            node.advance()
+        if progress is not None:
+            progress(1)
+    return refused
 
 
 def _open_delivery(settings: ReplaySettings) -> tuple[Delivery, _TapedTalker]:
