@@ -188,13 +188,14 @@ each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @each_case
 def test_the_face_never_freezes(shows, case):
     show = shows[0][case.name]
-    assert len(show.face.stamps_s) > 0.7 * FPS * MEASURED_S, show.log
+    stall = shows[1][case.name]
+    assert len(show.face.stamps_s) > (0.2 if stall else 0.8) * FPS * MEASURED_S, show.log
     steps = np.diff(show.face.stamps_s) * FPS
     if "stepped" in case.faults:  # frames follow the sender's clock where it was set
         steps = np.delete(steps, np.argmin(steps))
     assert (steps > 0).all()
     assert np.diff(show.face.received_s).max() < 2.0  # however busy the machine
-    if shows[1][case.name] is None:
+    if not stall:
         # The first audio sets the grid of frames anew.
         assert steps[show.face.stamps_s[1 : len(steps) + 1] > 0.1].max() < 1.5
         assert np.diff(show.face.received_s).max() < 0.5
@@ -221,7 +222,7 @@ def test_the_clock_stays_right(shows, case, said):
 def test_what_happened_is_told(shows, case):
     show = shows[0][case.name]
     assert show.counters["undecodable_messages"] == show.counters["queue_drops"] == "0"
-    if case.counted:
+    if case.counted and not shows[1][case.name]:
         assert any(int(show.counters[kind]) for kind in case.counted), show.log
         assert any(f"{kind}:" in show.log for kind in case.counted)
 
@@ -229,8 +230,8 @@ def test_what_happened_is_told(shows, case):
 @each_case
 def test_nothing_leaks(shows, case):
     show = shows[0][case.name]
-    assert show.after.open_files == show.before.open_files
-    assert show.after.threads == show.before.threads
+    assert show.after.open_files <= show.before.open_files
+    assert show.after.threads <= show.before.threads
     assert show.after.rss_mb - show.before.rss_mb < 20
 
 
