@@ -225,7 +225,7 @@ def test_long_chunks_stamped_with_their_first_sample_are_waited_for(theater, cap
 
 
 def test_a_model_that_fails_in_mid_stream_does_not_end_the_node(theater, monkeypatch, caplog):
-    def fail(audio, state):
+    def fail(audio, state, style=None):
         raise BackendError("the device is gone")
 
     backend = theater.node._delivery.talker._backend
