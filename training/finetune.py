@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from training.clips import INDEX_NAME, Clip, load_clips
 from training.configs import DataConfig, LossConfig, TrainConfig, from_plain, save_config, to_plain
 from training.distributed import Place, choose_device, wrap
 from training.losses import masked_mean, motion_loss
-from training.marginals import measure_scales
+from training.marginals import fit_motion_prior, measure_scales
 from training.network import DualTalker
 from training.objective import Objective, Priors
 from training.pack import find_starting_point
@@ -220,7 +221,7 @@ def prepare(config: FinetuneConfig) -> tuple[Run, DualTalker]:
     grown.to(device)
     objective = KeepingObjective(
         grown,
-        Priors(**checkpoint.group("priors")).to(device),
+        fit_to_recordings(Priors(**checkpoint.group("priors")), learned).to(device),
         training.loss,
         copy.deepcopy(before).to(device),
         0.0 if config.scope == "style" else config.keep,
@@ -241,6 +242,16 @@ def prepare(config: FinetuneConfig) -> tuple[Run, DualTalker]:
         EarlyStop(0),
     )
     return run, before
+
+
+def fit_to_recordings(priors: Priors, clips: Sequence[Clip]) -> Priors:
+    """Return the priors with the motion prior of `clips`, whose channels may be others' dead ones.
+
+    The loss is relative to how far each channel usually moves: by the old measure, one that never
+    moved before would outweigh all that did.
+    """
+    motions = [clip.motion for clip in clips if clip.motion is not None and len(clip.motion) > 2]
+    return replace(priors, motion_prior=torch.from_numpy(fit_motion_prior(motions)))
 
 
 def build_optimizer(network: DualTalker, learning_rate: float) -> torch.optim.Optimizer:
