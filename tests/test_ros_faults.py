@@ -49,7 +49,7 @@ class Case:
 CASES = [
     Case("healthy"),
     Case("lost", {"lost": 0.05}, counted=("gaps",), likeness=0.6),
-    Case("duplicated", {"duplicated": 0.1}, counted=("overlaps",)),
+    Case("duplicated", {"duplicated": 0.1}, counted=("overlaps",), likeness=0.7),
     Case(
         "reordered",
         {"reordered": 0.1},
