@@ -46,7 +46,7 @@ TRAIN = [
     "onnxscript>=0.5",
     "scipy>=1.10",
     "jiwer>=3.0",  # phone error rate of lip reading
-    "torchmetrics>=1.8",  # the second opinion on LVE in the tests
+    "torchmetrics>=1.8",  # the second opinion on LVE, of meshes and in the tests
 ]
 
 # The sound card for microphone_node and speaker_node. On Linux, PortAudio itself comes from the

@@ -36,6 +36,16 @@ class Report:
     """The table as Markdown."""
     html: Path | None
     json: Path | None
+    facts: dict[str, str] = field(default_factory=dict)
+    """What was measured on what."""
+
+    def to_text(self) -> str:
+        """What was measured, the table, the convention of each figure in it, and the files."""
+        lines = [*(f"{name}: {text}" for name, text in self.facts.items()), "", self.table, ""]
+        lines += [f"{row['figure']}: {row['convention']}" for row in self.rows]
+        if self.html is not None:
+            lines += ["", f"report: {self.html}", f"JSON:   {self.json}"]
+        return "\n".join(lines)
 
 
 @dataclass
@@ -99,7 +109,7 @@ def write_report(
     rows = list_rows(figures, options.subject, options.figures)
     table = format_rows(rows, list(figures))
     if out is None:
-        return Report(figures, rows, table, None, None)
+        return Report(figures, rows, table, None, None, options.facts)
     out.mkdir(parents=True, exist_ok=True)
     page = write_page(options.title, options.facts, rows, list(figures), pictures)
     content: dict[str, Any] = {
@@ -113,7 +123,7 @@ def write_report(
     html, data = out / HTML_NAME, out / JSON_NAME
     _write_whole(html, page)
     _write_whole(data, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    return Report(figures, rows, table, html, data)
+    return Report(figures, rows, table, html, data, options.facts)
 
 
 def draw_pictures(

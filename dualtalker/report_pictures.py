@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,30 +30,42 @@ def draw_curves(
 
     Draws `CURVES_S` from `start_s`; speech is shaded.
     """
-    first = int(start_s * recording.fps)
-    last = min(recording.frames, first + int(CURVES_S * recording.fps))
-    times_s = recording.times_s[first:last]
-    figure, axes = _new_figure(4, (10, 7))
-    _draw_waveform(axes[0], recording, times_s)
-    axes[0].set_ylabel("speech")
     tracks: dict[str, np.ndarray] = {}
     if recording.reference is not None:
         tracks["reference"] = recording.reference
     tracks.update(motions)
-    for name, motion in tracks.items():
-        color = _REFERENCE_COLOR if name == "reference" else _color_of(name, motions)
-        curves = (
-            metrics.jaw_opening(motion),
-            metrics.lip_rounding(motion),
-            rig.lip_gap(motion) * 1e3,
-        )
-        for axis, curve in zip(axes[1:], curves, strict=True):
+    panels = {
+        "jaw opening\n(weight)": {n: metrics.jaw_opening(m) for n, m in tracks.items()},
+        "lip rounding\n(weight)": {n: metrics.lip_rounding(m) for n, m in tracks.items()},
+        "lip gap (mm)": {n: rig.lip_gap(m) * 1e3 for n, m in tracks.items()},
+    }
+    return draw_panels(recording, panels, start_s)
+
+
+def draw_panels(
+    recording: Recording,
+    panels: Mapping[str, Mapping[str, np.ndarray]],
+    start_s: float = 0.0,
+) -> str:
+    """Waveform over panels of curves `[frames]`, by label and name, as SVG.
+
+    The curve called `reference` is black. Draws `CURVES_S` from `start_s`; speech is shaded and
+    /p b m/ are marked in the last panel.
+    """
+    first = int(start_s * recording.fps)
+    last = min(recording.frames, first + int(CURVES_S * recording.fps))
+    times_s = recording.times_s[first:last]
+    figure, axes = _new_figure(1 + len(panels), (10, 1.75 * (1 + len(panels))))
+    _draw_waveform(axes[0], recording, times_s)
+    axes[0].set_ylabel("speech")
+    speech = find_recorded_speech(recording)[first:last]
+    for axis, (label, curves) in zip(axes[1:], panels.items(), strict=True):
+        others = [name for name in curves if name != "reference"]
+        for name, curve in curves.items():
+            color = _REFERENCE_COLOR if name == "reference" else _color_of(name, others)
             axis.plot(times_s, curve[first:last], color=color, linewidth=1.2, label=name)
-    labels = ("jaw opening\n(weight)", "lip rounding\n(weight)", "lip gap (mm)")
-    for axis, label in zip(axes[1:], labels, strict=True):
         axis.set_ylabel(label)
         axis.margins(x=0)
-        speech = find_recorded_speech(recording)[first:last]
         axis.fill_between(
             times_s,
             *axis.get_ylim(),
@@ -63,8 +75,8 @@ def draw_curves(
             linewidth=0,
         )
     axes[1].legend(loc="upper right", ncol=4, fontsize=8)
-    axes[3].set_xlabel("time (s)")
-    _mark_closures(axes[3], recording, times_s)
+    axes[-1].set_xlabel("time (s)")
+    _mark_closures(axes[-1], recording, times_s)
     return _to_svg(figure)
 
 
@@ -138,8 +150,13 @@ def draw_error_maps(
         ]
         if errors:
             maps[name] = np.mean(errors, axis=0)
-    if not maps:
-        return None
+    return paint_errors(maps, rig, size_px) if maps else None
+
+
+def paint_errors(
+    maps: Mapping[str, np.ndarray], rig: Rig, size_px: int = 320, unit: str = "mm"
+) -> bytes:
+    """Errors `[vertices]` by contestant, as colors of the neutral face on one scale, as PNG."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -149,14 +166,14 @@ def draw_error_maps(
     scale = Normalize(0.0, float(np.percentile(np.stack(list(maps.values())), _HEAT_LIMIT_SHARE)))
     heat = colormaps["turbo"]
     figure, axes = _new_figure(1, (3.0 * len(maps) + 0.8, 3.3), columns=len(maps))
-    for axis, (name, errors_mm) in zip(axes, maps.items(), strict=True):
-        colors = (np.asarray(heat(scale(errors_mm)))[:, :3] * 255).astype(np.uint8)
+    for axis, (name, errors) in zip(axes, maps.items(), strict=True):
+        colors = (np.asarray(heat(scale(errors)))[:, :3] * 255).astype(np.uint8)
         painted = dataclasses.replace(rig, colors=colors)
         face = Renderer(painted, size_px, size_px)
         axis.imshow(face.render(np.zeros(len(face.names), np.float32)))
         axis.set_axis_off()
-        axis.set_title(f"{name}: {errors_mm.mean():.2f} mm", fontsize=9)
-    figure.colorbar(ScalarMappable(scale, heat), ax=list(axes), label="mean error (mm)")
+        axis.set_title(f"{name}: {errors.mean():.2f} {unit}", fontsize=9)
+    figure.colorbar(ScalarMappable(scale, heat), ax=list(axes), label=f"mean error ({unit})")
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return stream.getvalue()
@@ -172,24 +189,42 @@ def film_side_by_side(
 ) -> bytes:
     """Reference and contestants beside each other with the sound, as MP4 bytes."""
     from dualtalker.rendering import Renderer
-    from dualtalker.video import write_video
 
+    renderer = Renderer(rig, size_px, size_px, close_up=True)
     tracks: dict[str, np.ndarray] = {}
     if recording.reference is not None:
         tracks["reference"] = recording.reference
     tracks.update(motions)
+
+    def show(track: np.ndarray) -> Callable[[int], np.ndarray]:
+        return lambda frame: renderer.render(track[frame])
+
+    columns = {name: show(track) for name, track in tracks.items()}
+    return film_columns(recording, columns, seconds, start_s)
+
+
+def film_columns(
+    recording: Recording,
+    columns: Mapping[str, Callable[[int], np.ndarray]],
+    seconds: float,
+    start_s: float = 0.0,
+) -> bytes:
+    """Pictures `[height, width, 3]` of each frame beside each other, named, as MP4 with sound.
+
+    A column draws the picture of a frame of the recording when it is asked to.
+    """
+    from dualtalker.video import write_video
+
     # Pictures at most 25 times a second: more costs time and shows nothing.
     step = max(1, round(recording.fps / 25.0))
     first = int(start_s * recording.fps)
     last = min(recording.frames, first + int(seconds * recording.fps))
-    renderer = Renderer(rig, size_px, size_px, close_up=True)
-    banners = [_write_banner(name, size_px) for name in tracks]
 
     def pictures() -> Iterator[np.ndarray]:
         for frame in range(first, last, step):
-            faces = [renderer.render(track[frame]) for track in tracks.values()]
-            columns = [np.vstack(pair) for pair in zip(banners, faces, strict=True)]
-            yield np.hstack(columns)
+            faces = {name: draw(frame) for name, draw in columns.items()}
+            named = [(_write_banner(name, face.shape[1]), face) for name, face in faces.items()]
+            yield np.hstack([np.vstack(pair) for pair in named])
 
     rate_hz = recording.sample_rate_hz
     sound = recording.audio[int(first / recording.fps * rate_hz) :]
@@ -209,7 +244,7 @@ def _write_banner(text: str, width: int) -> np.ndarray:
     return np.asarray(image)
 
 
-def _color_of(name: str, names: Mapping[str, Any]) -> str:
+def _color_of(name: str, names: Collection[str]) -> str:
     return _COLORS[list(names).index(name) % len(_COLORS)]
 
 

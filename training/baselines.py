@@ -8,11 +8,11 @@ import numpy as np
 
 from dualtalker import metrics
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
-from training.clips import MOTION_RATE_HZ, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, Clip
+from training.clips import MOTION_RATE_HZ, SAMPLE_RATE_HZ, Clip
 
 MEL_BANDS = 32
 WINDOW_SAMPLES = 512
-CONTEXT_FRAMES = (-4, 0, 4)  # the neighbor is sought with 80 ms before and after the frame
+CONTEXT_S = (-0.08, 0.0, 0.08)  # the neighbor is sought with what is before and after the frame
 MOST_FRAMES = 20_000  # of the training split that are searched, drawn evenly
 _BLOCK = 256
 
@@ -67,29 +67,41 @@ class NearestNeighbor:
         styles = [style] if style in self._index else list(self._index)
         sounds = np.concatenate([self._index[s][0] for s in styles])
         motions = np.concatenate([self._index[s][1] for s in styles])
-        squares = (sounds**2).sum(1)
-        wanted = describe_sound(audio, frames)
-        best = [
-            np.argmin(squares - 2.0 * wanted[start : start + _BLOCK] @ sounds.T, axis=1)
-            for start in range(0, frames, _BLOCK)
-        ]
-        return np.asarray(motions[np.concatenate(best)], np.float32)
+        best = find_nearest(sounds, describe_sound(audio, frames))
+        return np.asarray(motions[best], np.float32)
 
 
-def describe_sound(audio: np.ndarray, frames: int) -> np.ndarray:
+def describe_sound(audio: np.ndarray, frames: int, rate_hz: float = MOTION_RATE_HZ) -> np.ndarray:
     """Log-mel around each motion frame, `[frames, bands * contexts]`, at the clip's own level.
 
-    The window is centered on the frame's instant; the bands are normalized per clip by its mean,
-    so that gain and coloring of the microphone do not decide.
+    Frame k is at k / `rate_hz`, and the window is centered on it; the bands are normalized per
+    clip by its mean, so that gain and coloring of the microphone do not decide.
     """
     from training.encoders import mel_filters
 
     filters = mel_filters(MEL_BANDS, WINDOW_SAMPLES, SAMPLE_RATE_HZ)
-    padded = np.pad(audio, (WINDOW_SAMPLES // 2, WINDOW_SAMPLES + SAMPLES_PER_FRAME))
-    starts = np.arange(frames) * SAMPLES_PER_FRAME
-    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[starts]
-    power = np.abs(np.fft.rfft(windows * np.hanning(WINDOW_SAMPLES), axis=1)) ** 2
-    mel = np.log(power @ filters.T + 1e-4 * float(power.mean()) + 1e-9)
+    starts = np.round(np.arange(frames) * (SAMPLE_RATE_HZ / rate_hz)).astype(int)
+    missing = max(0, int(starts[-1]) + WINDOW_SAMPLES // 2 - len(audio)) if frames else 0
+    padded = np.pad(audio, (WINDOW_SAMPLES // 2, WINDOW_SAMPLES + missing))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)
+    mel, total = np.zeros((frames, MEL_BANDS)), 0.0
+    for first in range(0, frames, _BLOCK):
+        heard = windows[starts[first : first + _BLOCK]] * np.hanning(WINDOW_SAMPLES)
+        power = np.abs(np.fft.rfft(heard, axis=1)) ** 2
+        mel[first : first + _BLOCK] = power @ filters.T
+        total += float(power.mean(axis=1).sum())
+    mel = np.log(mel + 1e-4 * total / max(frames, 1) + 1e-9)
     mel = (mel - mel.mean(axis=0)).astype(np.float32)
-    parts = [mel[np.clip(np.arange(frames) + shift, 0, frames - 1)] for shift in CONTEXT_FRAMES]
+    shifts = [round(seconds * rate_hz) for seconds in CONTEXT_S]
+    parts = [mel[np.clip(np.arange(frames) + shift, 0, frames - 1)] for shift in shifts]
     return np.concatenate(parts, axis=1)
+
+
+def find_nearest(sounds: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Indices `[frames]` of the rows of `sounds` nearest to those of `wanted` `[frames, dims]`."""
+    squares = (sounds**2).sum(1)
+    best = [
+        np.argmin(squares - 2.0 * wanted[start : start + _BLOCK] @ sounds.T, axis=1)
+        for start in range(0, len(wanted), _BLOCK)
+    ]
+    return np.concatenate(best)

@@ -317,15 +317,13 @@ def _list_facts(
 
 
 def main() -> None:
-    """Parse the command line, measure, print the table."""
+    """Parse the command line, measure, print the table with its conventions."""
     config = tyro.cli(EvaluateConfig, description=__doc__)
     try:
         report = run_evaluation(config)
     except DualtalkerError as error:
         sys.exit(f"training.evaluate: {error}")
-    print(report.table)
-    if report.html is not None:
-        print(f"\nreport: {report.html}\nJSON:   {report.json}")
+    print(report.to_text())
     if config.json_out:
         text = json.dumps(report.figures, indent=2) + "\n"
         config.json_out.write_text(text, encoding="utf-8")

@@ -14,6 +14,7 @@ from dualtalker import metrics
 from training.clips import Clip
 from training.datasets.vertex_clips import VertexClip, VertexCorpus, iterate_vertex_clips
 from training.network import DualTalker
+from training.utterances import animate_pieces
 from training.vertex_data import VertexData, name_head, name_style, resample
 
 
@@ -107,8 +108,35 @@ def animate_mesh(
 ) -> np.ndarray:
     """Return the network's vertices `[frames, vertices, 3]` of a clip, at the clip's own rate.
 
-    `mixture` of trained styles is whose manner it has: by default the clip's own subject's, or,
-    where that one was never seen, the mean of those that the head was trained on.
+    Arguments and errors are those of `move_mesh`.
+    """
+    moved = move_mesh(network, clip, corpus, mixture)
+    return pose_mesh(network, moved, clip, corpus)
+
+
+def pose_mesh(
+    network: DualTalker, moved: np.ndarray, clip: VertexClip, corpus: VertexCorpus
+) -> np.ndarray:
+    """Return vertices `[n, vertices, 3]` of some coordinates `[n, rank]` of `move_mesh`."""
+    device = network.joint_temperature.device
+    head = network.animation.vertex_heads[name_head(corpus)]
+    with torch.no_grad():
+        template = torch.from_numpy(np.array(clip.template)).to(device)
+        posed = head.pose(torch.from_numpy(moved).to(device), template)  # type: ignore[operator]
+    return np.asarray(posed.cpu().numpy())
+
+
+def move_mesh(
+    network: DualTalker,
+    clip: VertexClip,
+    corpus: VertexCorpus,
+    mixture: dict[str, float] | None = None,
+) -> np.ndarray:
+    """Return the coordinates `[frames, rank]` in which the network moves a clip's face.
+
+    They are at the clip's own rate, for sounds of any length. `mixture` of trained styles is
+    whose manner it has: by default the clip's own subject's, or, where that one was never seen,
+    the mean of those that the head was trained on.
 
     Raises:
         ValueError: the network has no head for this data set.
@@ -122,16 +150,13 @@ def animate_mesh(
     if mixture is None:
         own = name_style(corpus, clip.subject)
         mixture = {own: 1.0} if own in decoder.styles else {}
-    head = decoder.vertex_heads[name]
     with torch.no_grad():
         style = decoder.mix_styles(mixture, network.styles_of(name))
         audio = torch.from_numpy(clip.audio).unsqueeze(0).to(device)
-        coordinates = network.animate_whole(audio, style, name).cpu().numpy()
-        fitted = resample(coordinates, network.config.model_rate_hz, clip.fps)
-        fitted = np.pad(fitted, ((0, max(0, clip.frames - len(fitted))), (0, 0)), mode="edge")
-        moved = torch.from_numpy(fitted[: clip.frames]).to(device)
-        posed = head.pose(moved, torch.from_numpy(np.array(clip.template)).to(device))  # type: ignore[operator]
-    return np.asarray(posed.cpu().numpy())
+        pieces = [piece.cpu().numpy() for piece in animate_pieces(network, audio, style, name)]
+    fitted = resample(np.concatenate(pieces), network.config.model_rate_hz, clip.fps)
+    fitted = np.pad(fitted, ((0, max(0, clip.frames - len(fitted))), (0, 0)), mode="edge")
+    return fitted[: clip.frames]
 
 
 @contextmanager
