@@ -149,15 +149,19 @@ def test_bite_gate_brings_the_lower_lip_to_the_teeth_whatever_the_weights() -> N
     np.testing.assert_array_equal(touch_lips(raw, on).numpy(), shut)
 
 
-def test_smoothing_spares_closures_of_one_frame_and_calms_noise() -> None:
-    gate = torch.zeros(1, 9, 1)
-    gate[0, 4] = 1.0
-    noise = torch.rand(1, 9, 52, generator=torch.Generator().manual_seed(0))
+def test_smoothing_keeps_contacts_of_two_frames_and_calms_noise() -> None:
+    gate = torch.zeros(1, 12, 2)
+    gate[0, 5:7, 0] = 1.0
+    gate[0, 8, 1] = 1.0
+    noise = torch.rand(1, 12, 52, generator=torch.Generator().manual_seed(0))
     motion, smoothed_gate = smooth_motion(noise, gate)
-    assert smoothed_gate[0, :, 0].tolist() == [0, 0, 0.5, 1, 0.5, 0, 0]
-    assert motion.diff(dim=1).std() < 0.6 * noise[:, 1:-1].diff(dim=1).std()
-    still = torch.full((1, 9, 52), 0.3)
-    torch.testing.assert_close(smooth_motion(still, gate)[0], still[:, 1:-1])
+    closure = [0, 0, 0.32, 0.8, 0.96, 0.8, 0.32, 0, 0]
+    assert smoothed_gate[0, :, 0].tolist() == pytest.approx(closure)
+    assert smoothed_gate[0, :, 1].max() < 0.5, "one frame alone is noise"
+    assert motion.diff(dim=1).std() < 0.6 * noise[:, 2:-1].diff(dim=1).std()
+    still = torch.full((1, 12, 52), 0.3)
+    torch.testing.assert_close(smooth_motion(still, gate)[0], still[:, 2:-1])
+    assert (smooth_motion(still, torch.ones_like(gate))[1] == 1).all()
 
 
 def test_mel_of_one_hop_equals_mel_of_the_whole() -> None:

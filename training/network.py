@@ -13,6 +13,7 @@ from dualtalker.arkit import ARKIT_NAMES
 from training.autoregressive import AutoregressiveDecoder
 from training.configs import NetworkConfig
 from training.decoders import (
+    SMOOTHING_FRAMES,
     AnimationDecoder,
     LipReadingDecoder,
     finish_motion,
@@ -245,7 +246,7 @@ class StreamingTalker(nn.Module):
     def state_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of all state tensors in the order of `forward`."""
         shapes = self.encoder.state_shapes() + self.decoder.state_shapes()
-        return [*shapes, (1, 2, self._shown)] if self.smooth else shapes
+        return [*shapes, (1, SMOOTHING_FRAMES, self._shown)] if self.smooth else shapes
 
     def new_state(self) -> list[Tensor]:
         """Return the state before the first hop: zeros."""
@@ -282,8 +283,9 @@ class StreamingTalker(nn.Module):
         motion, logit, _ = self.decoder(self.encoder(padded), style)
         motion, gate = motion.clamp(0.0, 1.0), sharpen_gate(logit)
         if self.smooth:
-            # Two frames of zeros before the first, as in the state before the first hop.
-            motion, gate = (functional.pad(part, (0, 0, 2, 0)) for part in (motion, gate))
+            # Frames of zeros before the first, as in the state before the first hop.
+            ahead = (0, 0, SMOOTHING_FRAMES, 0)
+            motion, gate = functional.pad(motion, ahead), functional.pad(gate, ahead)
             motion, gate = smooth_motion(motion, gate)
         return shut_lips(motion, gate)[0, self.shift_frames :]
 
