@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _SIZE_PX = 288
 _PAINTED_M = 1e-4  # along each axis: enough not to be taken for still by the renderer
+_OPENED_SHARE = 0.3  # of the farthest movement of opening: the chin
 _SHOWN_M = 6e-3  # likewise: enough to belong into a close-up
 
 
@@ -26,7 +27,7 @@ def build_mesh_rig(ruler: Ruler, template: np.ndarray, metres_per_unit: float) -
     """Return a rig by which the renderer can draw this mesh; None without triangles.
 
     Its two shapes are there for the renderer alone: they tell it that every vertex may move, and
-    that lips and upper face are what a close-up is about.
+    that lips, upper face and what opens with them (the chin) are what a close-up is about.
     """
     from dualtalker.rig import build_rig
 
@@ -34,8 +35,9 @@ def build_mesh_rig(ruler: Ruler, template: np.ndarray, metres_per_unit: float) -
         return None
     neutral = np.asarray(template * metres_per_unit, np.float32)
     moves = np.full((2, len(neutral), 3), _PAINTED_M, np.float32)
-    shown = np.concatenate([ruler.lips.indices, ruler.upper_face.indices]).astype(np.int32)
-    moves[1, shown] = _SHOWN_M
+    opened = np.linalg.norm(ruler.opening, axis=-1)
+    moves[1, opened > _OPENED_SHARE * opened.max()] = _SHOWN_M
+    moves[1, np.concatenate([ruler.lips.indices, ruler.upper_face.indices])] = _SHOWN_M
     lips = ruler.lips.indices if len(ruler.lips.indices) else np.arange(len(neutral))
     return build_rig(
         ruler.corpus.dataset,
