@@ -52,6 +52,7 @@ CHOICES = {
     "delivery": ("paced", "immediate"),
     "idle_motion": ("true", "false"),
 }
+MARKER = "face_marker"
 # A voice becomes a namespace.
 VOICE = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -84,6 +85,12 @@ def generate_launch_description() -> LaunchDescription:
                 default_value="false",
                 description="true: a speaker node plays audio_synced, the speech in time with "
                 "the face, on the default device; or the device's index or part of its name.",
+            ),
+            DeclareLaunchArgument(
+                "display",
+                default_value="none",
+                choices=["none", "rviz"],
+                description="rviz: show face_marker in RViz, which must be installed.",
             ),
             DeclareLaunchArgument(
                 "params_file", default_value=config, description="Parameter file (YAML)."
@@ -131,8 +138,9 @@ def make_nodes(context: Any) -> list[Node]:
     ]
     if not voices:
         topic = LaunchConfiguration("audio_topic").perform(context)
-        talker = make_talker(context, namespace, topic)
-        return [talker, *(make_device(context, name, namespace, topic) for name in devices)]
+        nodes = [make_talker(context, namespace, topic)]
+        nodes += [make_device(context, name, namespace, topic) for name in devices]
+        return nodes + make_display(context, namespace)
     for voice in voices:
         if not VOICE.fullmatch(voice):
             raise ValueError(
@@ -141,14 +149,12 @@ def make_nodes(context: Any) -> list[Node]:
             )
     if devices:
         raise ValueError(f"{devices[0]} goes with one talker; leave out voices, or start it apart")
-    return [
-        make_talker(
-            context,
-            "/".join(part for part in (namespace.rstrip("/"), voice) if part),
-            f"/humans/voices/{voice}/audio",
-        )
-        for voice in voices
-    ]
+    nodes = []
+    for voice in voices:
+        own = "/".join(part for part in (namespace.rstrip("/"), voice) if part)
+        nodes.append(make_talker(context, own, f"/humans/voices/{voice}/audio"))
+        nodes += make_display(context, own)
+    return nodes
 
 
 def make_talker(context: Any, namespace: str, audio_topic: str) -> Node:
@@ -162,6 +168,9 @@ def make_talker(context: Any, namespace: str, audio_topic: str) -> Node:
     }
     given["use_sim_time"] = value("use_sim_time").lower() == "true"
     given["autostart"] = value("autostart").lower() == "true"
+    if value("display") != "none":
+        wanted = given.get("outputs") or read_outputs(value("params_file"))
+        given["outputs"] = list(dict.fromkeys([*wanted, MARKER]))
     return Node(
         package="dualtalker",
         executable="talker_node",
@@ -173,6 +182,36 @@ def make_talker(context: Any, namespace: str, audio_topic: str) -> Node:
         respawn_delay=2.0,
         output="screen",
     )
+
+
+def read_outputs(params_file: str) -> list[str]:
+    """Return `outputs` of a parameter file; without any, what the marker needs beside it."""
+    with open(params_file, encoding="utf-8") as file:
+        content = yaml.safe_load(file) or {}
+    for parameters in content.values():
+        outputs = (parameters or {}).get("ros__parameters", {}).get("outputs")
+        if outputs:
+            return [str(name) for name in outputs]
+    return ["blendshapes"]
+
+
+def make_display(context: Any, namespace: str) -> list[Node]:
+    """Return what shows the face of one talker: nothing, or RViz."""
+    if LaunchConfiguration("display").perform(context) == "none":
+        return []
+    config = get_package_share_directory("dualtalker") + "/config/talker.rviz"
+    return [
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            name="face_display",
+            namespace=namespace,
+            arguments=["-d", config],
+            parameters=[
+                {"use_sim_time": LaunchConfiguration("use_sim_time").perform(context) == "true"}
+            ],
+        )
+    ]
 
 
 def make_device(context: Any, name: str, namespace: str, audio_topic: str) -> Node:

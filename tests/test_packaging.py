@@ -20,6 +20,7 @@ SHARE = {
     "share/dualtalker/launch/replay.launch.py",
     "share/dualtalker/launch/talker.launch.py",
     "share/dualtalker/config/talker.yaml",
+    "share/dualtalker/config/talker.rviz",
 }
 NODES = {"talker_node", "wav_publisher_node", "recorder_node", "microphone_node", "speaker_node"}
 COMMANDS = {"dualtalker", *NODES}
