@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dualtalker.rig import Rig
 
 _SIZE_PX = 288
+_SKIN = (222, 188, 170)
 _PAINTED_M = 1e-4  # along each axis: enough not to be taken for still by the renderer
 _OPENED_SHARE = 0.3  # of the farthest movement of opening: the chin
 _SHOWN_M = 6e-3  # likewise: enough to belong into a close-up
@@ -45,6 +46,8 @@ def build_mesh_rig(ruler: Ruler, template: np.ndarray, metres_per_unit: float) -
         ruler.corpus.triangles,
         ("jawOpen", "browInnerUp"),
         moves,
+        # These meshes are a skin with a hole for the mouth: there is no inside to paint dark.
+        np.tile(np.array(_SKIN, np.uint8), (len(neutral), 1)),
         lip_upper=lips,
         lip_lower=lips,
         lip_vertices=lips,
