@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from dualtalker.audio_messages import SUPPORTED_TYPES, AudioFormat, read_message
 from dualtalker.bags import Bag, BagMessage
 from dualtalker.errors import AudioError, BagError
-from dualtalker_ros.audio_messages import SUPPORTED_TYPES, AudioFormat, read_message
 
 INFO_TYPE = "audio_common_msgs/msg/AudioInfo"
 USUAL_RATES_HZ = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000, 96000)

@@ -63,7 +63,7 @@ def _features_of(rig: Rig) -> np.ndarray:
 
 
 def _normals_of(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Return unit normals [vertices, 3], means over the triangles around; 0 where there is none."""
+    """Return unit normals [vertices, 3], means over the triangles around; 0 where none is."""
     corners = vertices[triangles]
     facing = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     sums = np.zeros_like(vertices)

@@ -1,7 +1,7 @@
 """Runs a bag's audio through the node's own delivery on a clock that is not waited for.
 
 What decodes messages, queues audio, paces frames and idles is the very code of the talker node
-(`dualtalker_ros.delivery`, which knows no ROS): frames are bit-equal to the live node's, given the
+(`dualtalker.delivery`, which knows no ROS): frames are bit-equal to the live node's, given the
 same audio. Only time differs: it leaps from one event to the next, and computing takes none of it.
 """
 
@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dualtalker.audio_messages import KINDS, AudioFormat, kind_of, read_message
 from dualtalker.bags import BagMessage
 from dualtalker.bundle import Bundle
+from dualtalker.delivery import Delivery, TimedFrame
 from dualtalker.errors import AudioError, BagError
 from dualtalker.talker import Talker
-from dualtalker_ros.audio_messages import KINDS, AudioFormat, kind_of, read_message
-from dualtalker_ros.delivery import Delivery, TimedFrame
 
 # The node never comes back sooner, either.
 MIN_WAIT_NS = 200_000

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dualtalker.arkit import ARKIT_INDEX
+from dualtalker.audio_messages import AudioFormat, read_message
 from dualtalker.bag_audio import ChunkTimes, GivenFormat, read_bag_audio
 from dualtalker.bag_faces import find_reference, find_run, read_faces
 from dualtalker.bag_types import MGONZS13, ROS_DRIVERS, find_types
@@ -19,7 +20,6 @@ from dualtalker.bag_writing import AUDIO_TYPES, START_NS, Motion, write_bag
 from dualtalker.bags import Bag, find_storage
 from dualtalker.command import main
 from dualtalker.errors import BagError, MotionError
-from dualtalker_ros.audio_messages import AudioFormat, read_message
 
 pytest.importorskip("rosbags", reason="needs pip install 'dualtalker[bag]'")
 

@@ -16,6 +16,7 @@ from tiny_bundle import make_tiny_bundle
 
 from dualtalker.animation import animate
 from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.audio_messages import AudioFormat
 from dualtalker.bag_audio import GivenFormat, read_bag_audio
 from dualtalker.bag_evaluation import (
     BagOptions,
@@ -29,7 +30,6 @@ from dualtalker.bags import Bag, BagMessage
 from dualtalker.bundle import load_bundle
 from dualtalker.errors import BagError
 from dualtalker.replay import ReplaySettings, replay
-from dualtalker_ros.audio_messages import AudioFormat
 from tests.tiny_rig import tiny_rig, write_obj_folder
 
 pytest.importorskip("rosbags", reason="needs pip install 'dualtalker[bag]'")

@@ -14,8 +14,8 @@ import pytest
 from ros_processes import TIMEOUT_S, command_of
 
 from dualtalker.arkit import ARKIT_INDEX
+from dualtalker.audio_messages import AudioFormat
 from dualtalker.errors import BackendError
-from dualtalker_ros.audio_messages import AudioFormat
 
 RATE_HZ = 16000
 JAW = ARKIT_INDEX["jawOpen"]

@@ -321,7 +321,8 @@ def test_arrays_carry_stamp_channels_and_exact_samples(ros):
     """What the microphone sends without audio_common_msgs is read as it was recorded."""
     from std_msgs.msg import Int16MultiArray
 
-    from dualtalker_ros.audio_messages import AudioFormat, fill_message, read_message
+    from dualtalker.audio_messages import AudioFormat, read_message
+    from dualtalker_ros.outgoing_audio import fill_message
 
     pcm = np.array([[-32768, 32767], [100, -300], [7, 9]], np.int16)
     stamp_ns = 1_700_000_000_123_456_789

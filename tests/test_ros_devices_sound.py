@@ -11,7 +11,8 @@ import pytest
 from null_sink import NullSink, why_not
 from ros_processes import TIMEOUT_S, Listener, command_of, running
 
-from dualtalker_ros.audio_messages import AudioFormat, fill_message, read_message
+from dualtalker.audio_messages import AudioFormat, read_message
+from dualtalker_ros.outgoing_audio import fill_message
 
 RATE_HZ = 16000
 CHUNK_MS = 50.0

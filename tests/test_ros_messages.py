@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dualtalker.audio_messages import AudioFormat, kind_of, read_message
 from dualtalker.errors import AudioError
-from dualtalker_ros.audio_messages import AudioFormat, fill_message, kind_of, read_message
+from dualtalker_ros.outgoing_audio import fill_message
 
 RATE_HZ = 22050
 PCM = np.array([0, 16384, -32768, 32767, -1, 256], np.int16)

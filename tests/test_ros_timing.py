@@ -9,9 +9,9 @@ import pytest
 from test_ros_delivery import JAW, RATE_HZ, START_NS, chunks_of, speak
 
 from dualtalker.arkit import MOUTH_INDICES
+from dualtalker.audio_messages import AudioChunk
+from dualtalker.delivery import Delivery
 from dualtalker.talker import Talker
-from dualtalker_ros.audio_messages import AudioChunk
-from dualtalker_ros.delivery import Delivery
 
 FPS = 30
 MOUTH = np.array(MOUTH_INDICES)

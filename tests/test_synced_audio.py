@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dualtalker.audio_messages import AudioChunk
+from dualtalker.delivery import Delivery
 from dualtalker.talker import Talker
-from dualtalker_ros.audio_messages import AudioChunk
-from dualtalker_ros.delivery import Delivery
 from dualtalker_ros.synced_audio import SyncedAudio
 
 RATE_HZ = 16000

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from dualtalker_ros.delivery import Delivery
+from dualtalker.delivery import Delivery
 from dualtalker_ros.levels import LevelMeter
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR

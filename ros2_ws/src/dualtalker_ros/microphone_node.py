@@ -21,8 +21,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from dualtalker.devices import Block, DeviceStream
 from dualtalker.devices.capture import CaptureClock
 from dualtalker.devices.portaudio import PortAudioStream, open_microphone
-from dualtalker_ros.audio_messages import fill_message
 from dualtalker_ros.device_node import DeviceNode, run_device_node
+from dualtalker_ros.outgoing_audio import fill_message
 from dualtalker_ros.parameters import Parameter
 from dualtalker_ros.topic_types import import_type
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
-from dualtalker_ros.audio_messages import SUPPORTED_TYPES
+from dualtalker.audio_messages import SUPPORTED_TYPES
 from dualtalker_ros.processes import EXECUTORS
 
 DELIVERIES = ("paced", "immediate")

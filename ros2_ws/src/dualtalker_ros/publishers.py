@@ -14,8 +14,8 @@ from sensor_msgs.msg import JointState, PointCloud2
 from std_msgs.msg import Bool, Float32
 
 from dualtalker.arkit import ARKIT_INDEX, HEAD_NAMES
+from dualtalker.delivery import TimedFrame
 from dualtalker.rig import Rig, load_rig
-from dualtalker_ros.delivery import TimedFrame
 from dualtalker_ros.facs import FACS_TYPE, ActionUnitEncoder
 from dualtalker_ros.parameters import OUTPUTS
 from dualtalker_ros.speaking import SpeechWatch

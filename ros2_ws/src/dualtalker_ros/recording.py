@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.audio_messages import AudioFormat, read_message
 from dualtalker.bag_audio import ChunkTimes
 from dualtalker.bags import Bag, BagMessage
 from dualtalker.errors import DualtalkerError
 from dualtalker.live_run import Timing, measure_timing
-from dualtalker_ros.audio_messages import AudioFormat, read_message
 
 # Frames after the end of the audio that belong to the curves: the mouth closes in them.
 TAIL_S = 0.5

@@ -17,17 +17,17 @@ import numpy as np
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Float32
 
-from dualtalker.devices import DeviceStream
-from dualtalker.devices.playback import PlayoutQueue
-from dualtalker.devices.portaudio import PortAudioStream, open_loudspeaker
-from dualtalker.errors import AudioError
-from dualtalker_ros.audio_messages import (
+from dualtalker.audio_messages import (
     KINDS,
     SUPPORTED_TYPES,
     AudioFormat,
     kind_of,
     read_message,
 )
+from dualtalker.devices import DeviceStream
+from dualtalker.devices.playback import PlayoutQueue
+from dualtalker.devices.portaudio import PortAudioStream, open_loudspeaker
+from dualtalker.errors import AudioError
 from dualtalker_ros.device_node import DeviceNode, run_device_node
 from dualtalker_ros.parameters import SAMPLE_FORMATS, Parameter
 from dualtalker_ros.topic_types import find_type, import_type

@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from typing import Any
 
-from dualtalker_ros.audio_messages import AudioChunk
+from dualtalker.audio_messages import AudioChunk
 
 log = logging.getLogger("dualtalker")
 

@@ -17,18 +17,18 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from dualtalker.errors import AudioError, DualtalkerError
-from dualtalker.sidecar import Sidecar
-from dualtalker.talker import Talker
-from dualtalker_ros.audio_messages import (
+from dualtalker.audio_messages import (
     KINDS,
     SUPPORTED_TYPES,
     AudioFormat,
     kind_of,
     read_message,
 )
+from dualtalker.delivery import Delivery
+from dualtalker.errors import AudioError, DualtalkerError
+from dualtalker.sidecar import Sidecar
+from dualtalker.talker import Talker
 from dualtalker_ros.controls import Controls
-from dualtalker_ros.delivery import Delivery
 from dualtalker_ros.diagnostics import Diagnostician, Threshold, Thresholds
 from dualtalker_ros.live_parameters import LiveParameters
 from dualtalker_ros.logs import forward_logs

@@ -15,8 +15,9 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from dualtalker.audio import read_audio
+from dualtalker.audio_messages import SUPPORTED_TYPES
 from dualtalker.errors import AudioError
-from dualtalker_ros.audio_messages import SUPPORTED_TYPES, fill_message
+from dualtalker_ros.outgoing_audio import fill_message
 from dualtalker_ros.parameters import Parameter, check_choices, declare_parameters
 from dualtalker_ros.processes import ros_running
 from dualtalker_ros.topic_types import import_type

@@ -1,4 +1,4 @@
-"""When frames go out: the node's queue of audio, its pacing and its idling. No ROS in here.
+"""The plan of when frames go out: pacing, idling, interruptions. No ROS in here.
 
 All times in here are of the node's clock, system or simulated; `placement` brings audio to it.
 """
@@ -6,26 +6,23 @@ All times in here are of the node's clock, system or simulated; `placement` brin
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import deque
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from dualtalker.audio_messages import AudioChunk
+from dualtalker.delivery.arrivals import Arrivals
+from dualtalker.delivery.backlog import Backlog
+from dualtalker.delivery.delay import Delay
+from dualtalker.delivery.placement import Placement, to_ns
+from dualtalker.delivery.timed_frames import TimedFrame, WaitingFrame
 from dualtalker.errors import AudioError, BackendError
 from dualtalker.talker import Frame, Talker
-from dualtalker_ros.arrivals import Arrivals
-from dualtalker_ros.audio_messages import AudioChunk
-from dualtalker_ros.placement import Placement, to_ns
 
-# Added to the stated latency where no playout delay is asked for: room for compute and transport.
-PLAYOUT_MARGIN_S = 0.005
 # One that no model has, so that it is resampled.
 WARM_UP_RATE_HZ = 44100
-# Audio is run through the model in pieces of this length, so that a burst never blocks frames.
-PIECE_S = 0.02
 # How far ahead of its playout a burst is computed.
 HORIZON_S = 0.5
 # Idle frames are made this far ahead at most, until audio stamped for later begins.
@@ -35,28 +32,7 @@ INSTANT_S = 2e-6
 NEVER_NS = 2**62
 # A system clock may be set back by this much without harm.
 MAX_CLOCK_STEP_S = 1.0
-# Where the delay is changed while frames go out, it gets there by so much of each frame's time.
-DELAY_SLEW = 0.25
-
 log = logging.getLogger("dualtalker")
-
-
-@dataclass(frozen=True)
-class TimedFrame:
-    """A frame and its two times."""
-
-    frame: Frame
-    stamp_ns: int  # the instant it depicts, on the clock of the audio stamps
-    due_ns: int  # when it goes out, on the node's clock
-    depicted_ns: int  # the instant it depicts, on the node's clock
-
-
-class _Waiting(NamedTuple):
-    """A frame that waits to go out, with the times of a `TimedFrame`."""
-
-    frame: Frame
-    stamp_ns: int
-    depicted_ns: int
 
 
 class Follower(Protocol):
@@ -103,14 +79,13 @@ class Delivery:
         self.beyond_s: deque[float] = deque(maxlen=1000)  # latency beyond what is stated
         self.late_s: deque[float] = deque(maxlen=1000)  # the same beyond what is planned
         self.compute_s = self.audio_s = 0.0  # totals: their ratio is the real-time factor
-        self._playout_delay_s = playout_delay_s
+        self._delay = Delay(paced, playout_delay_s, self._count)
         self._starvation_s = starvation_s
-        self.max_queue_s = max_queue_s
         self._replaces = replace_utterances
         self.interruptions, self.interrupted_s = 0, 0.0  # how often, and audio dropped by it
         self._frame_s = 1.0 / talker.fps
-        self._pieces: deque[AudioChunk] = deque()
-        self._frames: deque[_Waiting] = deque()
+        self._backlog = Backlog(max_queue_s)
+        self._frames: deque[WaitingFrame] = deque()
         self.follower: Follower | None = None
         self.start(0)
 
@@ -129,23 +104,20 @@ class Delivery:
         self.talker.reset()
         if self.follower is not None:
             self.follower.forget()
-        # The stated latency; with the resampler's part from the first audio on, also in pauses.
-        self.latency_s = self.talker.latency_s
-        self._pieces.clear()
+        # With the resampler's part from the first audio on, also in pauses.
+        self._delay.restart(self.talker.latency_s)
+        self._backlog.clear()
         self._frames.clear()
-        self.queued_s = 0.0
         self.first_audio_ns: int | None = None  # stamp of the first sample heard
         self.first_audio_s: float | None = None  # its stream time, that of a frame
         self._start_ns = self._now_ns = now_ns
         self._arrivals = Arrivals(self._starvation_s, self.talker.bundle.sidecar.hop_s)
-        self._lag_s = 0.0  # of the audio, as far as frames wait for it
         self._starved_ns = now_ns  # when audio will have stayed away for too long
         self._doubted: AudioChunk | None = None  # its stamp went back: maybe the clock's step
         self._overlapping = False  # a stamp went back, and it was no step
         self._placement = Placement(now_ns, self._count)
         # The audio that the talker was given since the last pause.
         self._segment_ns = self._computed_ns = now_ns
-        self._slew_s = 0.0  # what is left of the delay before it was changed
         self._next_index = 0
         # Instants depicted by the last frame that was made, and by the last that went out.
         self._queued_ns = self._sent_ns = now_ns - 1
@@ -154,15 +126,22 @@ class Delivery:
     @property
     def delay_s(self) -> float:
         """Seconds from the instant depicted to the frame's going out, as planned."""
-        return self._target_delay_s + self._slew_s
+        return self._delay.s
 
     @property
-    def _target_delay_s(self) -> float:
-        if not self.paced:
-            return self.latency_s + self._lag_s
-        if self._playout_delay_s is None:
-            return self.latency_s + self._lag_s + PLAYOUT_MARGIN_S
-        return self._playout_delay_s
+    def latency_s(self) -> float:
+        """The stated latency."""
+        return self._delay.latency_s
+
+    @property
+    def queued_s(self) -> float:
+        """Audio that waits to be computed."""
+        return self._backlog.waiting_s
+
+    @property
+    def max_queue_s(self) -> float:
+        """Audio that may wait."""
+        return self._backlog.max_s
 
     @property
     def patience_s(self) -> float:
@@ -172,7 +151,7 @@ class Delivery:
     @property
     def starving(self) -> bool:
         """Whether idle frames take the place of speech."""
-        return self._flushed and not self._pieces
+        return self._flushed and not self._backlog
 
     def retune(
         self,
@@ -185,12 +164,10 @@ class Delivery:
 
         Frames come a quarter closer together or further apart until the new delay is reached.
         """
-        before_s = self.delay_s
-        self._playout_delay_s = playout_delay_s
-        self._slew_s = before_s - self._target_delay_s if self.paced else 0.0
+        self._delay.change(playout_delay_s)
         self._starvation_s = starvation_s
         self._starved_ns += to_ns(self._arrivals.change_starvation(starvation_s))
-        self.max_queue_s = max_queue_s
+        self._backlog.max_s = max_queue_s
         self._replaces = replace_utterances
 
     def interrupt(self, now_ns: int) -> None:
@@ -208,8 +185,7 @@ class Delivery:
         self.interrupted_s += max(unplayed_ns, 0) / 1e9 + self.queued_s + doubted_s
         self.interruptions += 1
         self._next_index = self.talker.interrupt(time_s)
-        self._pieces.clear()
-        self.queued_s = 0.0
+        self._backlog.clear()
         self._doubted, self._overlapping, self._flushed = None, False, True
         self._computed_ns = self._starved_ns = now_ns
         self._placement.begin_anew(now_ns)
@@ -219,11 +195,9 @@ class Delivery:
     def begin_stream(self, now_ns: int) -> None:
         """Interrupt, and take what comes then as a new stream, with its own clock and habits."""
         self.interrupt(now_ns)
-        before_s = self.delay_s
         self._placement = Placement(now_ns, self._count)
         self._arrivals = Arrivals(self._starvation_s, self.talker.bundle.sidecar.hop_s)
-        self._lag_s = 0.0
-        self._slew_s = before_s - self._target_delay_s if self.paced else 0.0
+        self._delay.forget_lag()
         self.first_audio_ns = self.first_audio_s = None
 
     def add(self, chunk: AudioChunk, now_ns: int) -> None:
@@ -248,22 +222,16 @@ class Delivery:
         self._arrivals.note(now_ns / 1e9, (now_ns - begin_ns) / 1e9, length_s)
         if begin_ns + to_ns(length_s) > place.end_ns:  # else it is nothing new
             self._starved_ns = now_ns + to_ns(self.patience_s)
-        self._follow_lag()
+        self._delay.follow(self._arrivals)
         if self.follower is not None:
             self.follower.take(chunk, begin_ns)
         if self.first_audio_ns is None:
             self.first_audio_ns = begin_ns - place.offset_ns(begin_ns)
-        size = max(int(chunk.rate_hz * PIECE_S), 1)
-        for start in range(0, len(chunk.samples), size):
-            samples = chunk.samples[start : start + size]
-            if self.queued_s + len(samples) / chunk.rate_hz > self.max_queue_s:
-                self._count("queue_drops", f"more than {self.max_queue_s:g} s of audio wait")
-                break
-            piece_ns = begin_ns + start * 10**9 // chunk.rate_hz
-            self._pieces.append(AudioChunk(samples, chunk.rate_hz, piece_ns))
-            self.queued_s += len(samples) / chunk.rate_hz
-            end_ns = begin_ns + (start + len(samples)) * 10**9 // chunk.rate_hz
-            place.end_ns = max(place.end_ns, end_ns)
+        taken = self._backlog.put(chunk, begin_ns)
+        if taken < len(chunk.samples):
+            self._count("queue_drops", f"more than {self.max_queue_s:g} s of audio wait")
+        if taken:
+            place.end_ns = max(place.end_ns, begin_ns + taken * 10**9 // chunk.rate_hz)
 
     def run(self, now_ns: int, budget_s: float) -> list[TimedFrame]:
         """Compute for about `budget_s`; return the frames to send now, in order."""
@@ -272,7 +240,7 @@ class Delivery:
             self._settle(None, now_ns)
         deadline = time.perf_counter() + budget_s
         while self._can_compute(now_ns):
-            self._compute(self._pieces.popleft(), now_ns)
+            self._compute(self._backlog.take(), now_ns)
             if time.perf_counter() > deadline:
                 break
         if now_ns >= self._idle_from_ns(now_ns):
@@ -290,20 +258,13 @@ class Delivery:
             time_s = self._next_index * self._frame_s
             next_ns = self._depicted_ns(time_s, self.talker.stamp_of(time_s))
             wakes_ns.append(max(self._idle_from_ns(now_ns), next_ns + to_ns(self.delay_s)))
-        if self._pieces and self.paced:
-            wakes_ns.append(self._piece_ns - to_ns(HORIZON_S))
+        if self._backlog and self.paced:
+            wakes_ns.append(self._backlog.begin_ns - to_ns(HORIZON_S))
         return max(min(wakes_ns), now_ns)
-
-    @property
-    def _piece_ns(self) -> int:
-        """When the next audio to compute begins."""
-        stamp_ns = self._pieces[0].stamp_ns
-        assert stamp_ns is not None  # `_take` stamps every piece
-        return stamp_ns
 
     def _idle_from_ns(self, now_ns: int) -> int:
         """Return from when on idle frames take the place of speech, as far as is known."""
-        if not self._pieces:
+        if not self._backlog:
             return self._starved_ns
         if self._can_compute(now_ns):
             return NEVER_NS
@@ -318,43 +279,16 @@ class Delivery:
         self._overlapping = not stepped
         self._take(chunk, now_ns)
 
-    def _follow_lag(self) -> None:
-        """Wait longer for audio that comes late by habit; frames pause once for as long."""
-        lag_s = self._arrivals.lag_s
-        if lag_s is None:
-            return
-        needed_s = self.latency_s + lag_s - self._arrivals.harmless_lag_s
-        enough_ms = (self.latency_s + lag_s + PLAYOUT_MARGIN_S) * 1e3
-        chunk_ms = self._arrivals.chunk_s * 1e3
-        if self.paced and self._playout_delay_s is not None:
-            if needed_s > self._playout_delay_s:
-                self._count(
-                    "short_delays",
-                    f"audio comes in chunks of {chunk_ms:.0f} ms, {lag_s * 1e3:.0f} ms after its "
-                    f"stamps: frames are late. playout_delay_ms: {math.ceil(enough_ms)} and "
-                    f"starvation_ms: {math.ceil(self.patience_s * 1e3)} would do",
-                )
-        elif needed_s > self.latency_s + self._lag_s + PLAYOUT_MARGIN_S:
-            self._lag_s = lag_s
-            self._count(
-                "delay_growths",
-                f"audio comes in chunks of {chunk_ms:.0f} ms, {lag_s * 1e3:.0f} ms after its "
-                f"stamps: frames go out {self.delay_s * 1e3:.0f} ms after the instant they depict",
-            )
-
     def _can_compute(self, now_ns: int) -> bool:
-        if not self._pieces:
+        if not self._backlog:
             return False
         if not self.paced:
             return True
-        return self._piece_ns <= now_ns + to_ns(HORIZON_S)
+        return self._backlog.begin_ns <= now_ns + to_ns(HORIZON_S)
 
     def _compute(self, piece: AudioChunk, now_ns: int) -> None:
         assert piece.stamp_ns is not None
         length_s = len(piece.samples) / piece.rate_hz
-        self.queued_s -= length_s
-        if not self._pieces:
-            self.queued_s = 0.0  # nothing left: no rounding errors either
         started = time.perf_counter()
         if self.talker.time_of(piece.stamp_ns) is None:
             self._fill_until(piece.stamp_ns, now_ns)
@@ -372,7 +306,7 @@ class Delivery:
         except BackendError as error:
             self._recover(error)
             return
-        self.latency_s = max(self.latency_s, self.talker.latency_s)
+        self._delay.latency_s = max(self.latency_s, self.talker.latency_s)
         step_s = time.perf_counter() - started
         self.step_s.append(step_s)
         self.compute_s += step_s
@@ -416,9 +350,9 @@ class Delivery:
                 continue
             self._queued_ns = depicted_ns
             stamp_ns = depicted_ns - self._placement.offset_ns(depicted_ns)
-            self._frames.append(_Waiting(frame, stamp_ns, depicted_ns))
+            self._frames.append(WaitingFrame(frame, stamp_ns, depicted_ns))
 
-    def _due_ns(self, waiting: _Waiting) -> int:
+    def _due_ns(self, waiting: WaitingFrame) -> int:
         return waiting.depicted_ns + to_ns(self.delay_s)
 
     def _take_due(self, now_ns: int) -> list[TimedFrame]:
@@ -430,7 +364,7 @@ class Delivery:
             self._frames.popleft()
             due.append(TimedFrame(waiting.frame, waiting.stamp_ns, due_ns, waiting.depicted_ns))
             self._sent_ns = waiting.depicted_ns
-            self._slew()
+            self._delay.slew(self._frame_s)
             if waiting.frame.idle:
                 continue
             self.beyond_s.append((now_ns - waiting.depicted_ns) / 1e9 - self.latency_s)
@@ -441,11 +375,6 @@ class Delivery:
             if self.late_s[-1] > self._frame_s:
                 self._count("overdue_frames", "frames were computed too late for their playout")
         return due
-
-    def _slew(self) -> None:
-        """A frame went out: the delay is nearer to what it was changed to."""
-        step_s = DELAY_SLEW * self._frame_s
-        self._slew_s -= min(max(self._slew_s, -step_s), step_s)
 
     def _depicted_ns(self, time_s: float, talker_ns: int | None) -> int:
         """Return the time of a frame; before any audio, stream time began at the start."""

@@ -1,4 +1,4 @@
-"""Audio messages of several kinds made into samples, by looking at their fields. No topics here.
+"""Audio messages of several kinds made into samples, by looking at their fields. No ROS in here.
 
 Two unrelated packages are called `audio_common_msgs`; neither is imported here. What counts is
 the shape of a message:
@@ -10,7 +10,6 @@ the shape of a message:
 
 from __future__ import annotations
 
-import array
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from dualtalker.audio import NonFiniteError, decode_pcm
+from dualtalker.compressed import name_compression
 from dualtalker.errors import AudioError
 from dualtalker.resampling import check_rate
-from dualtalker_ros.compressed import name_compression
 
 SUPPORTED_TYPES = (
     "std_msgs/msg/Int16MultiArray",
@@ -113,60 +112,6 @@ def read_message(message: Any, defaults: AudioFormat) -> AudioChunk:
         raise EmptyError("the message holds no samples")
     check_rate(rate_hz)
     return AudioChunk(samples, rate_hz, stamp_ns, message)
-
-
-def fill_message(
-    message: Any, samples: np.ndarray, rate_hz: int, stamp_ns: int, *, stamp_layout: bool = False
-) -> Any:
-    """Write samples as 16-bit PCM into an empty message; return it.
-
-    Args:
-        message: of one of the SUPPORTED_TYPES that 16-bit audio fits into.
-        samples: [n] or [n, channels], float in [-1, 1] or int16.
-        rate_hz: their rate; lost where the type has no place for it.
-        stamp_ns: time of the first sample.
-        stamp_layout: have a message without a header carry the stamp as a label of its layout.
-
-    Raises:
-        AudioError: the message's type is none that 16-bit audio fits into.
-    """
-    pcm = samples.astype("<i2") if samples.dtype.kind == "i" else _quantize(samples)
-    frames, channels = len(pcm), 1 if pcm.ndim == 1 else pcm.shape[1]
-    if hasattr(message, "header"):
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
-    body = message.audio if hasattr(message, "audio") else message
-    if hasattr(body, "layout"):
-        labels = [f"{RATE_LABEL}{rate_hz}"]
-        labels += [f"{STAMP_LABEL}{stamp_ns}"] if stamp_layout else []
-        body.layout.dim = _describe_layout(labels, frames, channels)
-    if hasattr(body, "audio_data"):
-        body.audio_data.int16_data = array.array("h", pcm.tobytes())
-        body.info.format, body.info.channels = 8, channels
-        body.info.rate, body.info.chunk = rate_hz, frames
-    elif not hasattr(body, "data"):
-        raise AudioError(f"{type(message).__name__} has no field for samples")
-    elif getattr(body.data, "typecode", "B") == "h":
-        body.data = array.array("h", pcm.tobytes())
-    elif getattr(body.data, "typecode", "B") == "B":
-        body.data = array.array("B", pcm.tobytes())
-    else:
-        raise AudioError(f"16-bit audio does not fit into {type(message).__name__}")
-    return message
-
-
-def _quantize(samples: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(samples * 32767.0), -32768, 32767).astype("<i2")
-
-
-def _describe_layout(labels: list[str], frames: int, channels: int) -> list[Any]:
-    from std_msgs.msg import MultiArrayDimension  # a message with a layout came from there
-
-    count = frames * channels
-    return [
-        *(MultiArrayDimension(label=label, size=1, stride=count) for label in labels),
-        MultiArrayDimension(label="samples", size=frames, stride=count),
-        MultiArrayDimension(label="channels", size=channels, stride=channels),
-    ]
 
 
 def _read_stamp(message: Any) -> int | None:

@@ -1,0 +1,56 @@
+"""Audio that waits to be computed, in pieces, so that a burst never blocks frames."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from dualtalker.audio_messages import AudioChunk
+
+# Audio is run through the model in pieces of this length.
+PIECE_S = 0.02
+
+
+class Backlog:
+    """A queue of pieces that all have stamps, on the node's clock."""
+
+    def __init__(self, max_s: float) -> None:
+        """More than `max_s` never wait."""
+        self.max_s = max_s
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._pieces: deque[AudioChunk] = deque()
+        self.waiting_s = 0.0
+
+    def __bool__(self) -> bool:
+        """Whether anything waits."""
+        return bool(self._pieces)
+
+    @property
+    def begin_ns(self) -> int:
+        """When the first piece that waits begins."""
+        stamp_ns = self._pieces[0].stamp_ns
+        assert stamp_ns is not None  # `put` stamps every piece
+        return stamp_ns
+
+    def put(self, chunk: AudioChunk, begin_ns: int) -> int:
+        """Take a chunk that begins at `begin_ns`; return how many of its samples fit."""
+        size = max(int(chunk.rate_hz * PIECE_S), 1)
+        for start in range(0, len(chunk.samples), size):
+            samples = chunk.samples[start : start + size]
+            length_s = len(samples) / chunk.rate_hz
+            if self.waiting_s + length_s > self.max_s:
+                return start
+            piece_ns = begin_ns + start * 10**9 // chunk.rate_hz
+            self._pieces.append(AudioChunk(samples, chunk.rate_hz, piece_ns))
+            self.waiting_s += length_s
+        return len(chunk.samples)
+
+    def take(self) -> AudioChunk:
+        """Return the first piece that waits, which then waits no more."""
+        piece = self._pieces.popleft()
+        self.waiting_s -= len(piece.samples) / piece.rate_hz
+        if not self._pieces:
+            self.waiting_s = 0.0  # nothing left: no rounding errors either
+        return piece
