@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -108,6 +109,13 @@ def test_consistency_is_lowest_when_latents_of_one_instant_agree() -> None:
         return losses.consistency_loss(latents, motion, mask, temperature, generator).item()
 
     assert score(latents) < 0.5 * score(latents.roll(3, dims=1))
+    # Four instants at right angles: each finds itself with weight e^s among three of e^0.
+    square = torch.eye(4).unsqueeze(0)
+    sharpness = math.exp(2.0)
+    loss = losses.consistency_loss(
+        square, square, torch.ones(1, 4), temperature, torch.Generator().manual_seed(0)
+    )
+    assert loss.item() == pytest.approx(math.log(1 + 3 * math.exp(-sharpness)), rel=1e-3)
     nothing = losses.consistency_loss(
         latents, latents, torch.zeros(2, 20), temperature, torch.Generator()
     )
@@ -145,6 +153,43 @@ def test_gradients_match_finite_differences(name: str) -> None:
     assert torch.autograd.gradcheck(
         lambda p: getattr(losses, name)(p, target, mask, *rest), (predicted,), eps=1e-7, atol=1e-5
     )
+
+
+def list_dual_terms() -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+    """The other terms as functions of one tensor `[2, 4, 3]`, in double precision."""
+    generator = torch.Generator().manual_seed(3)
+    other = torch.rand(2, 4, 3, generator=generator, dtype=torch.double)
+    ones, whole = torch.ones(2, 4, dtype=torch.double), torch.ones_like(other)
+    basis = torch.rand(3, 6, generator=generator, dtype=torch.double)
+    phones, lengths = torch.tensor([[1, 2], [2, 0]]), torch.tensor([2, 1])
+    units = torch.tensor([[0, 1, 2, 0], [2, 2, 1, 0]])
+    log_scale, rows = torch.tensor([-1.0, -0.5, 0.3], dtype=torch.double), ones[:, 0]
+    temperature = torch.tensor(-1.0, dtype=torch.double)
+
+    def consistency(x: torch.Tensor) -> torch.Tensor:
+        drawn = torch.Generator().manual_seed(1)
+        return losses.consistency_loss(x, other, ones, temperature, drawn)
+
+    def duality(x: torch.Tensor) -> torch.Tensor:
+        seen = losses.gaussian_log_likelihood(x, other, log_scale, whole)
+        heard = x.log_softmax(-1)[..., 0].mean(1)
+        return losses.duality_loss(seen, rows * -1.2, heard, rows * -0.7, rows)
+
+    return {
+        "lip_vertex_loss": lambda x: losses.lip_vertex_loss(x, other, whole, basis),
+        "contact_loss": lambda x: losses.contact_loss(x, other.round(), whole[..., :1]),
+        "unit_loss": lambda x: losses.unit_loss(x.log_softmax(-1), units, ones),
+        "phone_loss": lambda x: losses.phone_loss(x.log_softmax(-1), phones, lengths, rows),
+        "consistency_loss": consistency,
+        "duality_loss": duality,
+    }
+
+
+@pytest.mark.parametrize("name", list_dual_terms())
+def test_gradients_of_the_other_terms_match_finite_differences(name: str) -> None:
+    generator = torch.Generator().manual_seed(2)
+    point = torch.randn(2, 4, 3, generator=generator, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(list_dual_terms()[name], (point,), eps=1e-6, atol=1e-5)
 
 
 def test_units_are_the_nearest_centers_and_repeat_with_the_seed() -> None:

@@ -184,6 +184,9 @@ def train(config: TrainConfig) -> Path:
             save_config(config, config.out / "config.json")
             size = sum(p.numel() for p in run.network.parameters())
             print(f"{run.meta['hours']} h of speech, {size / 1e6:.2f} M parameters, {config.out}")
+            for mesh in run.meshes:
+                lips = mesh.corpus.lips
+                print(f"{mesh.name}: LVE over {len(lips.indices)} lip vertices ({lips.source})")
         loop(run)
     if config.patience and run.early_stop.best is not None:
         return config.out / "best.safetensors"
