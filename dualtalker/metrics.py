@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 BILABIAL = "PP"
 LABIODENTAL = "FF"
 OPEN_VOWELS = ("AA", "AE", "AO")
+CLOSED_SHARE = 0.05  # of the gap's range above rest within which lips count as shut
+CONTACT_SHARE = 0.1  # of the lower lip's range within which it counts as on the teeth
 
 
 def _same_length(left: np.ndarray, right: np.ndarray) -> None:
@@ -83,7 +85,7 @@ def find_closed(gap: np.ndarray, rest: float, span: float | None = None) -> np.n
     """
     if span is None:
         span = float(np.percentile(gap, 98.0)) - rest
-    return gap <= rest + 0.05 * max(span, 1e-9)
+    return gap <= rest + CLOSED_SHARE * max(span, 1e-9)
 
 
 def lower_lip_drop(rig: Rig, weights: np.ndarray) -> np.ndarray:
@@ -109,7 +111,7 @@ def find_contact(drop: np.ndarray, span: float | None = None) -> np.ndarray:
     """
     if span is None:
         span = float(np.percentile(drop, 98.0))
-    return drop <= 0.1 * max(span, 1e-9)
+    return drop <= CONTACT_SHARE * max(span, 1e-9)
 
 
 def measure_contact_recall(
