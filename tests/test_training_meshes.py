@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +27,7 @@ from training.batches import MixedBatches  # noqa: E402
 from training.checkpoints import load_checkpoint, load_network  # noqa: E402
 from training.presets import parse_config  # noqa: E402
 from training.train import (  # noqa: E402
+    find_newest,
     prepare,
     restore,
     save,
@@ -169,3 +175,66 @@ def test_vocaset_preset_trains_wav2vec2_on_meshes(meshes: Path, tmp_path: Path) 
     assert moved["audio_encoder.outlet.weight"] > 0
     assert 0 < moved["audio_encoder.model.encoder.layers.0.attention.q_proj.weight"]
     assert moved["audio_encoder.model.feature_extractor.conv_layers.0.conv.weight"] == 0
+
+
+def test_averaged_weights_follow_the_networks(meshes: Path, tmp_path: Path) -> None:
+    run = prepare(mesh_config(meshes, tmp_path, ema=0.3))
+    name = "audio_encoder.inlet.weight"
+    expected = dict(run.network.state_dict())[name].clone()
+    for step in range(4):
+        take_step(run)
+        # The average begins faster than it goes on, so that the first weights are forgotten.
+        decay = min(0.3, (step + 1) / (step + 10))
+        expected = decay * expected + (1 - decay) * dict(run.network.state_dict())[name]
+        torch.testing.assert_close(run.ema[name], expected)
+    assert not torch.equal(run.ema[name], dict(run.network.state_dict())[name])
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tests.test_training_meshes import make_killed_config
+from training.train import train
+
+train(make_killed_config(Path(sys.argv[1]), Path(sys.argv[2])))
+"""
+
+
+def make_killed_config(meshes: Path, out: Path, **fields: object):
+    return mesh_config(meshes, out, steps=400, save_every=2, validate_every=999, **fields)
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_gives_the_same_weights(meshes: Path, tmp_path: Path) -> None:
+    """Nobody warned it: SIGKILL in the middle of steps, perhaps of a file."""
+    out = tmp_path / "killed"
+    root = Path(__file__).resolve().parents[1]
+    script = tmp_path / "run.py"
+    script.write_text(KILLED)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(meshes), str(out)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 150
+    while len(list(out.glob("step_*.json"))) < 2 and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(10) == -signal.SIGKILL
+    newest = sorted(out.glob("step_*.json"))[-1]
+    last = int(newest.stem.split("_")[1]) + 4
+    assert 4 < last < 400
+    config = make_killed_config(meshes, out, resume=True)
+    # Both are made to end a few steps on; the schedule stays that of the whole run.
+    whole, resumed = prepare(make_killed_config(meshes, tmp_path / "whole")), prepare(config)
+    restore(resumed, find_newest(out))
+    for run in (whole, resumed):
+        while run.step < last:
+            take_step(run)
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, resumed.network.state_dict()[name]), name
+    for name, tensor in whole.ema.items():
+        assert torch.equal(tensor, resumed.ema[name]), name
