@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -24,6 +25,29 @@ SHARE = {
 }
 NODES = {"talker_node", "wav_publisher_node", "recorder_node", "microphone_node", "speaker_node"}
 COMMANDS = {"dualtalker", *NODES}
+
+
+# What each part may not import, nor load lazily: the arrows between the parts go one way.
+FORBIDDEN = {
+    "dualtalker": {"dualtalker_ros", "training", "engines", "rclpy", "torch", "transformers"},
+    "ros2_ws/src/dualtalker_ros": {"training", "engines", "torch"},
+    "training": {"dualtalker_ros", "engines", "rclpy"},
+    "engines": {"dualtalker_ros", "rclpy"},
+}
+
+
+@pytest.mark.parametrize("folder", FORBIDDEN)
+def test_the_parts_import_each_other_one_way_only(folder):
+    """Also in functions, which tests may never run."""
+    offenses, files = [], list((ROOT / folder).rglob("*.py"))
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            found = FORBIDDEN[folder] & {name.split(".")[0] for name in names}
+            offenses += [f"{path.relative_to(ROOT)}:{node.lineno}: {name}" for name in found]
+    assert files and not offenses, offenses
 
 
 @pytest.fixture(scope="module")

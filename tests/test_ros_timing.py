@@ -236,3 +236,27 @@ def test_a_system_clock_that_is_set_moves_no_time(ros):
         assert clock.step_s == 0 and clock.now_ns() == system[0]
     sim.ros_time_is_active, sim.at_ns = True, 42
     assert (clock.now_ns(), clock.step_s, clock.timer_clock) == (42, 0.0, sim)
+
+
+def test_time_that_passes_between_two_readings_is_no_step_of_the_clock(ros):
+    """A busy machine may stop the process between the readings of the two clocks."""
+    from dualtalker_ros.node_clock import NodeClock
+
+    pauses_ns, elapsed = [], [0]
+
+    def read(origin_ns):
+        elapsed[0] += pauses_ns.pop(0) if pauses_ns else 0
+        return origin_ns + elapsed[0]
+
+    set_by = [0]
+    clock = NodeClock(FakeRosClock(), lambda: read(10**18 + set_by[0]), lambda: read(5))
+    for held_up in ([0, 10**9, 0], [0, 0, 10**9], [10**9, 10**8, 10**9]):
+        pauses_ns[:] = held_up
+        assert clock.step_s == 0.0
+    set_by[0] = -7 * 10**9
+    pauses_ns[:] = [0, 10**9, 0]
+    assert clock.step_s == pytest.approx(-6.0)  # at least that
+    assert clock.step_s == pytest.approx(-7.0)
+    pauses_ns[:] = [0, 10**9, 0]  # held up in `start`, whose other readings were quick
+    clock.start()
+    assert clock.step_s == 0.0

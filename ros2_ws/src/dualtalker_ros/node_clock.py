@@ -8,6 +8,9 @@ from typing import Any
 
 from rclpy.clock import Clock, ClockType
 
+# Of so many readings of both clocks the quickest counts.
+READINGS = 5
+
 
 class NodeClock:
     """System time as it was at `start`, counted on steadily; simulated time as it comes.
@@ -42,12 +45,27 @@ class NodeClock:
 
     @property
     def step_s(self) -> float:
-        """By how much the system's clock was set since `start`; 0 where time is simulated."""
-        return 0.0 if self.simulated else (self._system_ns() - self.now_ns()) / 1e9
+        """By how much the system's clock was set since `start`; 0 where time is simulated.
+
+        Two clocks cannot be read at once, and a busy machine may let long pass in between: of all
+        steps that fit the readings it is the smallest.
+        """
+        if self.simulated:
+            return 0.0
+        before_ns, system_ns, after_ns = self._read_both()
+        most_ns = system_ns - self._offset_ns - before_ns
+        least_ns = system_ns - self._offset_ns - after_ns
+        return min(max(0, least_ns), most_ns) / 1e9
 
     def start(self) -> None:
         """Take the system's time anew."""
-        self._offset_ns = self._system_ns() - self._steady_ns()
+        readings = (self._read_both() for _ in range(READINGS))
+        before_ns, system_ns, after_ns = min(readings, key=lambda reading: reading[2] - reading[0])
+        self._offset_ns = system_ns - (before_ns + after_ns) // 2
+
+    def _read_both(self) -> tuple[int, int, int]:
+        """Return steady, system and steady time in ns, read one after the other."""
+        return self._steady_ns(), self._system_ns(), self._steady_ns()
 
     def now_ns(self) -> int:
         """Return the time in ns; 0 while nothing was heard from /clock."""

@@ -229,11 +229,10 @@ class TalkerNode(LifecycleNode):
             else:
                 leap_s = (self._last_ns - before_ns) / 1e9
                 delivery.jump(self._last_ns, f"/clock went on by {leap_s:.1f} s at once")
-        elif abs(clock.step_s) > MAX_CLOCK_STEP_S and delivery.starving:
-            message = f"the system's clock was set by {clock.step_s:.2f} s"
+        elif delivery.starving and abs(step_s := clock.step_s) > MAX_CLOCK_STEP_S:
             clock.start()
             self._last_ns = clock.now_ns()
-            delivery.jump(self._last_ns, message)
+            delivery.jump(self._last_ns, f"the system's clock was set by {step_s:.2f} s")
 
     def _interrupt(self) -> None:
         if self._active:
