@@ -335,28 +335,3 @@ def test_wrong_split_mesh_and_topology_are_told(
     grown = replace(read_corpus(meshes), vertex_count=13)
     with pytest.raises(DualtalkerError, match=r"expected tiny \(13 vertices\)"):
         evaluation.MeshModel(network, grown, "mean")
-
-
-def test_downloads_of_biwi_become_figures_in_its_unit_and_in_mm(tmp_path: Path, capsys) -> None:
-    """The whole road: files as distributed, prepared, trained on, measured on strangers."""
-    from tests.recorded_files import write_biwi
-    from training.prepare import main as prepare
-
-    sentences = {"F2": ("e01", "e33"), "M3": ("e01",), "F1": ("e37",), "M1": ("e37",)}
-    write_biwi(tmp_path / "download", sentences, columns=20, rows=24, frames=40)
-    words = ["biwi", str(tmp_path / "download"), str(tmp_path / "clips"), "--vertices", "480"]
-    assert prepare(words) == 0
-    path = train(mesh_config(tmp_path / "clips", tmp_path / "run", steps=2, validate_every=99))
-    config = evaluation.EvaluateVerticesConfig(
-        path, tmp_path / "clips", split="test-b", report=tmp_path / "report", video_s=0.2
-    )
-    report = evaluation.run_vertex_evaluation(config)
-    assert "computed" in report.facts["Lips"] and "computed" in report.facts["Upper face"]
-    assert "2 not trained on, shown in the mean" in report.facts["Subjects"]
-    rest = report.figures["rest"]
-    # The mouth opens by up to 12 mm; a unit is the square root of the face's area.
-    assert 3.0 < rest["LVE root mm"] < 12.0
-    unit_mm = read_corpus(tmp_path / "clips").index["template_scales"]["F1"]
-    ratio = rest["LVE mm2"] / (rest["LVE unit2"] * 1e-4)
-    assert ratio == pytest.approx(unit_mm**2, rel=0.4)  # the two strangers differ in size
-    assert rest["LVE torchmetrics"] == pytest.approx(rest["LVE unit2"] * 100.0)
