@@ -65,7 +65,7 @@ class BuildConfig:
     """Print the commands instead of running them."""
 
 
-DEFAULT_STYLE = {"rules": 0.3, "captured:facegood": 0.7}
+DEFAULT_STYLE = {"rules": 0.15, "captured:facegood": 0.85}
 
 
 @dataclass(frozen=True)
