@@ -17,7 +17,7 @@ from dualtalker.plots import pick_moments, write_contact_sheet
 from dualtalker.rig import Rig
 
 MOMENT_S = 0.5  # shown before and after the moment of a failure
-PALETTE = 112  # colors of a PNG: enough for clay and curves, a quarter of the bytes
+PALETTE = 256  # colors of a PNG: enough for clay and curves, a third of the bytes
 _COLORS = ("#222222", "#2e6fbb")  # what the model is held against, the model
 _MARKS = {metrics.BILABIAL: "#d1495b", metrics.LABIODENTAL: "#1b998b"}
 _FACE_PX = 180
@@ -117,7 +117,7 @@ def shrink(path: Path) -> None:
 
     with Image.open(path) as image:
         plain = image.convert("RGB")
-        small = plain.quantize(PALETTE, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        small = plain.quantize(PALETTE, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     small.save(path, optimize=True)
 
 
