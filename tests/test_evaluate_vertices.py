@@ -19,8 +19,9 @@ from dualtalker.errors import DualtalkerError  # noqa: E402
 from tests.tiny_training import TINY_NETWORK, TINY_VERTEX, mesh_config  # noqa: E402
 from tests.tiny_vertices import LIPS, VERTICES, make_vertex_corpus  # noqa: E402
 from training import evaluate_vertices as evaluation  # noqa: E402
-from training import vertex_accuracy, vertex_baselines, vertex_reading  # noqa: E402
+from training import utterances, vertex_accuracy, vertex_baselines, vertex_reading  # noqa: E402
 from training.checkpoints import load_network  # noqa: E402
+from training.configs import EncoderConfig  # noqa: E402
 from training.datasets.vertex_clips import (  # noqa: E402
     iterate_vertex_clips,
     read_corpus,
@@ -245,6 +246,47 @@ def test_pieces_of_an_utterance_are_those_of_the_whole(
             whole = network.animate_whole(audio, style, head)
             pieces = list(animate_pieces(network, audio, style, head, piece_steps))
             torch.testing.assert_close(torch.cat(pieces), whole, atol=2e-5, rtol=1e-4)
+
+
+def make_wav2vec2() -> DualTalker:
+    pytest.importorskip("transformers")
+    sizes = {"hidden": 16, "attention_heads": 2, "layers": 1, "front_channels": 8}
+    return make_network(encoder=EncoderConfig(kind="wav2vec2", **sizes))
+
+
+def test_long_sounds_reach_wav2vec2_in_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = make_wav2vec2()
+    audio = 0.1 * torch.randn(1, 64000, generator=torch.Generator().manual_seed(1))
+    style = network.animation.mix_styles({})
+    with torch.no_grad():
+        whole = network.animate_whole(audio, style, "tiny")
+        (same,) = animate_pieces(network, audio, style, "tiny")  # shorter than 40 s
+        torch.testing.assert_close(same, whole, atol=0, rtol=0)
+        monkeypatch.setattr(utterances, "MARGIN_STEPS", 20)
+        pieces = list(animate_pieces(network, audio, style, "tiny", 40))
+        assert sum(map(len, pieces)) == len(whole) and len(pieces) == 6
+        # What lies beyond the margin changes nothing, or memory would grow with the sound.
+        audio[:, 110 * 320 :] = 0.0
+        again = list(animate_pieces(network, audio, style, "tiny", 40))
+    assert torch.equal(again[0], pieces[0]) and not torch.equal(again[-1], pieces[-1])
+
+
+def test_windows_of_wav2vec2_are_cut_at_their_own_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder that only tells which sample it was asked for."""
+    network = make_wav2vec2()
+    hop = network.config.hop_samples
+
+    def tell(self: object, window: torch.Tensor, frames: int, first: int = 0) -> torch.Tensor:
+        at = (first + torch.arange(frames) * hop).clamp(0, window.shape[1] - 1)
+        return window[:, at].unsqueeze(-1)
+
+    monkeypatch.setattr(type(network.audio_encoder), "encode", tell)
+    monkeypatch.setattr(utterances, "MARGIN_STEPS", 7)
+    audio = torch.arange(100 * hop, dtype=torch.float32).unsqueeze(0)
+    whole = network.audio_encoder(audio)
+    parts = [part[:, before:] for part, before in utterances._encode(network, audio, 5, 30)]
+    assert len(parts) == 4
+    assert torch.equal(torch.cat(parts, dim=1), whole)
 
 
 def test_reader_in_pieces_reads_the_same(

@@ -1,10 +1,10 @@
-"""Accuracy of a checkpoint on meshes: `python -m training.evaluate_vertices CHECKPOINT
---vertices vocaset/ --split test --report report/`.
+"""Accuracy of a checkpoint on meshes of VOCASET or BIWI; blendshapes: `training.evaluate`.
+
+    python -m training.evaluate_vertices CHECKPOINT --vertices vocaset/ --split test
 
 Measures the vertex head of a checkpoint on clips of `python -m training.prepare vocaset|biwi`,
 beside baselines: the face at rest, the mean face, loudness, the nearest neighbor in audio. Prints
-the conventions and which lip and upper-face vertices were used. Blendshapes are evaluated by
-`training.evaluate`.
+the conventions and which lip and upper-face vertices were used.
 """
 
 from __future__ import annotations
