@@ -197,8 +197,8 @@ class Gallery:
             "The corpora are those of the [model card](model_card.md); their sound is not copied "
             "here. Model in blue, run through the streaming `Talker`, blinks off. Black is the "
             "captured motion where there is one; elsewhere it is the motion that our rules make "
-            "from the phone labels, which is a target of training and not a real face, and with noise "
-            "it is the model on the clean sound. Phones are "
+            "from the phone labels, which is a target of training and not a real face, and "
+            "with noise it is the model on the clean sound. Phones are "
             "classes (PP: /p b m/, FF: /f v/), red and green in the curves; labels of recordings "
             "are from a machine. Figures over all clips: [model card](model_card.md#figures).",
             "\n".join(rows),
