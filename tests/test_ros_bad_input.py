@@ -267,3 +267,46 @@ def test_a_lying_sidecar_is_refused_by_name(ros_domain, tiny, tmp_path, field, l
     assert "cannot configure" in done.stderr
     assert "liar" in done.stderr and field.split("_")[-1] in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_head_motion_keeps_the_idle_motion_that_it_is_part_of(context, tiny):
+    """An exception after the parameter was set would end the node."""
+    from rclpy.parameter import Parameter
+
+    from dualtalker_ros.talker_node import TalkerNode, start
+
+    overrides = [Parameter("model", value=str(tiny)), Parameter("head_motion", value=True)]
+    node = TalkerNode(context=context, parameter_overrides=overrides)
+    try:
+        assert start(node)
+        result = node.set_parameters([Parameter("idle_motion", value=False)])[0]
+        assert not result.successful and "head_motion is part of it" in result.reason
+        assert node.get_parameter("idle_motion").value
+        node._on_timer()
+    finally:
+        node.destroy_node()
+
+
+def test_a_failed_activation_leaves_nothing_running(context, tiny, monkeypatch):
+    """Timers that stay would publish from an inactive node, and double with the next try."""
+    from rclpy.lifecycle import TransitionCallbackReturn
+    from rclpy.parameter import Parameter
+
+    from dualtalker_ros import talker_node
+
+    def fail(name):
+        raise ImportError(f"no Python messages for {name} here")
+
+    audio_type = Parameter("audio_type", value="audio_common_msgs/msg/AudioData")
+    overrides = [Parameter("model", value=str(tiny)), audio_type]
+    node = talker_node.TalkerNode(context=context, parameter_overrides=overrides)
+    try:
+        with monkeypatch.context() as missing:
+            missing.setattr(talker_node, "import_type", fail)
+            assert not talker_node.start(node)
+        assert not node._active and list(node.timers) == []
+        node.set_parameters([Parameter("audio_type", value="std_msgs/msg/Int16MultiArray")])
+        assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+        assert len(list(node.timers)) == 2
+    finally:
+        node.destroy_node()

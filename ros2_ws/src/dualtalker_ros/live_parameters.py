@@ -26,6 +26,7 @@ class LiveParameters:
         parameters: Sequence[Parameter],
         stage: Callable[[], str],
         apply: Callable[[Collection[str]], None],
+        complain: Callable[[str, Any], str | None],
     ) -> None:
         """Watch a node that has declared its parameters.
 
@@ -33,10 +34,11 @@ class LiveParameters:
             node: the node.
             parameters: those it declared.
             stage: returns "unconfigured", "inactive" or "active".
-            apply: is told the names of parameters that have changed.
+            apply: is told the names of parameters that have changed; it may not raise.
+            complain: returns what speaks against a name's new value, None where nothing does.
         """
         self._parameters = {parameter.name: parameter for parameter in parameters}
-        self._stage, self._apply = stage, apply
+        self._stage, self._apply, self._complain = stage, apply, complain
         node.add_on_set_parameters_callback(self._judge)
         node.add_post_set_parameters_callback(self._tell)
 
@@ -54,7 +56,7 @@ class LiveParameters:
         hindrance = _HINDRANCES.get((kind, self._stage()))
         if hindrance is not None or known is None:
             return hindrance
-        return complain_about(known, value)
+        return complain_about(known, value) or self._complain(name, value)
 
     def _tell(self, changes: list[Any]) -> None:
         self._apply({change.name for change in changes})

@@ -62,7 +62,7 @@ class TalkerNode(LifecycleNode):
         """Declare the parameters; nothing is loaded yet."""
         super().__init__("talker", **kwargs)
         declare_parameters(self, TALKER_PARAMETERS)
-        LiveParameters(self, TALKER_PARAMETERS, self._stage, self._apply)
+        LiveParameters(self, TALKER_PARAMETERS, self._stage, self._apply, self._complain)
         StyleControl(self, self._find_sidecar)
         self._clock_of_node = NodeClock(self.get_clock())
         self._delivery: Delivery | None = None
@@ -118,6 +118,7 @@ class TalkerNode(LifecycleNode):
             )
             self._timers.append(self._search_timer)
         elif not self._subscribe(audio_type):
+            self._stop()
             return TransitionCallbackReturn.FAILURE
         result = super().on_activate(state)
         self._face.start()
@@ -287,6 +288,12 @@ class TalkerNode(LifecycleNode):
         if self._active:
             return "active"
         return "unconfigured" if self._delivery is None else "inactive"
+
+    def _complain(self, name: str, value: Any) -> str | None:
+        """Return what the talker, once there is one, would refuse."""
+        if name == "idle_motion" and not value and self._delivery and self._value("head_motion"):
+            return "must stay on: head_motion is part of it; clean up the node to switch both off"
+        return None
 
     def _apply(self, names: Collection[str]) -> None:
         """Have the parameters that were changed take effect; those of `configure` wait for it."""
