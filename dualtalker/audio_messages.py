@@ -38,6 +38,8 @@ SUPPORTED_TYPES = (
 RATE_LABEL = "sample_rate_hz="
 # Another, by which it can say the time of its first sample: nanoseconds since 1970.
 STAMP_LABEL = "stamp_ns="
+# Frames are stamped with this and up to a day more, and a stamp's seconds are 32 bits.
+LAST_STAMP_NS = (2**31 - 86400) * 10**9
 
 # PortAudio's numbers for sample formats, as mgonzs13's AudioInfo carries them, and the field of
 # AudioData that holds such samples.
@@ -118,8 +120,15 @@ def _read_stamp(message: Any) -> int | None:
     """A stamp of zero means that nobody set it."""
     header = getattr(message, "header", None)
     if header is None:
-        return _read_stamp_label(message)
-    return header.stamp.sec * 10**9 + header.stamp.nanosec or None
+        stamp_ns = _read_stamp_label(message)
+    else:
+        stamp_ns = header.stamp.sec * 10**9 + header.stamp.nanosec or None
+    if stamp_ns is not None and stamp_ns > LAST_STAMP_NS:
+        raise AudioError(
+            f"the stamp is {stamp_ns / 1e9:.0f} s after 1970, but builtin_interfaces/Time ends at "
+            f"{2**31} s; expected nanoseconds in a label, the time of recording in a header"
+        )
+    return stamp_ns
 
 
 def _read_stamp_label(message: Any) -> int | None:

@@ -141,3 +141,17 @@ def test_filled_messages_read_back(kind, ros):
 def test_floats_are_no_place_for_16_bit_audio():
     with pytest.raises(AudioError, match="does not fit"):
         fill_message(Fields(data=array.array("f")), FLOATS, RATE_HZ, 1)
+
+
+@pytest.mark.parametrize("stamp_ns", [2**31 * 10**9, 10**19 - 1])
+def test_stamps_that_no_frame_could_carry_are_refused(stamp_ns, ros):
+    """Frames carry the audio's stamps and go on from them, in 32 bits of seconds."""
+    from std_msgs.msg import Int16MultiArray
+
+    samples = np.zeros(320, np.int16)
+    message = fill_message(Int16MultiArray(), samples, 16000, stamp_ns, stamp_layout=True)
+    with pytest.raises(AudioError, match="builtin_interfaces/Time ends"):
+        read_message(message, AudioFormat())
+    edge_ns = (2**31 - 10**5) * 10**9
+    fill_message(message, samples, 16000, edge_ns, stamp_layout=True)
+    assert read_message(message, AudioFormat()).stamp_ns == edge_ns

@@ -9,7 +9,6 @@ import array
 from typing import Any
 
 import numpy as np
-from std_msgs.msg import MultiArrayDimension
 
 from dualtalker.audio_messages import RATE_LABEL, STAMP_LABEL
 from dualtalker.errors import AudioError
@@ -59,6 +58,8 @@ def _quantize(samples: np.ndarray) -> np.ndarray:
 
 
 def _describe_layout(labels: list[str], frames: int, channels: int) -> list[Any]:
+    from std_msgs.msg import MultiArrayDimension  # a message with a layout came from there
+
     count = frames * channels
     return [
         *(MultiArrayDimension(label=label, size=1, stride=count) for label in labels),
