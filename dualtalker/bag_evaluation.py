@@ -208,7 +208,8 @@ def _find_overlap(path: Path, reference: Reference, fps: float, end: int) -> tup
 def assemble_sound(heard: Sequence[Heard]) -> tuple[np.ndarray, int]:
     """Return samples [n] at one rate, each piece where it was heard, silence where none was.
 
-    Pieces of another rate than the first are interpolated: this is for looking and measuring.
+    Pieces of another rate than the first are interpolated: this is for looking and measuring. What
+    came late and lies before the first piece is left out, as the talker leaves it out.
     """
     rate_hz, begin_ns = heard[0].rate_hz, heard[0].begin_ns
     places = [round((piece.begin_ns - begin_ns) / 1e9 * rate_hz) for piece in heard]
@@ -216,7 +217,8 @@ def assemble_sound(heard: Sequence[Heard]) -> tuple[np.ndarray, int]:
     size = max(place + len(part) for place, part in zip(places, parts, strict=True))
     sound = np.zeros(size, np.float32)
     for place, part in zip(places, parts, strict=True):
-        sound[place : place + len(part)] = part
+        begin, end = max(place, 0), max(place + len(part), 0)
+        sound[begin:end] = part[begin - place :] if end else part[:0]
     return sound, rate_hz
 
 

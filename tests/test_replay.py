@@ -29,7 +29,7 @@ from dualtalker.bag_writing import START_NS, Motion, write_bag
 from dualtalker.bags import Bag, BagMessage
 from dualtalker.bundle import load_bundle
 from dualtalker.errors import BagError
-from dualtalker.replay import ReplaySettings, replay
+from dualtalker.replay import Heard, ReplaySettings, replay
 from tests.tiny_rig import tiny_rig, write_obj_folder
 
 pytest.importorskip("rosbags", reason="needs pip install 'dualtalker[bag]'")
@@ -154,6 +154,20 @@ def test_pieces_of_another_rate_fit_in(bundle):
     sound, rate_hz = assemble_sound([made.heard[0], half])
     assert (len(sound), rate_hz) == (640, 16000)
     np.testing.assert_allclose(sound[320:], 0.5)
+
+
+def test_pieces_from_before_the_first_are_left_out(bundle):
+    """A message that was overtaken by the first one begins before it."""
+    layout = [(START_NS + CHUNK_NS, 8000), (START_NS, 16000), (START_NS + 2 * CHUNK_NS, 8000)]
+    heard = [
+        Heard(at_ns, np.full(320, level / 32768, np.float32), 16000) for at_ns, level in layout
+    ]
+    sound, _ = assemble_sound(heard)
+    np.testing.assert_allclose(sound, np.full(640, 8000 / 32768))
+    early = Heard(START_NS + CHUNK_NS // 2, np.full(320, 0.5, np.float32), 16000)
+    sound, _ = assemble_sound([heard[0], early])
+    np.testing.assert_allclose(sound[:160], 0.5)
+    assert len(sound) == 320
 
 
 def test_frames_are_held_where_one_is_missing():
