@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -417,3 +418,28 @@ def test_bad_parameters_end_a_node_with_1(ros_domain, module):
     assert done.returncode == 1
     assert "audio_type" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_microphone_ends_though_nobody_takes_its_blocks(ros_domain, monkeypatch):
+    """The publishing thread ends with ROS, while the driver goes on to fill the queue."""
+    import rclpy
+
+    from dualtalker_ros import device_node, microphone_node
+
+    monkeypatch.setattr(device_node, "import_sounddevice", lambda: None)
+    rclpy.init()
+    try:
+        node = microphone_node.MicrophoneNode()
+        node._blocks.put(None)
+        node._publisher.join(30.0)
+        while not node._blocks.full():
+            node._on_block(None, None)
+        node._on_block(None, None)
+        assert node._counters["dropped_blocks"] == 1
+        closing = threading.Thread(target=node.close, daemon=True)
+        closing.start()
+        closing.join(30.0)
+        assert not closing.is_alive()
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown()

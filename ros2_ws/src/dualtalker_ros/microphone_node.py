@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ PREFERRED_TYPES = (
 )
 # Blocks that may wait to be published; more are dropped and counted, never piled up.
 QUEUED_S = 2.0
+ENDING_S = 2.0  # that the publishing thread may take to finish what waits
 # The two clocks are read one after the other; a pair read in more than this tells nothing.
 READING_NS = 200_000
 CLIPPED = 32767
@@ -188,8 +190,10 @@ class MicrophoneNode(DeviceNode):
     def close(self) -> None:
         """Free the device and end the publishing thread."""
         super().close()
-        self._blocks.put(None)
-        self._publisher.join(2.0)
+        if self._publisher.is_alive():  # else nobody would ever make room in a full queue
+            with suppress(queue.Full):
+                self._blocks.put(None, timeout=ENDING_S)
+            self._publisher.join(ENDING_S)
 
 
 def choose_type(name: str) -> Any:
