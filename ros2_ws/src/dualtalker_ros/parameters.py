@@ -74,7 +74,7 @@ TALKER_PARAMETERS = (
     ),
     Parameter(
         "executor",
-        "single",  # events of rclpy 7.1.6 serves no timer any more after bursts of messages
+        "single",  # see `make_executor`
         "What serves the node: single (SingleThreadedExecutor), events "
         "(rclpy.experimental.EventsExecutor, cheaper), auto: events where this rclpy has it.",
         choices=EXECUTORS,

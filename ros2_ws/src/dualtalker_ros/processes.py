@@ -35,11 +35,13 @@ def ros_running(args: list[str] | None) -> Iterator[None]:
         rclpy.try_shutdown()
 
 
-def make_executor(kind: str = "auto") -> tuple[Any, str]:
+def make_executor(kind: str) -> tuple[Any, str]:
     """Return an executor of one of the EXECUTORS, and which it is; "auto" prefers "events".
 
     rclpy.experimental.EventsExecutor (Jazzy 7.1.4 and later) needs half the time per message.
-    Timers under /clock, timers whose period changes, and time that goes back work with it.
+    Timers under /clock, timers whose period changes, and time that goes back work with it. But
+    it was once seen, on a busy machine, to serve no timer any more after bursts of messages; so
+    it is no default.
 
     Raises:
         ImportError: "events" is asked for, and this rclpy has none.
