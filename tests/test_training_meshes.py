@@ -98,6 +98,7 @@ def test_validation_of_meshes_is_the_lip_vertex_error(meshes: Path, tmp_path: Pa
     weights = dict(run.network.state_dict())
     figures = validate_meshes(run.network, weights, run.meshes, 9)
     assert figures["tiny_lve_mm"] == pytest.approx(np.mean(expected), rel=1e-4)
+    assert validate_meshes(run.network, weights, run.meshes, 0) == {}
 
 
 def test_blendshapes_and_meshes_train_one_trunk(

@@ -79,7 +79,7 @@ def validate_meshes(
     figures = {}
     with using(network, weights):
         for mesh in meshes:
-            if "validation" not in mesh.corpus.splits:
+            if limit < 1 or "validation" not in mesh.corpus.splits:
                 continue
             clips = iterate_vertex_clips(mesh.corpus, "validation")
             lips = mesh.corpus.lips.indices
