@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_cuda import FakeCuda, make_runtime, make_tensorrt
-from test_tensorrt_runner import HERE, put_engine
+from fake_engines import HERE, put_engine
 
 from dualtalker.backends import tensorrt as runner
 from dualtalker.backends.device_memory import CudaBindingsDevice

@@ -11,7 +11,7 @@ import pytest
 onnx = pytest.importorskip("onnx")
 
 from fake_cuda import FakeCuda, make_pycuda, make_runtime, make_tensorrt  # noqa: E402
-from test_tensorrt_runner import put_engine  # noqa: E402
+from fake_engines import put_engine  # noqa: E402
 from tiny_bundle import make_tiny_bundle, make_tiny_windowed_bundle  # noqa: E402
 from tiny_rig import tiny_rig  # noqa: E402
 

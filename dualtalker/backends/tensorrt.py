@@ -17,6 +17,7 @@ import numpy as np
 
 from dualtalker.backends import check_posing
 from dualtalker.backends.device_memory import Device, Graph, open_device
+from dualtalker.backends.device_state import DeviceState, Slot
 from dualtalker.backends.engine_files import (
     EngineRecord,
     Target,
@@ -24,11 +25,10 @@ from dualtalker.backends.engine_files import (
     find_engine,
     rebuild_command,
 )
-from dualtalker.bundle import Bundle, Sidecar
+from dualtalker.bundle import Bundle
 from dualtalker.errors import BackendError
 
 LIBRARIES = ("tensorrt", "tensorrt_rtx")
-ALIGNMENT = 256  # bytes, of every tensor on the GPU: what cudaMalloc itself gives
 
 log = logging.getLogger("dualtalker")
 
@@ -93,51 +93,6 @@ def describe_target(trt: Any, device: Device) -> Target:
     )
 
 
-class _Slot:
-    """Memory of one stream of audio: pinned ends, two sets of state tensors, recorded graphs."""
-
-    def __init__(self, device: Device, sidecar: Sidecar) -> None:
-        channels = len(sidecar.output_names)
-        self.audio = device.pin((1, sidecar.input_samples))
-        self.motion = device.pin((1, sidecar.graph_frames, channels))
-        styles = len(sidecar.style_names)
-        self.style = device.pin((1, styles)) if styles else None
-        self.style_is_there = False  # on the GPU
-        posing = bool(sidecar.vertices_output)
-        self.vertices = device.pin(sidecar.vertices_shape) if posing else None
-        posed = 0 if self.vertices is None else self.vertices.nbytes
-        sizes = [self.audio.nbytes, self.motion.nbytes, 4 * styles, posed]
-        sizes += 2 * [4 * int(np.prod(state.shape)) for state in sidecar.states]
-        padded = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
-        self.size = sum(padded)
-        self.base = device.allocate(self.size)
-        offsets = np.concatenate([[0], np.cumsum(padded)[:-1]])
-        addresses = [self.base + int(offset) for offset in offsets]
-        self.audio_address, self.motion_address, self.style_address = addresses[:3]
-        self.vertices_address = addresses[3]
-        half = 4 + len(sidecar.states)
-        self.states = (addresses[4:half], addresses[half:])
-        self.turn = 0  # which of `states` is read; the other is written
-        self.graphs: list[Graph | None] = [None, None]
-
-    def close(self, device: Device) -> None:
-        for graph in self.graphs:
-            if graph is not None:
-                graph.close()
-        self.graphs = [None, None]
-        device.free(self.base)
-        for array in (self.audio, self.motion, self.style, self.vertices):
-            if array is not None:
-                device.unpin(array)
-
-
-class DeviceState:
-    """The state of one stream of audio, on the GPU. A step changes it in place."""
-
-    def __init__(self, slot: _Slot) -> None:
-        self._slot = slot
-
-
 class TensorRtBackend:
     """One engine and one execution context. Safe to call from any thread, one at a time.
 
@@ -174,8 +129,8 @@ class TensorRtBackend:
         self._engine: Any = None
         self._context: Any = None
         self._record_graphs = cuda_graph
-        self._slots: list[_Slot] = []
-        self._free_slots: list[_Slot] = []
+        self._slots: list[Slot] = []
+        self._free_slots: list[Slot] = []
         self._log_lines: list[str] = []
         trt = import_tensorrt() if trt is None else trt
         self._device = open_device() if device is None else device
@@ -202,7 +157,7 @@ class TensorRtBackend:
             if self._free_slots:
                 slot = self._free_slots.pop()
             else:
-                slot = _Slot(self._device, self._sidecar)
+                slot = Slot(self._device, self._sidecar)
                 self._slots.append(slot)
             self._device.clear(slot.base, slot.size)
             slot.style_is_there = False
@@ -228,7 +183,7 @@ class TensorRtBackend:
         check_posing(self._sidecar)
         with self._lock:
             motion, state = self.step(audio, state, style)
-            vertices: Any = state._slot.vertices
+            vertices: Any = state.slot.vertices
             return motion, vertices.copy(), state
 
     def step_many(
@@ -240,7 +195,7 @@ class TensorRtBackend:
         """Run one step of several streams, waiting for the GPU only once."""
         with self._lock, self._device.active():
             self._check_open()
-            slots = [state._slot for state in states]
+            slots = [state.slot for state in states]
             chosen = [None] * len(slots) if styles is None else styles
             for audio, slot, style in zip(audios, slots, chosen, strict=True):
                 if audio.shape != slot.audio.shape:
@@ -342,7 +297,7 @@ class TensorRtBackend:
                     f"more precision: {rebuild_command(self._bundle, precision='fp32')}"
                 )
 
-    def _set_style(self, slot: _Slot, style: np.ndarray) -> None:
+    def _set_style(self, slot: Slot, style: np.ndarray) -> None:
         """Queue the style's upload where it changed: before the step, outside of its graph."""
         if slot.style is None:
             return
@@ -355,7 +310,7 @@ class TensorRtBackend:
         self._device.upload(slot.style_address, slot.style)
         slot.style_is_there = True
 
-    def _start(self, slot: _Slot) -> None:
+    def _start(self, slot: Slot) -> None:
         """Queue one step."""
         graph = slot.graphs[slot.turn]
         if graph is not None:
@@ -371,7 +326,7 @@ class TensorRtBackend:
         self._queue(slot)
         self._ran = True
 
-    def _try_record(self, slot: _Slot) -> Graph | None:
+    def _try_record(self, slot: Slot) -> Graph | None:
         try:
             graph = self._device.record(lambda: self._queue(slot))
         except BackendError as error:
@@ -380,7 +335,7 @@ class TensorRtBackend:
         self._record_graphs = graph is not None
         return graph
 
-    def _queue(self, slot: _Slot) -> None:
+    def _queue(self, slot: Slot) -> None:
         context, sidecar = self._context, self._sidecar
         read, written = slot.states[slot.turn], slot.states[1 - slot.turn]
         context.set_tensor_address(sidecar.audio_input, slot.audio_address)

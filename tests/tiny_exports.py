@@ -1,0 +1,54 @@
+"""Tiny networks, freshly initialized, exported for tests of the converter."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+
+from onnx import TensorProto, helper  # noqa: E402
+from tiny_training import TINY_NETWORK  # noqa: E402
+
+from dualtalker.bundle import load_bundle, write_sidecar  # noqa: E402
+from engines.export_onnx import export_graph  # noqa: E402
+from engines.windowed import WindowedTalker, export_windowed, plan_window  # noqa: E402
+from training.network import DualTalker, StreamingTalker  # noqa: E402
+
+
+def make_stateful(folder):
+    """A freshly initialized tiny network as a stateful bundle."""
+    torch.manual_seed(0)
+    network = DualTalker(TINY_NETWORK, [True] * 52, ["rules"], ["a", "b"]).eval()
+    torch.nn.init.normal_(network.animation.head.weight, std=0.3)
+    path = folder / "stateful.onnx"
+    states = export_graph(StreamingTalker(network, {"rules": 1.0}).eval(), path)
+    write_sidecar(path, states)
+    return load_bundle(path)
+
+
+PLAN = plan_window(window_samples=4080, hop_samples=640, future_frames=3)
+
+
+def make_windowed(folder):
+    """A tiny randomly initialized wav2vec2 with a head as a windowed bundle, and the network."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(1)
+    config = transformers.Wav2Vec2Config(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        conv_dim=(8,) * 7, num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
+        attn_implementation="eager",
+    )  # fmt: skip
+    head = torch.nn.Linear(16, 52)
+    talker = WindowedTalker(transformers.Wav2Vec2Model(config), head).eval()
+    path = folder / "windowed.onnx"
+    export_windowed(talker, path, PLAN, training={"data": "none"})
+    return load_bundle(path), talker
+
+
+def make_model(op_type: str, domain: str = "", inputs: int = 1, shape=(1, 4)) -> onnx.ModelProto:
+    names = [f"x{i}" for i in range(inputs)]
+    node = helper.make_node(op_type, names, ["y"], name="layer/bad", domain=domain)
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n in names]
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)
+    return helper.make_model(helper.make_graph([node], "g", values, [out]))
