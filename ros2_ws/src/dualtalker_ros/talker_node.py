@@ -28,6 +28,7 @@ from dualtalker.delivery import Delivery
 from dualtalker.errors import AudioError, DualtalkerError
 from dualtalker.sidecar import Sidecar
 from dualtalker.talker import Talker
+from dualtalker_ros.audio_info import BARE_TYPES, AudioInfoListener, read_info
 from dualtalker_ros.controls import Controls
 from dualtalker_ros.diagnostics import Diagnostician, Threshold, Thresholds
 from dualtalker_ros.live_parameters import LiveParameters
@@ -67,6 +68,9 @@ class TalkerNode(LifecycleNode):
         self._clock_of_node = NodeClock(self.get_clock())
         self._delivery: Delivery | None = None
         self._subscription: Any = None
+        self._info_listener = AudioInfoListener(self, self._follow_info)
+        self._info: Any = None
+        self._needs_info = False
         self._timers: list[Any] = []
         self._refused = dict.fromkeys(KINDS, 0)
         self._published = 0
@@ -179,8 +183,19 @@ class TalkerNode(LifecycleNode):
         qos = QoSProfile(depth=AUDIO_QUEUE_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._subscription = self.create_subscription(message_class, "audio", self._on_audio, qos)
         self._face.listen(message_class)
+        self._needs_info = audio_type in BARE_TYPES
+        if self._needs_info:
+            self._info_listener.look()
         self.get_logger().info(f"listening to {self.resolve_topic_name('audio')} ({audio_type})")
         return True
+
+    def _follow_info(self, message: Any) -> None:
+        self._format = read_info(message, self._format_of_parameters())
+        self._info = message
+        told = self._format
+        self.get_logger().info(
+            f"audio_info: {told.sample_format}, {told.rate_hz} Hz, {told.channels} channels"
+        )
 
     def _on_audio(self, message: Any) -> None:
         if not self._active:
@@ -253,6 +268,8 @@ class TalkerNode(LifecycleNode):
     def _on_diagnostics(self) -> None:
         if not self._active:
             return
+        if self._needs_info:
+            self._info_listener.look()
         stamp = self.get_clock().now().to_msg()
         sent = self._face.sent
         self._diagnostics.publish(self._diagnostician.examine(stamp, self._published, sent))
@@ -264,6 +281,7 @@ class TalkerNode(LifecycleNode):
         if self._subscription is not None:
             self.destroy_subscription(self._subscription)
             self._subscription = None
+        self._info_listener.stop()
         if self._delivery is not None:
             self._face.stop()
 
@@ -328,8 +346,13 @@ class TalkerNode(LifecycleNode):
             "replace_utterances": self._value("interrupt_on_new_utterance"),
         }
 
+    def _format_of_parameters(self) -> AudioFormat:
+        return AudioFormat(*(self._value(name) for name in FORMAT_PARAMETERS))
+
     def _read_format(self) -> None:
-        self._format = AudioFormat(*(self._value(name) for name in FORMAT_PARAMETERS))
+        self._format = self._format_of_parameters()
+        if self._info is not None:
+            self._format = read_info(self._info, self._format)
 
     def _read_thresholds(self) -> Thresholds:
         names = ("real_time_factor", "late_ms", "clipping", "queue")
