@@ -15,13 +15,14 @@ from dualtalker.backends import open_backend
 from dualtalker.bundle import Bundle, load_bundle
 from dualtalker.clock import FrameClock, StampClock, StampJudge, as_duration
 from dualtalker.errors import DualtalkerError
-from dualtalker.executor import Face, FrameExecutor
+from dualtalker.executor import FrameExecutor
 from dualtalker.expression import make_life
 from dualtalker.faults import Faults
 from dualtalker.finishing import FaceFinisher, Smoother, check_seed
 from dualtalker.frame import Frame
 from dualtalker.intake import AudioIntake
 from dualtalker.manner import Manner
+from dualtalker.segments import Segments
 from dualtalker.styles import Style, list_styles
 
 # Stamps that go back further than this are a source that started anew, not late audio.
@@ -88,9 +89,9 @@ class Talker:
         self._manner = Manner(sidecar, style, intensity)
         self._backend = open_backend(self.bundle, engine)
         self._intake = AudioIntake(self._faults)
-        self._audio = AudioAccumulator(sidecar.sample_rate_hz, sidecar.hop_samples)
+        audio = AudioAccumulator(sidecar.sample_rate_hz, sidecar.hop_samples)
+        self._segments = Segments(audio, self._clock)
         self._held: tuple[np.ndarray, int] | None = None  # chunk and rate of a doubted stamp
-        self._waiting: list[Frame] = []
         self.reset()
 
     @property
@@ -115,7 +116,7 @@ class Talker:
         The sum of lookahead, one hop (audio is taken by hops; interpolation waits within it) and
         the resampler's delay at the present input rate. Compute time and transport come on top.
         """
-        return self.lookahead_s + self.bundle.sidecar.hop_s + self._audio.delay_s
+        return self.lookahead_s + self.bundle.sidecar.hop_s + self._segments.delay_s
 
     @property
     def styles(self) -> tuple[str, ...]:
@@ -178,9 +179,8 @@ class Talker:
 
     def frames(self) -> list[Frame]:
         """Return all frames that are now computable and were not returned before, in order."""
-        self._run_ready()
-        ready, self._waiting = self._waiting, []
-        return ready
+        self._segments.run_ready()
+        return self._segments.take_frames()
 
     def advance_to(self, time_s: float) -> list[Frame]:
         """Audio is missing: return frames through stream time `time_s`, idle where need be.
@@ -197,14 +197,14 @@ class Talker:
         if not math.isfinite(time_s):
             raise DualtalkerError(f"advance_to({time_s!r}); expected a stream time in seconds")
         self._settle()
-        self._run_ready()
+        self._segments.run_ready()
         target_s = Fraction(time_s) + _FLOAT_SLACK_S
-        if skipped := self._executor.skip_to(target_s - MAX_IDLE_FILL_S):
+        if skipped := self._segments.executor.skip_to(target_s - MAX_IDLE_FILL_S):
             self._faults.count("skipped_frames", skipped, "advance_to leapt ahead")
-        before = self._executor.next_index
-        self._emit(self._executor.rest_through(target_s, last=True))
-        if self._executor.next_index > before:
-            self._idle_until_s = self._executor.next_time_s
+        before = self._segments.executor.next_index
+        self._segments.rest_through(target_s)
+        if self._segments.executor.next_index > before:
+            self._idle_until_s = self._segments.executor.next_time_s
         return self.frames()
 
     def flush(self) -> list[Frame]:
@@ -213,7 +213,7 @@ class Talker:
         The model hears silence in place of that audio, and starts anew with the next push.
         """
         self._settle()
-        self._finish_segment()
+        self._segments.finish()
         return self.frames()
 
     def interrupt(self, time_s: float) -> int:
@@ -222,14 +222,11 @@ class Talker:
         The mouth closes from the frame before them, within 200 ms; time, stamps and life go on.
         Frames are taken back up to 2 s. Returns the index of the next frame.
         """
-        index = self._executor.take_back(Fraction(time_s) - _FLOAT_SLACK_S)
-        self._origin_s = self._executor.next_time_s
-        self._idle_until_s = min(self._idle_until_s, self._origin_s)
-        self._stamps.rewind(self._origin_s)
+        index = self._segments.take_back(Fraction(time_s) - _FLOAT_SLACK_S)
+        self._idle_until_s = min(self._idle_until_s, self._end_s)
+        self._stamps.rewind(self._end_s)
         self._manner.settle()  # the mouth rests where a change would have begun
-        self._audio.restart()
         self._held = None
-        self._waiting = []
         return index
 
     def set_idle_motion(self, on: bool) -> None:
@@ -241,7 +238,7 @@ class Talker:
         if on == self._life[0]:
             return
         kind = (on, *self._life[1:])
-        self._executor.switch_life(make_life(*kind, self.bundle.sidecar.sample_rate_hz))
+        self._segments.executor.switch_life(make_life(*kind, self.bundle.sidecar.sample_rate_hz))
         self._life = kind
 
     def set_smoothing(self, smoothing_s: float) -> None:
@@ -251,7 +248,7 @@ class Talker:
             DualtalkerError: it is not 0 to an hour; nothing changes.
         """
         self._smoothing_s = float(as_duration("smoothing_s", smoothing_s))
-        self._executor.change_smoothing(self._smoothing_s)
+        self._segments.executor.change_smoothing(self._smoothing_s)
 
     def set_style(self, style: Style) -> None:
         """Speak in another style from the end of the audio pushed so far, by a fade of 100 ms.
@@ -281,7 +278,7 @@ class Talker:
         """
         sidecar = self.bundle.sidecar
         life = make_life(*self._life, sidecar.sample_rate_hz)
-        self._executor = FrameExecutor(
+        executor = FrameExecutor(
             self._backend,
             sidecar,
             self._clock,
@@ -292,14 +289,12 @@ class Talker:
         )
         self._manner.settle()
         self._intake.restart()
-        self._audio.restart()
         self._stamps = StampClock()
+        self._segments.restart(executor, self._stamps)
         self._judge = StampJudge(self._tolerance_s)
         self._held = None
-        self._origin_s = Fraction(0)  # where this segment's audio begins
         self._idle_until_s = Fraction(0)  # how far `advance_to` went
         self._heard = False  # whether any audio was pushed
-        self._waiting = []
 
     def close(self) -> None:
         """Free the model."""
@@ -316,7 +311,7 @@ class Talker:
 
     @property
     def _end_s(self) -> Fraction:
-        return self._origin_s + self._audio.duration_s
+        return self._segments.end_s
 
     @property
     def _held_s(self) -> Fraction:
@@ -329,7 +324,7 @@ class Talker:
             stamp_ns is None or not self._stamps.anchored
         ):
             self._faults.count("gaps", int(self._heard), f"no audio for {float(behind_s):.2f} s")
-            self._jump(self._idle_until_s)
+            self._segments.jump(self._idle_until_s)
         self._heard = True
 
     def _follow(self, chunk: np.ndarray, rate_hz: int, stamp_ns: int) -> None:
@@ -378,60 +373,21 @@ class Talker:
             missing = round(error_s * rate_hz)
             self._faults.count("gaps", 1, f"{float(error_s):.3f} s of audio are missing")
             self._faults.count("gap_samples", missing, f"{missing} samples of silence put in")
-            self._hear(np.zeros(missing, np.float32), rate_hz)
+            self._segments.hear(np.zeros(missing, np.float32), rate_hz)
             return 0
         target_s = self._end_s + error_s
-        if target_s - max(self._end_s, self._executor.next_time_s) > MAX_IDLE_FILL_S:
+        if target_s - max(self._end_s, self._segments.executor.next_time_s) > MAX_IDLE_FILL_S:
             self._reanchor(max(self._end_s, self._idle_until_s), stamp_ns, error_s)
             return 0
         self._faults.count("gaps", 1, f"{float(error_s):.3f} s of audio are missing")
-        self._jump(target_s)
+        self._segments.jump(target_s)
         return 0
 
     def _reanchor(self, time_s: Fraction, stamp_ns: int, error_s: Fraction) -> None:
         self._faults.count("reanchors", 1, f"time stamps jumped by {float(error_s):.3f} s")
-        self._jump(time_s)
+        self._segments.jump(time_s)
         self._stamps.anchor(time_s, stamp_ns)
-
-    def _jump(self, time_s: Fraction) -> None:
-        """End the segment; the next audio begins at `time_s`, idle frames fill the hole."""
-        self._finish_segment()
-        self._emit(self._executor.rest_through(time_s, last=False))
-        self._origin_s = time_s
-        self._executor.begin(time_s)
-
-    def _finish_segment(self) -> None:
-        """Run out all audio as if silence followed, and start the model anew at its end."""
-        self._audio.finish()
-        end_s = self._end_s
-        self._emit(self._executor.release(end_s))
-        while self._executor.needs_more(end_s):
-            hop = self._audio.pop(pad=True)
-            assert hop is not None  # `pad` always gives one
-            self._emit(self._executor.run(hop, end_s))
-        self._audio.restart()
-        self._origin_s = end_s
-        self._executor.begin(end_s)
 
     def _hear_chunk(self, chunk: np.ndarray, rate_hz: int) -> None:
         for mono in self._intake.mix(chunk, rate_hz):
-            self._hear(mono, rate_hz)
-
-    def _hear(self, mono: np.ndarray, rate_hz: int) -> None:
-        self._audio.push(mono, rate_hz)
-        if self._audio.ready_samples > self._audio.rate_hz:
-            self._run_ready()
-
-    def _run_ready(self) -> None:
-        end_s = self._end_s
-        while (hop := self._audio.pop()) is not None:
-            self._emit(self._executor.run(hop, end_s))
-        self._emit(self._executor.release(end_s))
-
-    def _emit(self, faces: list[Face]) -> None:
-        for face in faces:
-            time_s = self._clock.time_of(face.index)
-            stamp_ns = self._stamps.stamp_of(time_s)
-            self._waiting.append(
-                Frame(face.index, float(time_s), stamp_ns, face.weights, face.idle, face.head)
-            )
+            self._segments.hear(mono, rate_hz)
