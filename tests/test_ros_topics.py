@@ -52,7 +52,16 @@ class Stage:
                 dim = MultiArrayDimension(label=f"sample_rate_hz={rate_hz}", size=1, stride=1)
                 message.layout.dim = [dim]
             self._audio.publish(message)
-        return begun
+
+    def hear_until(self, end_ns):
+        """Listen until frames depict times after `end_ns`."""
+        self.listener.spin_until(lambda: self.faces and stamp_ns(self.faces[-1][1]) > end_ns)
+
+    def hear_out(self):
+        """Listen until the mouth has been shut for half a second."""
+        self.listener.spin_until(
+            lambda: len(self.faces) > 15 and jaw_of(self.faces[-15:]).max() < 0.02
+        )
 
     def status(self):
         """Return level, message and values of the next diagnostics."""
@@ -88,8 +97,7 @@ def jaw_of(messages):
 
 def test_it_idles_before_any_audio(stage):
     stage.faces.clear()
-    stage.listener.spin(1.0)
-    assert len(stage.faces) > 15
+    stage.listener.spin_until(lambda: len(stage.faces) > 30)
     stamps_s = np.array([stamp_ns(message) for _, message in stage.faces]) / 1e9
     assert (len(stamps_s) - 1) / np.ptp(stamps_s) == pytest.approx(30, rel=0.01)
     assert jaw_of(stage.faces).max() < 0.02
@@ -98,9 +106,10 @@ def test_it_idles_before_any_audio(stage):
 def test_speech_moves_the_face_in_time_and_silence_shuts_it(stage):
     stage.faces.clear()
     stage.openings.clear()
-    before_ns = time.time_ns()
-    begun = stage.say(speech(2.0))
-    stage.listener.spin(1.2)
+    before_ns, begun_s = time.time_ns(), time.monotonic()
+    stage.say(speech(2.0))
+    said_ns = max(time.time_ns(), before_ns + 2 * 10**9)
+    stage.hear_until(said_ns + 10**9)
     faces = [message for _, message in stage.faces]
     assert all(list(face.name) == list(ARKIT_NAMES) for face in faces)
     assert all(len(face.position) == 52 and face.header.frame_id == "face" for face in faces)
@@ -110,17 +119,19 @@ def test_speech_moves_the_face_in_time_and_silence_shuts_it(stage):
     stamps_ns = np.array([stamp_ns(face) for face in faces])
     jaw = weights[:, JAW]
     first_ns = stamps_ns[np.argmax(jaw > 0.05)]
-    assert abs(first_ns - before_ns) < 0.3e9, "the first open mouth depicts the first audio"
+    received_s = stage.faces[int(np.argmax(jaw > 0.05))][0]
+    assert 0 < first_ns - before_ns < 1e9, "the first open mouth depicts the first audio"
+    # 20 ms of the 120 are for how well the two clocks are read.
+    assert received_s - begun_s - (first_ns - before_ns) / 1e9 > 0.1, "stamped by what it depicts"
     speaking = (stamps_ns >= first_ns) & (stamps_ns < first_ns + 1.9e9)
     grid_ns = np.diff(stamps_ns[speaking])
     # A microsecond: audio that comes late on a busy machine is bridged by whole samples.
     np.testing.assert_allclose(grid_ns, 1e9 / 30, atol=1000)
     assert np.ptp(jaw[speaking]) > 0.2
 
-    shut = stamps_ns > before_ns + 2.0e9 + 0.2e9 + 0.1e9  # 0.1: the first chunk's way here
+    shut = stamps_ns > said_ns + 0.2e9 + 0.3e9  # 0.3: the last chunks' way on a busy machine
     assert shut.sum() > 10, "frames go on in silence"
     assert jaw[shut].max() < 0.02
-    assert jaw_of([m for m in stage.faces if m[0] > begun + 2.0 + 0.2 + 0.35]).max() < 0.02
 
     openings = np.array([message.data for _, message in stage.openings])
     assert len(openings) == pytest.approx(len(faces), abs=2)
@@ -128,7 +139,7 @@ def test_speech_moves_the_face_in_time_and_silence_shuts_it(stage):
 
 
 def test_frames_come_at_a_steady_rate(stage):
-    stage.listener.spin(0.3)
+    stage.hear_out()
     stage.faces.clear()
     stage.say(speech(3.0))
     stamps_s = np.array([stamp_ns(message) for _, message in stage.faces]) / 1e9
@@ -140,45 +151,40 @@ def test_frames_come_at_a_steady_rate(stage):
 
 
 def test_a_burst_plays_in_real_time(stage):
-    stage.listener.spin(0.5)
+    stage.hear_out()
     stage.faces.clear()
     stage.say(speech(4.0), pace=0)
-    stage.listener.spin(5.0)
-    opened = np.array(
-        [
-            at_s
-            for (at_s, _), jaw in zip(stage.faces, jaw_of(stage.faces), strict=True)
-            if jaw > 0.05
-        ]
-    )
-    assert 3.5 < opened[-1] - opened[0] < 4.5
-    stamps_ns = np.array([stamp_ns(message) for _, message in stage.faces])
-    lag_s = np.array([at_s for at_s, _ in stage.faces]) - (stamps_ns - stamps_ns[0]) / 1e9
-    assert np.ptp(lag_s) < 0.3
+    stage.listener.spin_until(lambda: len(stage.faces) > 100 and jaw_of(stage.faces).max() > 0.05)
+    stage.hear_out()
+    opened = jaw_of(stage.faces) > 0.05
+    stamps_s = np.array([stamp_ns(message) for _, message in stage.faces]) / 1e9
+    received_s = np.array([at_s for at_s, _ in stage.faces])
+    assert 3.5 < np.ptp(stamps_s[opened]) < 4.3, "4 s, and the mouth closes within 200 ms"
+    # Each at its time, not all at once; what a busy machine holds up is the exception.
+    lag_s = received_s - stamps_s
+    assert np.median(np.abs(lag_s - np.median(lag_s))) < 0.1
 
 
 def test_any_rate_and_a_change_of_rate_in_mid_stream(stage):
     stage.say(np.repeat(speech(0.5), 3), rate_hz=48000)
     stage.faces.clear()
     stage.say(speech(1.0)[::2], rate_hz=8000)
-    stage.listener.spin(0.3)
-    assert jaw_of(stage.faces).max() > 0.1
-    assert len(stage.faces) > 25
+    stage.listener.spin_until(lambda: len(stage.faces) > 25 and jaw_of(stage.faces).max() > 0.1)
     assert int(stage.status()[2]["rate_changes"]) >= 1
 
 
 def test_diagnostics_tell_the_state(stage):
-    stage.listener.spin(1.5)
-    level, message, values = stage.status()
-    level, message, values = stage.status()
-    assert (level, message) == (b"\x00", "idle: no audio")
+    stage.hear_out()
+    # What a busy machine holds up is told, too, but not for ever.
+    stage.listener.spin_until(lambda: stage.status()[:2] == (b"\x00", "idle: no audio"))
+    values = stage.status()[2]
     assert values["backend"].startswith("onnxruntime")
     assert len(values["model digest"]) == 64
     assert 0 < float(values["real-time factor total"]) < 1
     assert 0 < float(values["step time p50 (ms)"]) <= float(values["step time p99 (ms)"])
     assert float(values["stated latency (ms)"]) >= 100
     stage.say(speech(1.5))
-    assert int(stage.status()[2]["frames since last"]) > 20
+    assert int(stage.status()[2]["frames since last"]) > 10
 
 
 def test_bytes_flood_is_counted_and_frames_go_on(listener, tiny, tmp_path):
@@ -214,7 +220,7 @@ def test_bytes_flood_is_counted_and_frames_go_on(listener, tiny, tmp_path):
             return values and [int(values[-1][kind]) for kind in kinds] == [32, 16, 48]
 
         listener.spin_until(counted)
-        assert len(faces) > 96 * 0.02 * 30 * 0.7
+        listener.spin_until(lambda: len(faces) > 96 * 0.02 * 30)
     text = log.read_text()
     assert text.count("compressed_messages:") == text.count("empty_messages:") == 1
 
@@ -235,8 +241,7 @@ def test_nan_flood_is_counted_and_speech_among_it_is_heard(listener, tiny, tmp_p
             for chunk in (samples[first : first + CHUNK], np.full(CHUNK, np.nan, np.float32)):
                 publisher.publish(Float32MultiArray(data=array.array("f", chunk.tobytes())))
             listener.spin(0.02)
-        listener.spin(0.5)
-        assert jaw_of(faces).max() > 0.1
+        listener.spin_until(lambda: jaw_of(faces).max() > 0.1)
         assert np.isfinite(np.array([message.position for _, message in faces])).all()
 
         def counted():
