@@ -153,21 +153,11 @@ def _judge(
 ) -> BagEvaluation:
     """Put sound, reference and motions onto one grid of frames."""
     first = next(iter(replays.values()))
-    fps, duration_s = first.fps, first.duration_s
-    start, end = 0, max(int(np.ceil(duration_s * fps - 1e-6)), 1)
+    fps = first.fps
+    start, end = 0, max(int(np.ceil(first.duration_s * fps - 1e-6)), 1)
     if reference is not None:
         start, end = _find_overlap(path, reference, fps, end)
     grid_s = np.arange(start, end) / fps
-    sound, rate_hz = assemble_sound(first.heard)
-    recording = Recording(
-        name=path.stem,
-        audio=sound[round(start / fps * rate_hz) : round(end / fps * rate_hz)],
-        sample_rate_hz=rate_hz,
-        fps=fps,
-        frames=len(grid_s),
-        reference=None if reference is None else interpolate(reference, grid_s),
-        captured=reference is not None,
-    )
     motions = {
         name: hold_frames(made.times_s, made.weights, grid_s, fps)
         for name, made in replays.items()
@@ -180,7 +170,7 @@ def _judge(
         path=path,
         contents=contents,
         audio=audio,
-        recording=recording,
+        recording=_make_recording(path.stem, first, reference, grid_s),
         start_s=start / fps,
         reference=reference,
         replays=replays,
@@ -188,6 +178,24 @@ def _judge(
         timing=timing,
         equality=equality,
         motions=motions,
+    )
+
+
+def _make_recording(
+    name: str, replayed: Replay, reference: Reference | None, grid_s: np.ndarray
+) -> Recording:
+    """Cut sound and reference to the frames at `grid_s`."""
+    fps, count = replayed.fps, len(grid_s)
+    sound, rate_hz = assemble_sound(replayed.heard)
+    start = round(grid_s[0] * fps)
+    return Recording(
+        name=name,
+        audio=sound[round(start / fps * rate_hz) : round((start + count) / fps * rate_hz)],
+        sample_rate_hz=rate_hz,
+        fps=fps,
+        frames=count,
+        reference=None if reference is None else interpolate(reference, grid_s),
+        captured=reference is not None,
     )
 
 

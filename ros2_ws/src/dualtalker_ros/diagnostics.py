@@ -10,7 +10,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from dualtalker.delivery import Delivery
-from dualtalker_ros.levels import LevelMeter
+from dualtalker_ros.levels import SILENT_DBFS, LevelMeter
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -55,6 +55,7 @@ class State:
     late_ms: float = 0.0
     clipping: float = 0.0
     queue: float = 0.0
+    peak_db: float = SILENT_DBFS  # of no judgment, but of the same time
 
 
 class Diagnostician:
@@ -78,30 +79,59 @@ class Diagnostician:
 
         `published` is the total of frames sent, `sent` that of messages made for each topic.
         """
+        counters = {
+            **self._messages,
+            **self._delivery.counters,
+            **self._delivery.talker.counters,
+        }
+        state = self._look(counters, published)
+        level, message = judge(state, self.thresholds)
+        values = {
+            "frames since last": state.frames,
+            "frames": published,
+            **self._describe(state),
+            **{f"sent {topic}": count for topic, count in sent.items()},
+            **counters,
+        }
+        status = DiagnosticStatus(
+            level=level,
+            name=self._name,
+            message=message,
+            hardware_id=self._delivery.talker.backend_name,
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+        )
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = stamp
+        return array
+
+    def _look(self, counters: Mapping[str, int], published: int) -> State:
+        """Take what happened since the last call, which is then the last."""
         delivery = self._delivery
-        counters = {**self._messages, **delivery.counters, **delivery.talker.counters}
-        new = {key: n - self._last.get(key, 0) for key, n in counters.items()}
         compute_s = delivery.compute_s - self._last_compute_s
         audio_s = delivery.audio_s - self._last_audio_s
-        factor = compute_s / audio_s if audio_s > 0 else 0.0
-        frames = published - self._published
         peak_db, clipping = self.levels.read()
         late_ms = [late_s * 1e3 for late_s in delivery.late_s]
         delivery.late_s.clear()
         state = State(
-            new,
-            frames,
-            delivery.starving,
-            factor,
-            float(np.percentile(late_ms, LATE_PERCENTILE)) if late_ms else 0.0,
-            clipping,
-            delivery.queued_s / delivery.max_queue_s,
+            new={key: n - self._last.get(key, 0) for key, n in counters.items()},
+            frames=published - self._published,
+            starving=delivery.starving,
+            real_time_factor=compute_s / audio_s if audio_s > 0 else 0.0,
+            late_ms=float(np.percentile(late_ms, LATE_PERCENTILE)) if late_ms else 0.0,
+            clipping=clipping,
+            queue=delivery.queued_s / delivery.max_queue_s,
+            peak_db=peak_db,
         )
-        level, message = judge(state, self.thresholds)
-        values = {
-            "frames since last": frames,
-            "frames": published,
-            "real-time factor": f"{factor:.4f}",
+        self._last, self._published = dict(counters), published
+        self._last_compute_s, self._last_audio_s = delivery.compute_s, delivery.audio_s
+        return state
+
+    def _describe(self, state: State) -> dict[str, Any]:
+        """Return what the delivery is like now."""
+        delivery = self._delivery
+        first_ns, first_s = delivery.first_audio_ns, delivery.first_audio_s
+        return {
+            "real-time factor": f"{state.real_time_factor:.4f}",
             "real-time factor total": f"{delivery.compute_s / max(delivery.audio_s, 1e-9):.4f}",
             **_describe_times("step time", delivery.step_s),
             **_describe_times("latency beyond stated", delivery.beyond_s),
@@ -110,37 +140,19 @@ class Diagnostician:
             "starvation (ms)": f"{delivery.patience_s * 1e3:.2f}",
             "queued audio (s)": f"{delivery.queued_s:.2f}",
             "late p90 (ms)": f"{state.late_ms:.2f}",
-            "clipping (share)": f"{clipping:.5f}",
-            "peak level (dBFS)": f"{peak_db:.1f}",
+            "clipping (share)": f"{state.clipping:.5f}",
+            "peak level (dBFS)": f"{state.peak_db:.1f}",
             "interruptions": delivery.interruptions,
             "interrupted_s": f"{delivery.interrupted_s:.3f}",
-            "first audio (ns)": "-"
-            if delivery.first_audio_ns is None
-            else delivery.first_audio_ns,
+            "first audio (ns)": "-" if first_ns is None else first_ns,
             # With it a replay has the same idle life at the same instants.
-            "first audio (stream s)": "-"
-            if delivery.first_audio_s is None
-            else f"{delivery.first_audio_s:.6f}",
+            "first audio (stream s)": "-" if first_s is None else f"{first_s:.6f}",
             "backend": delivery.talker.backend_name,
             "model digest": delivery.talker.bundle.digest,
             "frame rate (Hz)": f"{delivery.talker.fps:g}",
             "style": ", ".join(f"{k} {v:.2f}" for k, v in delivery.talker.style.items()),
             "intensity": f"{delivery.talker.intensity:g}",
-            **{f"sent {topic}": count for topic, count in sent.items()},
-            **counters,
         }
-        self._last, self._published = counters, published
-        self._last_compute_s, self._last_audio_s = delivery.compute_s, delivery.audio_s
-        status = DiagnosticStatus(
-            level=level,
-            name=self._name,
-            message=message,
-            hardware_id=delivery.talker.backend_name,
-            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
-        )
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = stamp
-        return array
 
 
 def judge(state: State, thresholds: Thresholds) -> tuple[bytes, str]:
