@@ -340,6 +340,29 @@ def test_one_chunk_held_up_makes_no_lasting_delay(make):
     assert delivery.counters["delay_growths"] == 0
 
 
+def test_a_lag_that_is_long_gone_is_no_longer_waited_for(make, caplog):
+    """The machine stands still for a while; a minute later the face is on time again."""
+    delivery, fps = make(), 30.0
+    audio = list(chunks_of(speak(45.0), 1.0))
+    held_ns = [
+        at_ns + 600_000_000 if 2.0 < i * 0.02 < 4.0 else at_ns
+        for i, (at_ns, _) in enumerate(audio)
+    ]
+    at_ns = np.maximum.accumulate(held_ns)
+    late = [(int(at), chunk) for at, (_, chunk) in zip(at_ns, audio, strict=True)]
+    sent = simulate(delivery, late, end_s=47.0)
+    assert delivery.counters["delay_growths"] >= 1
+    assert delivery.counters["delay_shrinks"] == 1
+    assert "not later for long" in caplog.text
+    assert delivery.delay_s == pytest.approx(delivery.latency_s + PLAYOUT_MARGIN_S, abs=0.03)
+    assert (np.diff(sent.indices) == 1).all(), "no frame is lost or sent twice"
+    waits_s = sent.at_s - sent.stamps_s
+    before, after = (sent.stamps_s > 10) & (sent.stamps_s < 25), sent.stamps_s > 42
+    assert waits_s[before].min() > 0.5 and waits_s[after & ~sent.idle].max() < 0.2
+    easing = np.diff(sent.at_s[(sent.stamps_s > 10) & (sent.stamps_s < 44)])
+    assert easing.min() > 0.7 / fps and easing.max() < 1.1 / fps, "no jump on the way back"
+
+
 def test_a_playout_delay_too_short_is_told_with_one_that_would_do(make, caplog):
     delivery = make(playout_delay_s=0.105)
     simulate(delivery, microphone(speak(2.0), 1.0, 0.2, True), end_s=4.0)

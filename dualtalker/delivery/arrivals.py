@@ -16,6 +16,10 @@ LENGTHS_KEPT = 3
 MAX_CHUNK_S = 2.0
 # Frames never wait longer than this for audio that lags.
 MAX_LAG_S = 2.0
+# The lag is forgotten down to the worst of so many seconds with audio, if that is less by EASE_S:
+# a machine that had no time for a while does not make the face late for ever.
+RECOVERY_S = 30
+EASE_S = 0.05
 # Chunks longer than the longest so far by this factor are of another length.
 LENGTH_CHANGE = 1.01
 
@@ -30,6 +34,9 @@ class Arrivals:
         self._ages_s: deque[tuple[float, float]] = deque()  # arrivals and ages
         self._lengths_s: deque[float] = deque(maxlen=LENGTHS_KEPT)
         self._longest_s = 0.0
+        self._worst_s: deque[tuple[int, float]] = (
+            deque()
+        )  # of each second with audio, the worst age
         self.lag_s: float | None = None  # from a sample's time to its arrival, at worst
 
     @property
@@ -71,3 +78,17 @@ class Arrivals:
             lags_s.append(min(age_s for _, age_s in self._ages_s))
         if lags_s:
             self.lag_s = min(max(lags_s), MAX_LAG_S)
+        self._recover(int(now_s), age_s)
+
+    def _recover(self, second: int, age_s: float) -> None:
+        """Forget a lag that no chunk of the last RECOVERY_S seconds with audio has had."""
+        worst_s = self._worst_s
+        if worst_s and worst_s[-1][0] == second:
+            worst_s[-1] = (second, max(age_s, worst_s[-1][1]))
+            return
+        if len(worst_s) == RECOVERY_S:
+            calm_s = max(age for _, age in worst_s)
+            if self.lag_s is not None and calm_s < self.lag_s - EASE_S:
+                self.lag_s = max(calm_s, 0.0)
+            worst_s.popleft()
+        worst_s.append((second, age_s))

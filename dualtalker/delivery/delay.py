@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from dualtalker.delivery.arrivals import Arrivals
+from dualtalker.delivery.arrivals import EASE_S, Arrivals
 
 # Added to the stated latency where no playout delay is asked for: room for compute and transport.
 PLAYOUT_MARGIN_S = 0.005
@@ -68,7 +68,10 @@ class Delay:
         self._slew_s -= min(max(self._slew_s, -step_s), step_s)
 
     def follow(self, arrivals: Arrivals) -> None:
-        """Wait longer for audio that comes late by habit; frames pause once for as long."""
+        """Wait longer for audio that comes late by habit; frames pause once for as long.
+
+        Audio that has come earlier for long is waited for less, frame by frame (`SLEW`).
+        """
         lag_s = arrivals.lag_s
         if lag_s is None:
             return
@@ -90,4 +93,13 @@ class Delay:
             self._count(
                 "delay_growths",
                 f"{habit}: frames go out {self.s * 1e3:.0f} ms after the instant they depict",
+            )
+        elif lag_s < self._lag_s - EASE_S / 2:
+            before_s = self.s
+            self._lag_s = lag_s if needed_s > self.latency_s + PLAYOUT_MARGIN_S else 0.0
+            self._slew_from(before_s)
+            self._count(
+                "delay_shrinks",
+                f"{habit}, and not later for long: frames will go out {self._target_s * 1e3:.0f} "
+                "ms after the instant they depict",
             )

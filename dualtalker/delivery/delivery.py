@@ -72,6 +72,7 @@ class Delivery:
             "overdue_frames": 0,
             "stale_frames": 0,
             "delay_growths": 0,
+            "delay_shrinks": 0,
             "short_delays": 0,
             "backend_errors": 0,
         }
