@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -239,3 +243,39 @@ def test_results_keep_what_stands_around_their_section(tmp_path: Path) -> None:
     assert "After." in text and text.index("After.") < text.index("ablation two")
     with pytest.raises(DualtalkerError, match="only one of"):
         replace_section("<!-- m: begin -->", "m", "body")
+
+
+# A parent whose worker tells its number and sleeps.
+PARENT = """
+import multiprocessing, os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from training.ablate import end_with_parent
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, end_with_parent) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 600)
+        time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the worker in /proc")
+def test_workers_end_when_the_grid_is_killed(tmp_path: Path) -> None:
+    program = tmp_path / "parent.py"
+    program.write_text(PARENT)
+    parent = subprocess.Popen(
+        [sys.executable, str(program)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+    )
+    assert parent.stdout is not None
+    worker = Path("/proc") / parent.stdout.readline().strip()
+    assert (worker / "cmdline").exists()
+    parent.kill()
+    parent.wait()
+    deadline_s = time.monotonic() + 20
+    while worker.exists() and "Z" not in (worker / "stat").read_text().rsplit(")", 1)[1][:3]:
+        assert time.monotonic() < deadline_s, "the worker lives on"
+        time.sleep(0.05)

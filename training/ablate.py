@@ -16,10 +16,12 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -310,10 +312,22 @@ def _compute(jobs: list[Job], processes: int) -> Iterator[tuple[Path, Cell]]:
             yield job.path, run_cell(job)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+    with ProcessPoolExecutor(processes, context, end_with_parent) as pool:
         futures = {pool.submit(run_cell, job): job for job in jobs}
         for future in as_completed(futures):
             yield futures[future].path, future.result()
+
+
+def end_with_parent() -> None:
+    """End this process as soon as its parent has: a killed grid must not go on in its workers."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _write(config: AblateConfig, cells: list[Cell]) -> None:
