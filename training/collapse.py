@@ -163,7 +163,10 @@ class CollapseDetector:
             )
         if rate < 1e-5:
             causes.append(f"the learning rate is very low ({rate:.1e})")
-        causes.append("--loss.velocity is too large beside --loss.motion (a still face has none)")
+        causes.append(
+            "the sound does not tell of the motion, so that its mean is the best guess: look "
+            "whether each recording has its own sound"
+        )
         causes.append("the learning rate killed the trunk early: halve it, start again")
         share = mean["predicted_deviation"] / max(mean["target_deviation"], 1e-9)
         return (
