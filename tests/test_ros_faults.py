@@ -223,8 +223,8 @@ def test_what_happened_is_told(shows, case):
     show = shows[0][case.name]
     assert show.counters["undecodable_messages"] == show.counters["queue_drops"] == "0"
     if case.counted and not shows[1][case.name]:
-        assert any(int(show.counters[kind]) for kind in case.counted), show.log
-        assert any(f"{kind}:" in show.log for kind in case.counted)
+        # The diagnostics come once a second: the last may be from before it happened.
+        assert any(f"{kind}:" in show.log for kind in case.counted), show.log
 
 
 @each_case

@@ -194,7 +194,7 @@ def test_exploding_loss_is_called_so_once() -> None:
 @pytest.mark.parametrize(
     ("changed", "cause"),
     [
-        ({}, "velocity"),
+        ({}, "its own sound"),
         ({"audio_level": 1e-5}, "nearly silent"),
         ({"supervised": 0.1}, "motion_mask"),
         ({"lag_gain": 0.4}, "in time"),
