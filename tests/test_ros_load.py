@@ -166,6 +166,7 @@ def test_two_talkers_of_one_name_and_a_hog_on_every_core(
         weights = both.weights[both.stamps_s == stamp_s][:, MOUTH]
         assert len(weights) <= 2
         np.testing.assert_allclose(weights, weights[:1].repeat(len(weights), 0), atol=1e-5)
-    assert len(both.stamps_s) > 1.5 * len(np.unique(both.stamps_s))
+    # A twin that missed the first chunk has a grid of its own.
+    assert len(both.stamps_s) > 1.5 * FPS * np.ptp(both.stamps_s)
     lag_s, likeness = find_lag(alone, *expected_mouth(tiny, 12.0, SEED, FPS))
     assert likeness > 0.6 and abs(lag_s) < 1 / FPS, "stamps are the audio's under any load"
