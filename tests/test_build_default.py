@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tyro
@@ -30,16 +31,36 @@ from training.presets import parse_config
 from training.teacher import TeacherConfig
 
 
+def fake_stage(program: str, source: Path, output: Path, log: Path, **options: Any) -> Stage:
+    """A stage that runs a program with (source, output, log, words that are added)."""
+    words = (str(source), str(output), str(log))
+    stage = Stage("copy it", "unused", words, (source,), output, **options)
+    command = (sys.executable, "-c", f"import sys, shutil, pathlib\n{program}", *words)
+    object.__setattr__(stage, "__class__", type("Fake", (Stage,), {"command": command}))
+    return stage
+
+
 def copy_stage(source: Path, output: Path, log: Path) -> Stage:
     """A stage whose command copies a file and notes that it ran."""
     program = (
-        "import sys, shutil; shutil.copy(sys.argv[1], sys.argv[2]); "
-        "open(sys.argv[3], 'a').write('ran\\n')"
+        "shutil.copy(sys.argv[1], sys.argv[2])\nwith open(sys.argv[3], 'a') as log:\n"
+        "    log.write('ran\\n')"
     )
-    stage = Stage("copy it", "unused", (str(source), str(output), str(log)), (source,), output)
-    command = (sys.executable, "-c", program, *stage.arguments)
-    object.__setattr__(stage, "__class__", type("Copy", (Stage,), {"command": command}))
-    return stage
+    return fake_stage(program, source, output, log)
+
+
+# Notes the words after its own, steps once, and ends for good only where there is a file `go`.
+TRAINING = """
+source, output, log = map(pathlib.Path, sys.argv[1:4])
+with log.open('a') as file:
+    file.write(' '.join(['began', *sys.argv[4:]]) + '\\n')
+output.parent.mkdir(exist_ok=True)
+steps = len(list(output.parent.glob('step_*.json')))
+(output.parent / f'step_{steps}.json').write_text(source.read_text())
+if not log.with_name('go').exists():
+    sys.exit(3)
+output.write_text(source.read_text())
+"""
 
 
 def test_stages_hand_on_what_they_make() -> None:
@@ -86,6 +107,70 @@ def test_a_finished_stage_is_skipped_until_its_input_changes(tmp_path: Path) -> 
     source.mkdir()
     with pytest.raises(BuildError, match=r"copy it.*finished stages are kept"):
         run_stage(stage, records)
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_only_the_same_command_on_the_same_data_goes_on(tmp_path: Path, resumable: bool) -> None:
+    source, log, run = (tmp_path / name for name in ("source", "log", "run"))
+    stage = fake_stage(TRAINING, source, run / "last", log, folder=run, resumable=resumable)
+    records = tmp_path / "stages"
+
+    def interrupt() -> list[str]:
+        with pytest.raises(BuildError, match="status 3"):
+            run_stage(stage, records)
+        return log.read_text().splitlines()
+
+    source.write_text("one")
+    assert interrupt() == ["began"]
+    goes_on = "began --resume" if resumable else "began"
+    assert interrupt() == ["began", goes_on]
+    assert len(list(run.iterdir())) == (2 if resumable else 1)
+    source.write_text("two")
+    assert interrupt()[2:] == ["began"], "other data: the old checkpoints must not be used"
+    assert [path.read_text() for path in run.iterdir()] == ["two"]
+    (tmp_path / "go").touch()
+    done = run_stage(stage, records)
+    assert log.read_text().splitlines()[3:] == [goes_on]
+    assert run_stage(stage, records) == done, "a finished stage is skipped"
+    source.write_text("three")
+    run_stage(stage, records)
+    assert log.read_text().splitlines()[4:] == ["began"]
+    assert {path.read_text() for path in run.iterdir()} == {"three"}
+
+
+def test_another_command_begins_anew(tmp_path: Path) -> None:
+    source, log, run = (tmp_path / name for name in ("source", "log", "run"))
+    source.write_text("one")
+    stages = [
+        fake_stage(TRAINING, source, run / last, log, folder=run, resumable=True)
+        for last in ("step_1", "step_2")
+    ]
+    for stage in stages:
+        with pytest.raises(BuildError, match="status 3"):
+            run_stage(stage, tmp_path / "stages")
+    assert log.read_text() == "began\nbegan\n" and len(list(run.iterdir())) == 1
+
+
+def test_what_no_record_knows_is_never_removed(tmp_path: Path) -> None:
+    source, log, run = (tmp_path / name for name in ("source", "log", "run"))
+    source.write_text("one")
+    run.mkdir()
+    (run / "step_1.json").write_text("another's")
+    stage = fake_stage(TRAINING, source, run / "last", log, folder=run, resumable=True)
+    for _ in range(2):
+        with pytest.raises(BuildError, match=r"run, which no earlier run .*move it away"):
+            run_stage(stage, tmp_path / "stages")
+    assert (run / "step_1.json").read_text() == "another's" and not log.exists()
+
+
+def test_no_stage_empties_what_another_made() -> None:
+    stages = plan_stages(BuildConfig(Path("data"), Path("out")))
+    places = [stage.place for stage in stages]
+    for number, stage in enumerate(stages):
+        assert stage.output == stage.place or stage.place in stage.output.parents
+        others = {*places[:number], *places[number + 1 :], *(Path("data") / f for f in FOLDERS)}
+        for other in others:
+            assert stage.place != other and stage.place not in other.parents
 
 
 def test_missing_recordings_are_named(tmp_path: Path) -> None:

@@ -5,14 +5,16 @@
 
 DATA holds `motion/facegood` and `speech/{ljspeech,vctk,librivox,facegood_unpaired}` (see
 docs/model_card.md). Each stage is a command of this repository and leaves a record; running this
-again skips what is done and goes on inside a training that was interrupted. `manifest.json` names
-the digest of everything that went in and came out.
+again skips what is done and goes on inside a training that was interrupted, unless its command or
+its data changed: then it begins anew. `manifest.json` names the digest of everything that went in
+and came out.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -24,6 +26,7 @@ from typing import Any
 import tyro
 
 from dualtalker.errors import DualtalkerError
+from dualtalker.outputs import written_whole
 from training.checkpoints import find_commit
 
 FOLDERS = (
@@ -78,6 +81,15 @@ class Stage:
     inputs: tuple[Path, ...]
     """Files and folders whose content decides the result."""
     output: Path
+    folder: Path | None = None
+    """What this stage alone fills, where that is more than `output`; emptied to begin anew."""
+    resumable: bool = False
+    """Whether `--resume` goes on from `step_*.json` in `folder`; otherwise it begins anew."""
+
+    @property
+    def place(self) -> Path:
+        """The folder or file that nothing but this stage makes."""
+        return self.folder or self.output
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -138,6 +150,8 @@ def plan_stages(config: BuildConfig) -> list[Stage]:
             ),
             (synth, real, taught),
             checkpoint,
+            folder=run,
+            resumable=True,
         ),
         Stage(
             "draft", "engines.export_onnx", (*export, "--out", str(draft)), (checkpoint,), draft
@@ -208,17 +222,20 @@ def run_stage(stage: Stage, records: Path) -> dict[str, Any]:
         "command": stage.describe(),
         "inputs": {p.name: digest_path(p) for p in stage.inputs},
     }
-    if path.is_file() and stage.output.exists():
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if {name: record.get(name) for name in wanted} == wanted:
-            print(f"{stage.name}: done before ({record['seconds']:.0f} s)")
-            return record
-    _clear(stage)
-    print(f"{stage.name}: {stage.describe()}", flush=True)
-    began = time.monotonic()
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    same = found is not None and {name: found.get(name) for name in wanted} == wanted
+    if found is not None and same and "output" in found and stage.output.exists():
+        print(f"{stage.name}: done before ({found['seconds']:.0f} s)")
+        return dict(found)
     arguments = list(stage.command)
-    if stage.module == "training.train" and list(stage.output.parent.glob("step_*.json")):
+    if same and stage.resumable and any(stage.place.glob("step_*.json")):
         arguments.append("--resume")
+    else:
+        _clear(stage, ours=found is not None)
+        # What a killed command leaves is known by this as ours, and as made from these inputs.
+        _write_record(path, wanted)
+    print(f"{stage.name}: {' '.join(arguments[1:])}", flush=True)
+    began = time.monotonic()
     status = subprocess.run(arguments, check=False).returncode
     if status or not stage.output.exists():
         raise BuildError(
@@ -232,17 +249,35 @@ def run_stage(stage: Stage, records: Path) -> dict[str, Any]:
         "commit": find_commit(),
         "seconds": round(time.monotonic() - began, 1),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    _write_record(path, record)
     return record
 
 
-def _clear(stage: Stage) -> None:
-    """Remove labels of another teacher: the command refuses a folder that holds some."""
-    import shutil
+def _clear(stage: Stage, ours: bool) -> None:
+    """Remove what the stage left when it last ran; `ours` tells whether a record says it did.
 
-    if stage.module == "training.teacher" and stage.output.is_dir():
-        shutil.rmtree(stage.output)
+    Raises:
+        BuildError: files lie there that no record knows.
+    """
+    place = stage.place
+    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+        return
+    if not ours:
+        raise BuildError(
+            f"found {place}, which no earlier run of stage `{stage.name}` recorded, expected "
+            "nothing there: move it away, or give another --out"
+        )
+    print(f"{stage.name}: {place} is of other inputs or unfinished, so it is made anew")
+    if place.is_dir():
+        shutil.rmtree(place)
+    else:
+        place.unlink()
+
+
+def _write_record(path: Path, record: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def build(config: BuildConfig) -> Path | None:
