@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -160,11 +161,12 @@ def judge(
     shares = shares or dict.fromkeys(EVIDENCE, 1.0)
     forced = network.config.autoregressive.teacher_forcing
     out = network.animate(batch.audio, batch.style, batch.head, batch.motion if forced else None)
-    terms: dict[str, Tensor] = {}
-    if batch.head == ARKIT:
-        _add_arkit_terms(terms, batch, priors, config, shares, out)
-    else:
-        _add_vertex_terms(terms, network, batch, config, shares, out)
+    direct = _list_arkit_terms if batch.head == ARKIT else _list_vertex_terms
+    terms = {
+        name: measure() * shares[name]
+        for name, measure in direct(network, batch, priors, out).items()
+        if getattr(config, name)
+    }
     if config.dual_is_on():
         _add_dual_terms(
             terms, network, batch, priors, config, shares, generator, dual_on_prediction, out
@@ -173,48 +175,33 @@ def judge(
     return terms, out
 
 
-def _add_arkit_terms(
-    terms: dict[str, Tensor],
-    batch: Batch,
-    priors: Priors,
-    config: LossConfig,
-    shares: dict[str, float],
-    out: Prediction,
-) -> None:
-    if config.motion:
-        scale, _ = measure_scales(priors.motion_prior)
-        raw = losses.motion_loss(out.weights, batch.motion, batch.mask, scale)
-        terms["motion"] = raw * shares["motion"]
-    if config.velocity:
-        _, scale = measure_scales(priors.motion_prior)
-        raw = losses.velocity_loss(out.weights, batch.motion, batch.mask, scale)
-        terms["velocity"] = raw * shares["velocity"]
-    if config.lip_vertices:
-        raw = losses.lip_vertex_loss(out.weights, batch.motion, batch.mask, priors.lip_basis)
-        terms["lip_vertices"] = raw * shares["lip_vertices"]
-    if config.closure:
-        raw = losses.contact_loss(out.gate_logit, batch.contacts, batch.contacts_mask)
-        terms["closure"] = raw * shares["closure"]
+def _list_arkit_terms(
+    network: DualTalker, batch: Batch, priors: Priors, out: Prediction
+) -> dict[str, Callable[[], Tensor]]:
+    """Name the terms that compare blendshapes, each with how it is measured."""
+    moved = (out.weights, batch.motion, batch.mask)
+    spread, speed = measure_scales(priors.motion_prior)
+    return {
+        "motion": lambda: losses.motion_loss(*moved, spread),
+        "velocity": lambda: losses.velocity_loss(*moved, speed),
+        "lip_vertices": lambda: losses.lip_vertex_loss(*moved, priors.lip_basis),
+        "closure": lambda: losses.contact_loss(
+            out.gate_logit, batch.contacts, batch.contacts_mask
+        ),
+    }
 
 
-def _add_vertex_terms(
-    terms: dict[str, Tensor],
-    network: DualTalker,
-    batch: Batch,
-    config: LossConfig,
-    shares: dict[str, float],
-    out: Prediction,
-) -> None:
-    if config.motion:
-        raw = losses.vertex_loss(out.weights, batch.motion, batch.mask)
-        terms["motion"] = raw * shares["motion"]
-    if config.velocity:
-        raw = losses.vertex_velocity_loss(out.weights, batch.motion, batch.mask)
-        terms["velocity"] = raw * shares["velocity"]
-    if config.lip_vertices:
-        metric: Tensor = network.animation.vertex_heads[batch.head].lip_metric  # type: ignore[assignment]
-        raw = losses.vertex_loss(out.weights, batch.motion, batch.mask, metric)
-        terms["lip_vertices"] = raw * shares["lip_vertices"]
+def _list_vertex_terms(
+    network: DualTalker, batch: Batch, priors: Priors, out: Prediction
+) -> dict[str, Callable[[], Tensor]]:
+    """Name the terms that compare a mesh's coordinates, each with how it is measured."""
+    moved = (out.weights, batch.motion, batch.mask)
+    lips: Tensor = network.animation.vertex_heads[batch.head].lip_metric  # type: ignore[assignment]
+    return {
+        "motion": lambda: losses.vertex_loss(*moved),
+        "velocity": lambda: losses.vertex_velocity_loss(*moved),
+        "lip_vertices": lambda: losses.vertex_loss(*moved, lips),
+    }
 
 
 def _add_dual_terms(
