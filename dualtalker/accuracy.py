@@ -75,11 +75,8 @@ class Tally:
 
 
 def find_recorded_speech(recording: Recording) -> np.ndarray:
-    """Speech frames `[frames]` bool of a recording; see `metrics.find_speech`."""
-    loudness = metrics.measure_loudness(
-        recording.audio, recording.sample_rate_hz, recording.times_s
-    )
-    return metrics.find_speech(loudness)
+    """Speech frames `[frames]` bool of a recording; see `metrics.find_speech_frames`."""
+    return metrics.find_speech_frames(recording.audio, recording.sample_rate_hz, recording.times_s)
 
 
 def measure_motions(

@@ -67,6 +67,14 @@ def find_speech(loudness: np.ndarray, below_peak_db: float = 35.0) -> np.ndarray
     return speech
 
 
+def find_speech_frames(audio: np.ndarray, rate_hz: int, times_s: np.ndarray) -> np.ndarray:
+    """Speech frames `[frames]` bool of a sound `[samples]` at the frames' times `[frames]`, s.
+
+    `find_speech` of the sound's own loudness: what a figure "over speech frames" is taken over.
+    """
+    return find_speech(measure_loudness(audio, rate_hz, times_s))
+
+
 def jaw_opening(weights: np.ndarray) -> np.ndarray:
     """The curve compared as jaw opening: `jawOpen` `[frames]`."""
     return weights[:, ARKIT_INDEX["jawOpen"]]

@@ -41,6 +41,7 @@ def test_loudness_follows_the_level_and_speech_is_where_it_is_loud() -> None:
     assert loudness[75] == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
     speech = metrics.find_speech(loudness)
     assert speech[55:95].all() and not speech[:45].any() and not speech[105:].any()
+    np.testing.assert_array_equal(metrics.find_speech_frames(samples, rate_hz, times_s), speech)
 
 
 def test_short_quiet_spots_inside_speech_count_as_speech() -> None:

@@ -284,6 +284,14 @@ def format_table(figures: Columns) -> str:
     return "\n".join(lines)
 
 
+def tell_report(report: Report, json_out: Path | None) -> None:
+    """Print what was measured; write the bare figures by contestant where that is asked for."""
+    print(report.to_text())
+    if json_out is not None:
+        text = json.dumps(report.figures, indent=2) + "\n"
+        json_out.write_text(text, encoding="utf-8")
+
+
 def _draw_sweeps(sweeps: dict[str, Sweep]) -> list[Picture]:
     """Plots of the model's sweeps over the signal-to-noise ratio."""
     from dualtalker.report_pictures import draw_sweep
@@ -323,10 +331,7 @@ def main() -> None:
         report = run_evaluation(config)
     except DualtalkerError as error:
         sys.exit(f"training.evaluate: {error}")
-    print(report.to_text())
-    if config.json_out:
-        text = json.dumps(report.figures, indent=2) + "\n"
-        config.json_out.write_text(text, encoding="utf-8")
+    tell_report(report, config.json_out)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ the conventions and which lip and upper-face vertices were used.
 from __future__ import annotations
 
 import itertools
-import json
 import platform
 import sys
 from collections.abc import Iterator
@@ -36,6 +35,7 @@ from training.datasets.vertex_clips import (
     read_clip,
     read_corpus,
 )
+from training.evaluate import tell_report
 from training.vertex_accuracy import VERTEX_FIGURES, MeshTally, Ruler, find_clip_speech
 from training.vertex_baselines import Perform, Pose, learn_baselines
 from training.vertex_data import name_head, name_style
@@ -320,10 +320,7 @@ def main() -> None:
         report = run_vertex_evaluation(config)
     except DualtalkerError as error:
         sys.exit(f"training.evaluate_vertices: {error}")
-    print(report.to_text())
-    if config.json_out:
-        text = json.dumps(report.figures, indent=2) + "\n"
-        config.json_out.write_text(text, encoding="utf-8")
+    tell_report(report, config.json_out)
 
 
 if __name__ == "__main__":

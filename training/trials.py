@@ -92,8 +92,7 @@ def sweep_noisy_speech(animate: Animate, clips: Sequence[Clip]) -> Sweep:
         frames = min(len(clip.motion), len(audio) * MOTION_RATE_HZ // SAMPLE_RATE_HZ)
         truth = metrics.jaw_opening(clip.motion[:frames])
         times_s = np.arange(frames) / MOTION_RATE_HZ
-        loudness = metrics.measure_loudness(audio, SAMPLE_RATE_HZ, times_s)
-        speech = metrics.find_speech(loudness)
+        speech = metrics.find_speech_frames(audio, SAMPLE_RATE_HZ, times_s)
         level = measure_speech_level(audio, speech)
 
         def score(sound: np.ndarray, clip: Clip = clip) -> float:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dualtalker import metrics
-from training.clips import Clip
+from training.clips import SAMPLE_RATE_HZ, Clip
 from training.datasets.vertex_clips import VertexClip, VertexCorpus, iterate_vertex_clips
 from training.network import DualTalker
 from training.utterances import animate_pieces
@@ -40,8 +40,7 @@ def validate(
             motion, truth = motion[:count], clip.motion[:count]
             times_s = np.arange(count) / network.config.model_rate_hz
             if clip.style.startswith("captured"):
-                loudness = metrics.measure_loudness(clip.audio, 16000, times_s)
-                speech = metrics.find_speech(loudness)
+                speech = metrics.find_speech_frames(clip.audio, SAMPLE_RATE_HZ, times_s)
                 lips = head.lip_vertices
                 errors = metrics.measure_lip_error(
                     head.pose(motion)[:, lips], head.pose(truth)[:, lips]

@@ -237,9 +237,9 @@ class MeshTally:
 
 
 def find_clip_speech(clip: VertexClip) -> np.ndarray:
-    """Speech frames `[frames]` bool of a clip; see `metrics.find_speech`."""
+    """Speech frames `[frames]` bool of a clip; see `metrics.find_speech_frames`."""
     times_s = np.arange(clip.frames) / clip.fps
-    return metrics.find_speech(metrics.measure_loudness(clip.audio, SAMPLE_RATE_HZ, times_s))
+    return metrics.find_speech_frames(clip.audio, SAMPLE_RATE_HZ, times_s)
 
 
 def _ask_torchmetrics(shown: np.ndarray, truth: np.ndarray) -> float:

@@ -64,7 +64,7 @@ class UnitReader:
         heard = self._name_units(clip.audio)
         count = min(len(heard), len(motion))
         times_s = np.arange(count) / rate_hz
-        speech = metrics.find_speech(metrics.measure_loudness(clip.audio, SAMPLE_RATE_HZ, times_s))
+        speech = metrics.find_speech_frames(clip.audio, SAMPLE_RATE_HZ, times_s)
         wrong = self._read(motion[:count]) != heard[:count]
         return int(wrong[speech].sum()), int(speech.sum())
 
