@@ -25,7 +25,7 @@ from training.clips import Phone, load_clips  # noqa: E402
 from training.configs import DataConfig, LossConfig  # noqa: E402
 from training.evaluate import EvaluateConfig, evaluate, format_table  # noqa: E402
 from training.network import StreamingTalker  # noqa: E402
-from training.objective import compute_losses  # noqa: E402
+from training.objective import judge  # noqa: E402
 from training.train import prepare, split_clips, take_step, train  # noqa: E402
 
 
@@ -83,7 +83,7 @@ def test_loss_falls_on_one_batch(corpus: Path, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     first = None
     for _ in range(40):
-        terms = compute_losses(run.network, batch, run.priors, run.config.loss, generator)
+        terms, _ = judge(run.network, batch, run.priors, run.config.loss, generator)
         first = first or {k: v.item() for k, v in terms.items()}
         run.optimizer.zero_grad()
         terms["total"].backward()
@@ -98,14 +98,14 @@ def test_each_loss_term_can_be_switched_off(corpus: Path, tmp_path: Path) -> Non
     batch = run.batches.make(1)
     names = [f.name for f in dataclasses.fields(LossConfig)]
     everything = LossConfig(**dict.fromkeys(names, 1.0))
-    terms = compute_losses(run.network, batch, run.priors, everything, torch.Generator())
+    terms, _ = judge(run.network, batch, run.priors, everything, torch.Generator())
     assert set(terms) == {*names, "total"}
     for name in names:
         without = dataclasses.replace(everything, **{name: 0.0})
-        terms = compute_losses(run.network, batch, run.priors, without, torch.Generator())
+        terms, _ = judge(run.network, batch, run.priors, without, torch.Generator())
         assert name not in terms and terms["total"].isfinite()
     single = LossConfig(lipread_true=0, lipread_predicted=0, consistency=0, duality=0)
-    terms = compute_losses(run.network, batch, run.priors, single, torch.Generator())
+    terms, _ = judge(run.network, batch, run.priors, single, torch.Generator())
     run.network.zero_grad()
     terms["total"].backward()
     assert all(p.grad is None for p in run.network.motion_encoder.parameters())
@@ -115,11 +115,11 @@ def test_reader_that_judges_the_animation_is_not_taught_by_it(
     corpus: Path, tmp_path: Path
 ) -> None:
     run = prepare(tiny_train_config(corpus, tmp_path))
-    judge = LossConfig(
+    config = LossConfig(
         motion=0, velocity=0, lip_vertices=0, closure=0, lipread_true=0, consistency=0, duality=0,
         lipread_predicted=1.0,
     )  # fmt: skip
-    terms = compute_losses(run.network, run.batches.make(0), run.priors, judge, torch.Generator())
+    terms, _ = judge(run.network, run.batches.make(0), run.priors, config, torch.Generator())
     terms["total"].backward()
     assert all(p.grad is None for p in run.network.lip_reader.parameters())
     assert all(p.grad is None for p in run.network.motion_encoder.parameters())
@@ -142,7 +142,7 @@ def test_unpaired_audio_trains_the_primary_task_through_the_dual(
     )
     batch = maker.make(0)
     assert batch.mask.sum() == 0 and batch.paired.sum() == 0
-    terms = compute_losses(run.network, batch, run.priors, LossConfig(), torch.Generator())
+    terms, _ = judge(run.network, batch, run.priors, LossConfig(), torch.Generator())
     terms["total"].backward()
     assert run.network.audio_encoder.inlet.weight.grad.abs().sum() > 0
 

@@ -30,7 +30,7 @@ from training.configs import (  # noqa: E402
     from_plain,
     to_plain,
 )
-from training.objective import compute_losses, count_evidence  # noqa: E402
+from training.objective import count_evidence, judge  # noqa: E402
 from training.presets import make_presets, parse_config  # noqa: E402
 from training.schedules import EarlyStop, rate_at  # noqa: E402
 from training.train import (  # noqa: E402
@@ -70,7 +70,7 @@ def test_micro_batches_add_up_to_the_bigger_batch(corpus: Path, tmp_path: Path) 
     )
     divided = {n: p.grad.clone() for n, p in run.network.named_parameters() if p.grad is not None}
     run.network.zero_grad()
-    terms = compute_losses(run.network, join(batches), run.priors, config.loss, torch.Generator())
+    terms, _ = judge(run.network, join(batches), run.priors, config.loss, torch.Generator())
     terms["total"].backward()
     assert float(figures[0, -1]) == pytest.approx(terms["total"].item(), rel=1e-5)
     for name, parameter in run.network.named_parameters():
@@ -138,7 +138,7 @@ def test_characters_are_read_from_whole_clips(tmp_path: Path) -> None:
     batch = run.batches.make(0)
     assert (batch.has_characters == 1).all()
     assert batch.characters[0].tolist() == [3, 2, 4, 1, 3, 2, 4] and spell("It's  a") == "it's a"
-    terms = compute_losses(run.network, batch, run.priors, config.loss, torch.Generator())
+    terms, _ = judge(run.network, batch, run.priors, config.loss, torch.Generator())
     terms["lipread_true"].backward()
     assert run.network.lip_reader.characters.weight.grad.abs().sum() > 0
     assert run.network.lip_reader.phones.weight.grad is None

@@ -130,24 +130,6 @@ def lengths_of(batch: Batch, target: str) -> tuple[Tensor, Tensor]:
 # ---- The terms ---------------------------------------------------------------------------------
 
 
-def compute_losses(
-    network: DualTalker,
-    batch: Batch,
-    priors: Priors,
-    config: LossConfig,
-    generator: torch.Generator,
-    dual_on_prediction: bool = True,
-    shares: dict[str, float] | None = None,
-) -> dict[str, Tensor]:
-    """Return every switched-on term, unweighted, and their weighted sum as `total`.
-
-    `dual_on_prediction` switches the terms in which the lip reader judges predicted motion: they
-    mean nothing before the reader has learned. `shares` of the step's evidence (see `EVIDENCE`;
-    default all of it) scale the terms, so that those of all micro-batches add up to the step's.
-    """
-    return judge(network, batch, priors, config, generator, dual_on_prediction, shares)[0]
-
-
 def judge(
     network: DualTalker,
     batch: Batch,
@@ -157,7 +139,12 @@ def judge(
     dual_on_prediction: bool = True,
     shares: dict[str, float] | None = None,
 ) -> tuple[dict[str, Tensor], Prediction]:
-    """Return `compute_losses` and the prediction that was judged."""
+    """Return every switched-on term, unweighted, their weighted sum as `total`, and the motion.
+
+    `dual_on_prediction` switches the terms in which the lip reader judges predicted motion: they
+    mean nothing before the reader has learned. `shares` of the step's evidence (see `EVIDENCE`;
+    default all of it) scale the terms, so that those of all micro-batches add up to the step's.
+    """
     shares = shares or dict.fromkeys(EVIDENCE, 1.0)
     forced = network.config.autoregressive.teacher_forcing
     out = network.animate(batch.audio, batch.style, batch.head, batch.motion if forced else None)
