@@ -6,17 +6,19 @@ the shape of a message:
     data                      std_msgs/*MultiArray, ros-drivers audio_common_msgs/AudioData
     header, audio.data        ros-drivers audio_common_msgs/AudioDataStamped
     header, audio.audio_data  mgonzs13 audio_common_msgs/AudioStamped
+
+ros-drivers' AudioInfo tells the format of bytes that do not (`read_info`).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from dualtalker.audio import NonFiniteError, decode_pcm
+from dualtalker.audio import MAX_CHANNELS, NonFiniteError, decode_pcm
 from dualtalker.compressed import name_compression
 from dualtalker.errors import AudioError
 from dualtalker.resampling import check_rate
@@ -33,6 +35,11 @@ SUPPORTED_TYPES = (
     "audio_common_msgs/msg/AudioData",
     "audio_common_msgs/msg/AudioStamped",
 )
+
+# Types whose messages are bytes without a format, and the one that tells it.
+BARE_TYPES = ("audio_common_msgs/msg/AudioDataStamped", "audio_common_msgs/msg/AudioData")
+INFO_TYPE = "audio_common_msgs/msg/AudioInfo"
+SAMPLE_FORMATS = ("S16LE", "S16BE", "U8", "S8", "S24LE", "S24_32LE", "S32LE", "F32LE", "F64LE")
 
 # A label of a size-1 dimension by which a std_msgs array can say its own rate.
 RATE_LABEL = "sample_rate_hz="
@@ -114,6 +121,41 @@ def read_message(message: Any, defaults: AudioFormat) -> AudioChunk:
         raise EmptyError("the message holds no samples")
     check_rate(rate_hz)
     return AudioChunk(samples, rate_hz, stamp_ns, message)
+
+
+def is_info(message: Any) -> bool:
+    """Whether a message or its class is ros-drivers' AudioInfo; mgonzs13's lies in the audio."""
+    return hasattr(message, "coding_format")
+
+
+def read_info(message: Any, parameters: AudioFormat) -> AudioFormat:
+    """Return the format that an AudioInfo tells; fields of zero or "" are left to `parameters`.
+
+    Raises:
+        AudioError: the coding is compressed, or rate, channels or sample format are unknown.
+    """
+    coding = str(message.coding_format).strip().lower()
+    if coding not in ("", "wave", "wav", "raw", "pcm"):
+        raise AudioError(
+            f"audio_info tells of {coding!r}; expected uncompressed audio: start audio_capture "
+            "with format:=wave"
+        )
+    told = str(message.sample_format).strip().upper()
+    if told and told not in SAMPLE_FORMATS:
+        raise AudioError(
+            f"audio_info tells of samples in {told!r}; expected one of {', '.join(SAMPLE_FORMATS)}"
+        )
+    channels = int(message.channels) or parameters.channels
+    if channels > MAX_CHANNELS:
+        raise AudioError(f"audio_info tells of {channels} channels; expected 1 to {MAX_CHANNELS}")
+    rate_hz = int(message.sample_rate) or parameters.rate_hz
+    check_rate(rate_hz)
+    return replace(
+        parameters,
+        rate_hz=rate_hz,
+        channels=channels,
+        sample_format=told or parameters.sample_format,
+    )
 
 
 def _read_stamp(message: Any) -> int | None:

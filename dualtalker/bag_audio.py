@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from dualtalker.audio_messages import SUPPORTED_TYPES, AudioFormat, read_message
+from dualtalker.audio_messages import (
+    BARE_TYPES,
+    INFO_TYPE,
+    SUPPORTED_TYPES,
+    AudioFormat,
+    is_info,
+    read_info,
+    read_message,
+)
 from dualtalker.bags import Bag, BagMessage
 from dualtalker.errors import AudioError, BagError
 
-INFO_TYPE = "audio_common_msgs/msg/AudioInfo"
 USUAL_RATES_HZ = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
 # Rates that differ from what the times say by more than this are wrong; usual ones differ by more.
 RATE_TOLERANCE = 0.04
 STEADY_SHARE = 0.25  # of their median, by which steady chunks' intervals may differ
 MIN_JUDGED_S = 1.0  # shorter audio tells nothing about its rate
+log = logging.getLogger("dualtalker")
 
 
 @dataclass(frozen=True)
@@ -124,16 +132,11 @@ def find_audio_topic(bag: Bag, wanted: str | None) -> str:
 def _find_format(bag: Bag, topic: str, given: GivenFormat) -> tuple[AudioFormat, str]:
     """The user's word counts most, then an AudioInfo in the bag, then the node's defaults."""
     audio_format, sources = AudioFormat(), []
-    info = _read_info(bag, topic)
-    if info is not None:
-        name, message = info
-        audio_format = replace(
-            audio_format,
-            rate_hz=int(message.sample_rate),
-            channels=int(message.channels),
-            sample_format=message.sample_format or audio_format.sample_format,
-        )
-        sources.append(name)
+    if bag.topics[topic].type_name in BARE_TYPES and (name := _find_info_topic(bag, topic)):
+        told = _read_infos(bag, name, audio_format)
+        if told is not None:
+            audio_format = told
+            sources.append(name)
     said = {key: value for key, value in vars(given).items() if value is not None}
     if said:
         audio_format = replace(audio_format, **said)
@@ -141,17 +144,26 @@ def _find_format(bag: Bag, topic: str, given: GivenFormat) -> tuple[AudioFormat,
     return audio_format, " and ".join(sources) or "the talker's defaults"
 
 
-def _read_info(bag: Bag, topic: str) -> tuple[str, Any] | None:
+def _find_info_topic(bag: Bag, topic: str) -> str | None:
     """Return the AudioInfo that belongs to an audio topic: that nearest to it by name."""
     found = [t.name for t in bag.topics.values() if t.type_name == INFO_TYPE and t.count]
-    if not found:
-        return None
     namespace = topic.rsplit("/", 1)[0]
-    name = min(found, key=lambda n: (n.rsplit("/", 1)[0] != namespace, n))
-    message = next(bag.read(name)).message
-    if not hasattr(message, "sample_rate"):  # mgonzs13's, which every message carries anyway
-        return None
-    return name, message
+    return min(found, key=lambda n: (n.rsplit("/", 1)[0] != namespace, n), default=None)
+
+
+def _read_infos(bag: Bag, name: str, defaults: AudioFormat) -> AudioFormat | None:
+    """Return what the first AudioInfo tells that the node would believe; None without any."""
+    refused: set[str] = set()
+    for _, message in bag.read(name):
+        if not is_info(message):
+            return None
+        try:
+            return read_info(message, defaults)
+        except AudioError as error:
+            if str(error) not in refused:
+                log.warning("%s: %s: %s; it changes nothing", bag.path, name, error)
+            refused.add(str(error))
+    return None
 
 
 def _time_chunks(bag: Bag, messages: list[BagMessage], audio_format: AudioFormat) -> ChunkTimes:

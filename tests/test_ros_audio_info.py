@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from audio_driver import Segment, Stream
@@ -21,8 +21,7 @@ from ros_troupe import (
     wait_for_begin,
 )
 
-from dualtalker.audio_messages import AudioFormat
-from dualtalker.errors import AudioError
+from dualtalker.audio_messages import INFO_TYPE
 
 # Keeps an AudioInfo for late listeners until it is ended: first one of MP3, then the right one.
 TELLER = """
@@ -45,27 +44,71 @@ time.sleep(600)
 """
 
 
-def info(**fields):
-    values = {"channels": 0, "sample_rate": 0, "sample_format": "", "coding_format": ""}
-    return SimpleNamespace(**{**values, **fields})
+class NodeStub:
+    """A node of whose graph one publisher of AudioInfo is known."""
+
+    def __init__(self):
+        self.errors, self.subscribed = [], []
+
+    def resolve_topic_name(self, name):
+        return f"/robot/{name}"
+
+    def get_publishers_info_by_topic(self, name):
+        profile = SimpleNamespace(reliability=1, durability=1)
+        return [SimpleNamespace(topic_type=INFO_TYPE, qos_profile=profile)]
+
+    def get_logger(self):
+        return SimpleNamespace(error=self.errors.append)
+
+    def create_subscription(self, *given):
+        self.subscribed.append(given)
+        return given
+
+    def destroy_subscription(self, subscription):
+        self.subscribed.remove(subscription)
 
 
-def test_fields_that_say_nothing_are_left_to_the_parameters():
-    pytest.importorskip("rclpy")
-    from dualtalker_ros.audio_info import read_info
+# What a package of that name may hold, and what is said of it.
+PACKAGES = {
+    "none": (None, "No module named 'audio_common_msgs"),
+    "without AudioInfo": ({}, "has no attribute 'AudioInfo'"),
+    "mgonzs13's": ({"AudioInfo": type("AudioInfo", (), {"rate": 0})}, "no coding_format"),
+}
 
-    own = AudioFormat(22050, 2, "S24LE")
-    assert read_info(info(), own) == own
-    told = info(channels=1, sample_rate=48000, sample_format="s16le", coding_format="WAVE")
-    assert read_info(told, own) == AudioFormat(48000, 1, "S16LE")
-    for wrong, says in (
-        ({"coding_format": "mp3"}, "format:=wave"),
-        ({"sample_format": "S12LE"}, "S12LE"),
-        ({"sample_rate": 100}, "100"),
-        ({"channels": 200}, "200 channels"),
-    ):
-        with pytest.raises(AudioError, match=says):
-            read_info(info(**wrong), own)
+
+@pytest.mark.parametrize("package", list(PACKAGES))
+def test_without_its_class_audio_info_is_given_up_and_told_once(ros, monkeypatch, package):
+    from dualtalker_ros.audio_info import AudioInfoListener
+
+    classes, says = PACKAGES[package]
+    if classes is not None:
+        messages = ModuleType("audio_common_msgs.msg")
+        vars(messages).update(classes)
+        monkeypatch.setitem(sys.modules, "audio_common_msgs", ModuleType("audio_common_msgs"))
+        monkeypatch.setitem(sys.modules, "audio_common_msgs.msg", messages)
+    node = NodeStub()
+    listener = AudioInfoListener(node, lambda message: None)
+    for _ in range(3):
+        listener.look()
+    assert len(node.errors) == 1 and not node.subscribed
+    for part in (says, "/robot/audio_info", "ros-drivers' audio_common_msgs", "sample_rate_hz"):
+        assert part in node.errors[0]
+
+
+def test_ros_drivers_class_is_listened_to_once(ros, monkeypatch):
+    from dualtalker_ros.audio_info import AudioInfoListener
+
+    messages = ModuleType("audio_common_msgs.msg")
+    messages.AudioInfo = type("AudioInfo", (), {"coding_format": ""})
+    monkeypatch.setitem(sys.modules, "audio_common_msgs", ModuleType("audio_common_msgs"))
+    monkeypatch.setitem(sys.modules, "audio_common_msgs.msg", messages)
+    node = NodeStub()
+    listener = AudioInfoListener(node, lambda message: None)
+    for _ in range(3):
+        listener.look()
+    assert not node.errors and len(node.subscribed) == 1
+    listener.stop()
+    assert not node.subscribed
 
 
 def test_what_audio_info_tells_is_heard(ros_domain, interfaces, tiny, tmp_path):

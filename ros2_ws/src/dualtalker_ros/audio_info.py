@@ -1,58 +1,22 @@
 """Listens to ros-drivers' AudioInfo, which tells the format of byte arrays that do not.
 
 audio_capture sends one on `audio_info` and keeps it for late listeners. What it tells goes before
-the node's parameters; whatever no reader understands is refused, logged, and changes nothing.
+the node's parameters (`audio_messages.read_info`); whatever no reader understands is refused,
+logged, and changes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from rclpy.qos import QoSProfile
 
-from dualtalker.audio_messages import AudioFormat
+from dualtalker.audio_messages import INFO_TYPE, is_info
 from dualtalker.errors import AudioError
-from dualtalker.resampling import check_rate
-from dualtalker_ros.parameters import SAMPLE_FORMATS
 from dualtalker_ros.topic_types import import_type
 
 TOPIC = "audio_info"
-INFO_TYPE = "audio_common_msgs/msg/AudioInfo"
-# Types whose messages are bytes without a format.
-BARE_TYPES = ("audio_common_msgs/msg/AudioDataStamped", "audio_common_msgs/msg/AudioData")
-MAX_CHANNELS = 64
-
-
-def read_info(message: Any, parameters: AudioFormat) -> AudioFormat:
-    """Return the format that an AudioInfo tells; fields of zero or "" are left to `parameters`.
-
-    Raises:
-        AudioError: the coding is compressed, or rate, channels or sample format are unknown.
-    """
-    coding = str(message.coding_format).strip().lower()
-    if coding not in ("", "wave", "wav", "raw", "pcm"):
-        raise AudioError(
-            f"audio_info tells of {coding!r}; expected uncompressed audio: start audio_capture "
-            "with format:=wave"
-        )
-    told = str(message.sample_format).strip().upper()
-    if told and told not in SAMPLE_FORMATS:
-        raise AudioError(
-            f"audio_info tells of samples in {told!r}; expected one of {', '.join(SAMPLE_FORMATS)}"
-        )
-    channels = int(message.channels) or parameters.channels
-    if channels > MAX_CHANNELS:
-        raise AudioError(f"audio_info tells of {channels} channels; expected 1 to {MAX_CHANNELS}")
-    rate_hz = int(message.sample_rate) or parameters.rate_hz
-    check_rate(rate_hz)
-    return replace(
-        parameters,
-        rate_hz=rate_hz,
-        channels=channels,
-        sample_format=told or parameters.sample_format,
-    )
 
 
 class AudioInfoListener:
@@ -62,10 +26,11 @@ class AudioInfoListener:
         """`apply` may raise `AudioError`, which is logged."""
         self._node, self._apply = node, apply
         self._subscription: Any = None
+        self._hopeless = False  # whatever is published, there is no class to read it with
 
     def look(self) -> None:
         """Subscribe once there is a publisher, with its own durability: none fits both kinds."""
-        if self._subscription is not None:
+        if self._subscription is not None or self._hopeless:
             return
         name = self._node.resolve_topic_name(TOPIC)
         for publisher in self._node.get_publishers_info_by_topic(name):
@@ -73,12 +38,28 @@ class AudioInfoListener:
                 break
         else:
             return
-        message_class = import_type(INFO_TYPE)
-        if not hasattr(message_class, "coding_format"):  # mgonzs13's, which audio carries itself
+        message_class = self._import_class(name)
+        if message_class is None:
             return
         profile = publisher.qos_profile
         qos = QoSProfile(depth=1, reliability=profile.reliability, durability=profile.durability)
         self._subscription = self._node.create_subscription(message_class, name, self._read, qos)
+
+    def _import_class(self, name: str) -> Any:
+        """Return the class of ros-drivers' AudioInfo; None, logged once, where it is not here."""
+        try:
+            message_class = import_type(INFO_TYPE)
+            found = "another package of that name, where AudioInfo has no coding_format"
+        except ImportError as error:
+            message_class, found = None, str(error)
+        if message_class is not None and is_info(message_class):
+            return message_class
+        self._hopeless = True
+        self._node.get_logger().error(
+            f"{name} cannot be read: found {found}; expected ros-drivers' audio_common_msgs. The "
+            "parameters sample_rate_hz, channels and sample_format tell the format"
+        )
+        return None
 
     def _read(self, message: Any) -> None:
         if self._subscription is None:
@@ -89,7 +70,8 @@ class AudioInfoListener:
             self._node.get_logger().error(f"{error}; it changes nothing")
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Listen no more; a later `look` begins afresh."""
+        self._hopeless = False
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None

@@ -10,7 +10,7 @@ from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
-from dualtalker.audio_messages import SUPPORTED_TYPES
+from dualtalker.audio_messages import SAMPLE_FORMATS, SUPPORTED_TYPES
 from dualtalker_ros.processes import EXECUTORS
 
 DELIVERIES = ("paced", "immediate")
@@ -23,7 +23,6 @@ OUTPUTS = (
     "vertices",
     "face_marker",
 )
-SAMPLE_FORMATS = ("S16LE", "S16BE", "U8", "S8", "S24LE", "S24_32LE", "S32LE", "F32LE", "F64LE")
 
 
 _WHEN = {

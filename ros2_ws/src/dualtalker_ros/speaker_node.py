@@ -19,6 +19,7 @@ from std_msgs.msg import Float32
 
 from dualtalker.audio_messages import (
     KINDS,
+    SAMPLE_FORMATS,
     SUPPORTED_TYPES,
     AudioFormat,
     kind_of,
@@ -29,7 +30,7 @@ from dualtalker.devices.playback import PlayoutQueue
 from dualtalker.devices.portaudio import PortAudioStream, open_loudspeaker
 from dualtalker.errors import AudioError
 from dualtalker_ros.device_node import DeviceNode, run_device_node
-from dualtalker_ros.parameters import SAMPLE_FORMATS, Parameter
+from dualtalker_ros.parameters import Parameter
 from dualtalker_ros.topic_types import find_type, import_type
 
 AUDIO_QUEUE_DEPTH = 1000

@@ -18,17 +18,19 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from dualtalker.audio_messages import (
+    BARE_TYPES,
     KINDS,
     SUPPORTED_TYPES,
     AudioFormat,
     kind_of,
+    read_info,
     read_message,
 )
 from dualtalker.delivery import Delivery
 from dualtalker.errors import AudioError, DualtalkerError
 from dualtalker.sidecar import Sidecar
 from dualtalker.talker import Talker
-from dualtalker_ros.audio_info import BARE_TYPES, AudioInfoListener, read_info
+from dualtalker_ros.audio_info import AudioInfoListener
 from dualtalker_ros.controls import Controls
 from dualtalker_ros.diagnostics import Diagnostician, Threshold, Thresholds
 from dualtalker_ros.live_parameters import LiveParameters
