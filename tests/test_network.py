@@ -162,6 +162,9 @@ def test_smoothing_keeps_contacts_of_two_frames_and_calms_noise() -> None:
     still = torch.full((1, 12, 52), 0.3)
     torch.testing.assert_close(smooth_motion(still, gate)[0], still[:, 2:-1])
     assert (smooth_motion(still, torch.ones_like(gate))[1] == 1).all()
+    same = smooth_motion(still, gate, taps=(0.0, 1.0, 0.0, 0.0), gain=1.0)[1]
+    torch.testing.assert_close(same, gate[:, 2:-1])
+    assert (smooth_motion(still, gate, gain=0.0)[1] == 0).all()
 
 
 def test_mel_of_one_hop_equals_mel_of_the_whole() -> None:

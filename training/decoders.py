@@ -92,17 +92,22 @@ GATE_GAIN = 1.7  # so that two full frames are enough for a whole contact
 SMOOTHING_FRAMES = 3  # that `smooth_motion` needs besides the one it gives
 
 
-def smooth_motion(motion: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
+def smooth_motion(
+    motion: Tensor,
+    gate: Tensor,
+    taps: tuple[float, ...] = GATE_TAPS,
+    gain: float = GATE_GAIN,
+) -> tuple[Tensor, Tensor]:
     """Smooth weights `[batch, frames + 3, 52]` and gates `[.., contacts]`, one frame ahead.
 
     Returns `frames` frames. Weights take the mean of 1, 2 and 1 of the frame before, this and the
-    next; gates a longer mean (`GATE_TAPS`), amplified and held at 1. Ours: predictions of one
+    next; gates a longer mean (four `taps`), times `gain` and held at 1. Ours: predictions of one
     frame differ from the next by noise that a captured face has not.
     """
     before, here, after = motion[:, 1:-2], motion[:, 2:-1], motion[:, 3:]
-    mixed = GATE_TAPS[0] * gate[:, 3:] + GATE_TAPS[1] * gate[:, 2:-1]
-    mixed = mixed + GATE_TAPS[2] * gate[:, 1:-2] + GATE_TAPS[3] * gate[:, :-3]
-    return 0.25 * before + 0.5 * here + 0.25 * after, (GATE_GAIN * mixed).clamp(0.0, 1.0)
+    mixed = taps[0] * gate[:, 3:] + taps[1] * gate[:, 2:-1]
+    mixed = mixed + taps[2] * gate[:, 1:-2] + taps[3] * gate[:, :-3]
+    return 0.25 * before + 0.5 * here + 0.25 * after, (gain * mixed).clamp(0.0, 1.0)
 
 
 def finish_motion(motion: Tensor, logit: Tensor, head: str = ARKIT) -> Tensor:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -115,6 +115,22 @@ def draw_training_clips(
                 share = seconds / max(training.paired_s[clip.style], 1e-9)
                 if rng.random() < share:
                     yield clip
+
+
+def read_held_out(folders: Sequence[Path]) -> list[Clip]:
+    """Return the validation clips with motion, captured ones first: trials take their style.
+
+    Raises:
+        DualtalkerError: there is none.
+    """
+    clips = [c for folder in folders for c in iterate_clips(folder, "validation")]
+    clips = [c for c in clips if c.motion is not None]
+    if not clips:
+        raise DualtalkerError(
+            f"found no validation clip with motion in {[str(f) for f in folders]}; "
+            "make some with `python -m training.corpus --holdout NAME`"
+        )
+    return sorted(clips, key=lambda clip: not clip.style.startswith("captured"))
 
 
 def to_recording(clip: Clip, training: Training) -> Recording:
@@ -230,15 +246,7 @@ def run_evaluation(config: EvaluateConfig) -> Report:
 
     rig = load_rig(config.rig) if config.rig else build_head()
     bundle = load_bundle(config.model)
-    clips = [c for folder in config.corpus for c in iterate_clips(folder, "validation")]
-    clips = [c for c in clips if c.motion is not None]
-    if not clips:
-        raise DualtalkerError(
-            f"found no validation clip with motion in {[str(f) for f in config.corpus]}; "
-            "make some with `python -m training.corpus --holdout NAME`"
-        )
-    # Captured clips first: their style is the one of the trials.
-    clips.sort(key=lambda clip: not clip.style.startswith("captured"))
+    clips = read_held_out(config.corpus)
     training = read_training(config.corpus)
     recordings = [to_recording(clip, training) for clip in clips]
     contestants = list_contestants(bundle, clips, recordings, config)

@@ -13,6 +13,8 @@ from dualtalker.arkit import ARKIT_NAMES
 from training.autoregressive import AutoregressiveDecoder
 from training.configs import NetworkConfig
 from training.decoders import (
+    GATE_GAIN,
+    GATE_TAPS,
     SMOOTHING_FRAMES,
     AnimationDecoder,
     LipReadingDecoder,
@@ -270,11 +272,18 @@ class StreamingTalker(nn.Module):
         smoothed = smooth_motion(frames[:, :, :count], frames[:, :, count:])
         return (shut_lips(*smoothed), *audio_state, *kept, frames[:, 1:])
 
-    def run(self, audio: Tensor, weights: Tensor | None = None) -> Tensor:
+    def run(
+        self,
+        audio: Tensor,
+        weights: Tensor | None = None,
+        taps: tuple[float, ...] = GATE_TAPS,
+        gain: float = GATE_GAIN,
+    ) -> Tensor:
         """Map whole audio `[1, samples]` to motion `[frames, 52]`, frame k at k / model_rate_hz.
 
         The parallel form of `forward`: silence is appended so that every instant is depicted.
-        `weights` `[1, styles]` choose a style; None is the mixture.
+        `weights` `[1, styles]` choose a style; None is the mixture. `taps` and `gain` try another
+        smoothing of the gates than the exported one (`smooth_motion`).
         """
         style = self.style if weights is None else weights @ self.style_table
         hop = self.encoder.config.hop_samples
@@ -286,7 +295,7 @@ class StreamingTalker(nn.Module):
             # Frames of zeros before the first, as in the state before the first hop.
             ahead = (0, 0, SMOOTHING_FRAMES, 0)
             motion, gate = functional.pad(motion, ahead), functional.pad(gate, ahead)
-            motion, gate = smooth_motion(motion, gate)
+            motion, gate = smooth_motion(motion, gate, taps, gain)
         return shut_lips(motion, gate)[0, self.shift_frames :]
 
 
