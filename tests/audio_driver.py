@@ -15,16 +15,19 @@ import io
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from ros_handshake import Handshake
 
 LEAD_S = 0.3  # from the first line of output to the first message
 DISCOVERY_TIMEOUT_S = 90.0
+READING_TIMEOUT_S = 5.0  # for listeners that may have ended meanwhile
 CLOCK = "rosgraph_msgs/msg/Clock"
 TONES_HZ = (210.0, 660.0, 1430.0, 2570.0)
 # mgonzs13's AudioInfo.format and the array for it, by sample format.
@@ -212,46 +215,63 @@ def read_plan(path: Path) -> list[Stream]:
 def drive(streams: list[Stream], in_turn: bool) -> None:
     """Publish a plan; TimeoutError where nobody listens to a topic."""
     import rclpy
-    from rclpy.qos import QoSProfile
+    from rclpy.executors import SingleThreadedExecutor
 
     rclpy.init()
+    executor = SingleThreadedExecutor()
     node = rclpy.create_node("audio_driver")
+    executor.add_node(node)
     for together in [[stream] for stream in streams] if in_turn else [streams]:
-        parts = []
-        for stream in together:
-            package, _, name = stream.message_type.split("/")
-            message_class = getattr(import_module(f"{package}.msg"), name)
-            publisher = node.create_publisher(message_class, stream.topic, QoSProfile(depth=1000))
-            parts.append((stream, message_class, publisher))
-        publishers = [publisher for _, _, publisher in parts]
-        _wait_for_subscribers(publishers)
+        parts = [_make_part(stream, node, executor.spin_once) for stream in together]
+        if silent := [p.stream.topic for p in parts if not p.handshake.meet(DISCOVERY_TIMEOUT_S)]:
+            raise TimeoutError(f"nobody listens to {', '.join(silent)}")
         _publish(parts)
-        for publisher in publishers:
-            publisher.wait_for_all_acked()
-            node.destroy_publisher(publisher)
-    time.sleep(1.0)  # what was sent last is still on its way
+        for part in parts:
+            part.handshake.meet(READING_TIMEOUT_S)
+            part.handshake.close()
+            node.destroy_publisher(part.publisher)
     rclpy.shutdown()
 
 
-def _publish(parts: list[tuple[Stream, Any, Any]]) -> None:
+class Part(NamedTuple):
+    """A stream on its way to a topic."""
+
+    stream: Stream
+    message_class: Any
+    publisher: Any
+    handshake: Handshake
+
+
+def _make_part(stream: Stream, node: Any, spin_once: Callable[[float], None]) -> Part:
+    from rclpy.qos import QoSProfile
+
+    package, _, name = stream.message_type.split("/")
+    message_class = getattr(import_module(f"{package}.msg"), name)
+    publisher = node.create_publisher(message_class, stream.topic, QoSProfile(depth=1000))
+    return Part(stream, message_class, publisher, Handshake(node, spin_once, publisher))
+
+
+def _publish(parts: list[Part]) -> None:
     begin_ns, begin_s = time.time_ns() + int(LEAD_S * 1e9), time.monotonic() + LEAD_S
     print(json.dumps({"begin_ns": begin_ns}), flush=True)
-    plan = [(event, part) for part in parts for event in schedule(part[0])]
-    for event, (stream, message_class, publisher) in sorted(plan, key=lambda item: item[0].at_s):
-        epoch_ns = begin_ns if stream.epoch_s is None else round(stream.epoch_s * 1e9)
-        of_s = event.at_s if stream.message_type == CLOCK else event.position_s
-        stamp_ns = epoch_ns + round((of_s + stream.ahead_s + event.shift_s) * 1e9)
-        message = make_message(message_class, stream, event, stamp_ns)
-        time.sleep(max(begin_s + event.at_s - time.monotonic(), 0.0))
-        publisher.publish(message)
+    plan = [(event, part) for part in parts for event in schedule(part.stream)]
+    plan.sort(key=lambda item: item[0].at_s)
+    for at_s, together in groupby(plan, key=lambda item: item[0].at_s):
+        # All are made before the first is sent: a burst stays one on a busy machine.
+        burst = [(event, part, _make(event, part, begin_ns)) for event, part in together]
+        time.sleep(max(begin_s + at_s - time.monotonic(), 0.0))
+        for event, part, message in burst:
+            part.publisher.publish(message)
+            if event.segment.burst:  # as fast as it is read
+                part.handshake.meet(READING_TIMEOUT_S)
 
 
-def _wait_for_subscribers(publishers: list[Any]) -> None:
-    deadline_s = time.monotonic() + DISCOVERY_TIMEOUT_S
-    while missing := [p.topic_name for p in publishers if not p.get_subscription_count()]:
-        if time.monotonic() > deadline_s:
-            raise TimeoutError(f"nobody listens to {', '.join(missing)}")
-        time.sleep(0.05)
+def _make(event: Event, part: Part, begin_ns: int) -> Any:
+    stream = part.stream
+    epoch_ns = begin_ns if stream.epoch_s is None else round(stream.epoch_s * 1e9)
+    of_s = event.at_s if stream.message_type == CLOCK else event.position_s
+    stamp_ns = epoch_ns + round((of_s + stream.ahead_s + event.shift_s) * 1e9)
+    return make_message(part.message_class, stream, event, stamp_ns)
 
 
 if __name__ == "__main__":
