@@ -13,7 +13,8 @@ from dualtalker import metrics
 from dualtalker.arkit import ARKIT_INDEX
 from tests.tiny_training import make_clip
 from training.clips import digest_of, load_clips, save_clips
-from training.teacher import TeacherConfig, TeacherError, damage, hear, teach
+from training.lessons import damage, hear
+from training.teacher import TeacherConfig, TeacherError, teach
 
 JAW = ARKIT_INDEX["jawOpen"]
 
@@ -31,6 +32,7 @@ def write_corpus(folder: Path, captured: int = 3, unpaired: int = 2) -> Path:
 
 def tiny(corpus: Path, out: Path, **changes: object) -> TeacherConfig:
     values = {"members": 2, "steps": 30, "channels": 16, "dilations": (1, 2), "dropout": 0.1}
+    values["phone_steps"] = 20
     values |= {"segment_s": 1.5, "batch": 4, **changes}
     return TeacherConfig(corpus=(corpus,), out=out, **values)  # type: ignore[arg-type]
 

@@ -73,6 +73,11 @@ class LogMel(nn.Module):
         mel = (real * real + imaginary * imaginary) @ self.filters
         return torch.log(mel + 1e-5) * 0.2 + 1.0
 
+    def hear(self, audio: Tensor) -> Tensor:
+        """Map audio `[batch, frames * hop]`, preceded by silence, to `[batch, frames, bands]`."""
+        mel: Tensor = self(functional.pad(audio, (self.tail, 0)))
+        return mel
+
 
 class CausalBlock(nn.Module):
     """Residual block: causal dilated depthwise convolution, LayerNorm, gated pointwise layers."""
@@ -153,7 +158,7 @@ class AudioEncoder(nn.Module):
         """Return log-mel `[batch, steps, per_step * bands]` of audio `[batch, steps * hop]`."""
         # A power spectrum spans more than bfloat16's eight bits of mantissa can hold.
         with torch.autocast(audio.device.type, enabled=False):
-            mel = self.mel(functional.pad(audio, (self.mel.tail, 0)))
+            mel = self.mel.hear(audio)
         return mel.reshape(mel.shape[0], -1, self.per_step * mel.shape[2])
 
     def forward(self, audio: Tensor) -> Tensor:

@@ -1,19 +1,24 @@
 """A teacher that may look ahead labels recordings without motion, for a student that may not.
 
-    python -m training.teacher --corpus corpus_real --out corpus_taught
+    python -m training.teacher --corpus corpus_real corpus_synth --out corpus_taught
     python -m training.train --data.corpus corpus_synth corpus_real corpus_taught
 
-An ensemble of small non-causal networks is trained on the captured clips of one style, hard
-against overfitting (dropout, damaged spectra), and its mean motion becomes the target of the
+A small non-causal network first learns from speech with known phones to name them and to move by
+rule. From there on, each member of an ensemble learns the captured clips of one style, hard
+against overfitting (dropout, damaged spectra), and their mean motion becomes the target of the
 unpaired recordings. A streaming student learns from it what a few minutes of capture cannot
-teach it alone. Ours, after Hinton et al., "Distilling the Knowledge in a Neural Network" (2015).
+teach it alone, and may join the ensemble that teaches the next student (`--students`). Ours,
+after Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), and Furlanello et al.,
+"Born-Again Neural Networks" (2018).
 """
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,27 +26,21 @@ import numpy as np
 import torch
 import tyro
 from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
 
 from dualtalker import metrics
-from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import DualtalkerError
-from training.checkpoints import find_commit
-from training.clips import (
-    INDEX_NAME,
-    MOTION_RATE_HZ,
-    SAMPLE_RATE_HZ,
-    Clip,
-    digest_of,
-    iterate_clips,
-    save_clips,
-)
-from training.configs import NetworkConfig, to_plain
-from training.encoders import LogMel
+from training.checkpoints import find_commit, load_network
+from training.clips import CHANNELS, INDEX_NAME, Clip, digest_of, iterate_clips, save_clips
+from training.configs import to_plain
+from training.lessons import UNKNOWN_PHONE, Draw, Lesson, draw, find_spoken, hear, prepare_lesson
+from training.network import StreamingTalker
+from training.phones import PHONE_CLASSES
 
-PAUSE_WEIGHT = 0.1  # of frames without speech: about half of a recording, and easily right
 LEAST_SCALE = 0.05
-# Most channels are lip detail of both sides; the jaw and the rounding are what people read.
-EMPHASIS = {"jawOpen": 4.0, "mouthFunnel": 4.0, "mouthPucker": 4.0}
+RULES_WEIGHT = 10.0  # of the motion by rule, in [0, 1], beside the phones' cross-entropy
+PHONES_DROPOUT = 0.1  # hours of speech need less of it than minutes of capture
 
 
 class TeacherError(DualtalkerError):
@@ -58,18 +57,24 @@ class TeacherConfig:
     """Folder for the labeled clips."""
     style: str = ""
     """Captured style to learn; empty: the one with the most data."""
-    members: int = 5
+    members: int = 4
     """Networks in the ensemble."""
-    steps: int = 350
-    """Optimizer steps of each."""
+    phone_steps: int = 1200
+    """Optimizer steps on speech with known phones, before all members; 0 for none."""
+    steps: int = 250
+    """Optimizer steps of each member on captured clips."""
+    students: tuple[Path, ...] = ()
+    """Checkpoints of streaming networks that know the style and join the ensemble."""
+    student_share: float = 0.5
+    """Weight of the students' mean motion against that of the members."""
     channels: int = 96
     """Width of each."""
     dilations: tuple[int, ...] = (1, 2, 4, 8)
     """Dilation of each convolution of five taps, centered: 0.6 s each way."""
     dropout: float = 0.5
-    """Dropout inside blocks."""
+    """Dropout inside blocks, on captured clips."""
     learning_rate: float = 2e-3
-    """Peak of the one-cycle schedule."""
+    """Peak of the one-cycle schedules."""
     weight_decay: float = 0.02
     """AdamW weight decay."""
     segment_s: float = 4.0
@@ -83,7 +88,7 @@ class TeacherConfig:
 
 
 class Teacher(nn.Module):
-    """Log-mel `[batch, bands, frames]` -> motion in units of its scale `[batch, C, frames]`."""
+    """Log-mel `[batch, bands, frames]` -> what it is asked for, `[batch, C, frames]`."""
 
     def __init__(self, bands: int, outputs: int, config: TeacherConfig) -> None:
         super().__init__()
@@ -96,129 +101,149 @@ class Teacher(nn.Module):
                 nn.BatchNorm1d(width),
                 nn.GELU(),
                 nn.Conv1d(width, width, 1),
-                nn.Dropout(config.dropout),
+                nn.Dropout(PHONES_DROPOUT),
             )
             for d in config.dilations
         )
         self.outlet = nn.Conv1d(width, outputs, 1)
+        self.phones = nn.Conv1d(width, len(PHONE_CLASSES), 1)
+        self.rules = nn.Conv1d(width, CHANNELS, 1)
 
-    def forward(self, mel: Tensor) -> Tensor:
-        """Map `[batch, bands, frames]` to `[batch, C, frames]`."""
-        x = self.inlet(self.inlet_dropout(mel))
+    def listen(self, mel: Tensor) -> Tensor:
+        """Map log-mel to activations `[batch, width, frames]`."""
+        x: Tensor = self.inlet(self.inlet_dropout(mel))
         for block in self.blocks:
             x = x + block(x)
-        motion: Tensor = self.outlet(x)
+        return x
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Map log-mel to captured motion in units of its scale."""
+        motion: Tensor = self.outlet(self.listen(mel))
         return motion
 
+    def judge_phones(self, segments: Draw) -> Tensor:
+        """Loss of naming the phones and moving by rule."""
+        heard = self.listen(segments.mel)
+        named = functional.cross_entropy(
+            self.phones(heard), segments.phones, ignore_index=UNKNOWN_PHONE
+        )
+        return named + RULES_WEIGHT * (self.rules(heard) - segments.motion).square().mean()
 
-@dataclass
-class Lesson:
-    """One captured clip as the teacher sees it."""
-
-    mel: np.ndarray
-    """`[frames, per_step, bands]`."""
-    motion: np.ndarray
-    """Supervised channels in units of their scale, `[frames, C]`."""
-    weight: np.ndarray
-    """How much each value counts, `[frames, C]`."""
-
-
-def hear(audio: np.ndarray, frames: int, network: NetworkConfig | None = None) -> np.ndarray:
-    """Return the log-mel `[frames, per_step, bands]` of audio `[samples]`, as students hear it."""
-    network = network or NetworkConfig()
-    mel = LogMel(network)
-    padded = np.zeros(mel.tail + frames * network.hop_samples, np.float32)
-    kept = audio[: frames * network.hop_samples]
-    padded[mel.tail : mel.tail + len(kept)] = kept
-    with torch.no_grad():
-        bands = mel(torch.from_numpy(padded).unsqueeze(0))[0].numpy()
-    return bands.reshape(frames, -1, network.mel_bands)
+    def judge_motion(self, segments: Draw) -> Tensor:
+        """Loss of the captured motion."""
+        return ((self(segments.mel) - segments.motion).square() * segments.weight).mean()
 
 
-def find_spoken(audio: np.ndarray, frames: int) -> np.ndarray:
-    """Frames with speech, bool `[frames]`."""
-    times_s = np.arange(frames) / MOTION_RATE_HZ
-    return metrics.find_speech(metrics.measure_loudness(audio, SAMPLE_RATE_HZ, times_s))
-
-
-def damage(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return log-mel `[frames, per_step, bands]` of another voice and microphone.
-
-    The spectrum moves by up to three bands (vocal tract), the level and the response change, two
-    stretches of bands are lost (Park et al., SpecAugment, 2019), and there is noise.
-    """
-    bands = mel.shape[-1]
-    place = np.clip(np.arange(bands) + rng.uniform(-3.0, 3.0), 0, bands - 1)
-    below = place.astype(int)
-    part = (place - below).astype(np.float32)
-    above = np.minimum(below + 1, bands - 1)
-    out = mel[..., below] * (1 - part) + mel[..., above] * part
-    knots = np.linspace(0, bands - 1, 5)
-    response = np.interp(np.arange(bands), knots, rng.normal(0.0, 0.1, 5))
-    out = out + rng.normal(0.0, 0.15) + response
-    for _ in range(2):
-        first = int(rng.integers(0, bands - 6))
-        out[..., first : first + int(rng.integers(1, 8))] = out.mean()
-    return np.asarray(out + rng.normal(0.0, 0.09, out.shape), np.float32)
-
-
-def prepare_lesson(clip: Clip, channels: np.ndarray, scale: np.ndarray) -> Lesson:
-    """Return a clip's lesson."""
-    assert clip.motion is not None
-    frames = len(clip.motion)
-    spoken = find_spoken(clip.audio, frames)
-    emphasis = np.array([EMPHASIS.get(ARKIT_NAMES[c], 1.0) for c in channels])
-    weight = np.where(spoken, 1.0, PAUSE_WEIGHT)[:, None] * (emphasis / emphasis.mean())
-    motion = clip.motion[:, channels] / scale
-    return Lesson(hear(clip.audio, frames), motion, weight.astype(np.float32))
-
-
-def train_member(lessons: Sequence[Lesson], config: TeacherConfig, seed: int) -> Teacher:
-    """Train one network of the ensemble on `lessons`."""
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
+def train_phones(lessons: Sequence[Lesson], outputs: int, config: TeacherConfig) -> Teacher:
+    """Train the network from which all members begin; `outputs` are their channels."""
+    torch.manual_seed(config.seed)
     bands = int(np.prod(lessons[0].mel.shape[1:]))
-    teacher = Teacher(bands, lessons[0].motion.shape[1], config)
+    teacher = Teacher(bands, outputs, config)
+    rng = np.random.default_rng(config.seed)
+    optimizer, schedule = _make_optimizer(teacher, config.phone_steps, config)
+    for _ in tqdm(range(config.phone_steps), unit="step", desc="phones"):
+        segments = draw(lessons, config.batch, config.segment_s, rng)
+        _descend(teacher.judge_phones(segments), optimizer, schedule)
+    return teacher
+
+
+def train_member(
+    origin: Teacher, lessons: Sequence[Lesson], config: TeacherConfig, seed: int
+) -> Teacher:
+    """Train one network of the ensemble on `lessons`, from `origin` on, which stays as it is."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng([config.seed, seed])
+    teacher = copy.deepcopy(origin)
+    if not config.phone_steps:  # nothing is learned yet, so members need not begin alike
+        teacher = Teacher(origin.inlet.in_channels, origin.outlet.out_channels, config)
+    for module in teacher.modules():
+        if type(module) is nn.Dropout:
+            module.p = config.dropout
+    optimizer, schedule = _make_optimizer(teacher, config.steps, config)
+    for _ in range(config.steps):
+        segments = draw(lessons, config.batch, config.segment_s, rng)
+        _descend(teacher.judge_motion(segments), optimizer, schedule)
+    return teacher.eval()
+
+
+def _make_optimizer(
+    teacher: Teacher, steps: int, config: TeacherConfig
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    teacher.train()
     optimizer = torch.optim.AdamW(
         teacher.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=config.steps
+        optimizer, config.learning_rate, total_steps=max(steps, 1)
     )
-    teacher.train()
-    for _ in range(config.steps):
-        mel, motion, weight = draw(lessons, config, rng)
-        loss = ((teacher(mel) - motion).square() * weight).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return teacher.eval()
+    return optimizer, schedule
 
 
-def draw(
-    lessons: Sequence[Lesson], config: TeacherConfig, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw a batch: mel `[batch, bands, frames]`, motion `[batch, C, frames]` and weights."""
-    shortest = min(len(lesson.weight) for lesson in lessons)
-    frames = min(round(config.segment_s * MOTION_RATE_HZ), shortest)
-    rows = []
-    for _ in range(config.batch):
-        lesson = lessons[int(rng.integers(len(lessons)))]
-        first = int(rng.integers(0, len(lesson.weight) - frames + 1))
-        span = slice(first, first + frames)
-        mel = damage(lesson.mel[span], rng).reshape(frames, -1)
-        rows.append((mel.T, lesson.motion[span].T, lesson.weight[span].T))
-    stacks = [torch.from_numpy(np.stack(part)).float() for part in zip(*rows, strict=True)]
-    return stacks[0], stacks[1], stacks[2]
+def _descend(
+    loss: Tensor,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    schedule.step()
 
 
-def label(teachers: Sequence[Teacher], audio: np.ndarray, frames: int) -> np.ndarray:
-    """Return the ensemble's mean motion for `audio`, in units of its scale, `[frames, C]`."""
-    mel = torch.from_numpy(hear(audio, frames).reshape(1, frames, -1)).transpose(1, 2)
-    with torch.no_grad():
-        mean = torch.stack([teacher(mel)[0] for teacher in teachers]).mean(0)
-    return mean.T.numpy()
+@dataclass
+class Ensemble:
+    """All who teach, and the channels in which they do."""
+
+    members: Sequence[Teacher]
+    students: Sequence[StreamingTalker]
+    student_share: float
+    channels: np.ndarray
+    """Indices of the channels that move, `[C]`."""
+    scale: np.ndarray
+    """How far each moves, `[C]`."""
+
+    def move(self, audio: np.ndarray, frames: int) -> np.ndarray:
+        """Return the mean motion for `audio` `[samples]`, weights in [0, 1] `[frames, 52]`."""
+        share = self.student_share if self.students else 0.0
+        share = share if self.members else 1.0
+        motion = np.zeros((frames, CHANNELS), np.float32)
+        for parts, weight in ((self._ask_members, 1.0 - share), (self._ask_students, share)):
+            if weight:
+                told = list(parts(audio, frames))
+                motion += np.float32(weight / len(told)) * np.sum(told, axis=0)
+        return motion.clip(0.0, 1.0)
+
+    def _ask_members(self, audio: np.ndarray, frames: int) -> Iterator[np.ndarray]:
+        mel = torch.from_numpy(hear(audio, frames).reshape(1, frames, -1)).transpose(1, 2)
+        for member in self.members:
+            motion = np.zeros((frames, CHANNELS), np.float32)
+            with torch.no_grad():
+                motion[:, self.channels] = member(mel)[0].T.numpy() * self.scale
+            yield motion
+
+    def _ask_students(self, audio: np.ndarray, frames: int) -> Iterator[np.ndarray]:
+        for student in self.students:
+            with torch.no_grad():
+                whole = student.run(torch.from_numpy(audio).unsqueeze(0))[:frames].numpy()
+            motion = np.zeros((frames, CHANNELS), np.float32)
+            motion[:, self.channels] = whole[:, self.channels]
+            yield motion
+
+
+def load_student(path: Path, style: str) -> StreamingTalker:
+    """Return a checkpoint's network as it is shown in `style`.
+
+    Raises:
+        TeacherError: it was never trained on the style.
+        CheckpointError: the checkpoint is missing, broken, or of another network.
+    """
+    network, _ = load_network(path)
+    if style not in network.animation.styles:
+        raise TeacherError(
+            f"{path} knows the styles {network.animation.styles}, expected {style} among them: "
+            "train it on the captured clips"
+        )
+    return StreamingTalker(network, {style: 1.0}, smooth=True).eval()
 
 
 def choose_style(clips: Sequence[Clip], wanted: str) -> str:
@@ -242,81 +267,88 @@ def choose_style(clips: Sequence[Clip], wanted: str) -> str:
 def teach(config: TeacherConfig) -> dict[str, dict[str, float]]:
     """Train the ensemble, write the labeled clips to `config.out`, and return its figures.
 
-    They are the correlations with the held-out captured clips in speech, of each member and of
-    the ensemble; empty where none is held out.
+    They are the correlations with the held-out captured clips in speech, of each who teaches and
+    of all together; empty where none is held out.
 
     Raises:
         TeacherError: nothing to learn from, nothing to label, or `out` holds clips already.
+        CheckpointError: a student cannot be read.
     """
-    from tqdm import tqdm
-
     if (config.out / INDEX_NAME).exists():
         raise TeacherError(f"{config.out} already holds clips: give another --out or delete it")
     torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True)
     clips = [clip for folder in config.corpus for clip in iterate_clips(folder)]
-    style = choose_style([c for c in clips if c.split == "train"], config.style)
-    captured = [c for c in clips if c.style == style and c.motion is not None]
-    train = [c for c in captured if c.split == "train"]
-    unpaired = [c for c in clips if c.motion is None and c.split == "train"]
+    training = [c for c in clips if c.split == "train"]
+    style = choose_style(training, config.style)
+    students = [load_student(path, style) for path in config.students]
+    unpaired = [c for c in training if c.motion is None]
     if not unpaired:
         raise TeacherError(
             "found no recording without motion, expected some to label: "
             "`python -m training.corpus --unpaired DIR`"
         )
-    channels = np.flatnonzero(np.all([c.motion_mask for c in train], axis=0))
-    moved = np.concatenate([c.motion[:, channels] for c in train if c.motion is not None])
-    scale = np.maximum(moved.std(axis=0), LEAST_SCALE).astype(np.float32)
-    lessons = [prepare_lesson(clip, channels, scale) for clip in train]
-    seeds = range(config.seed, config.seed + config.members)
-    teachers = [
-        train_member(lessons, config, seed) for seed in tqdm(seeds, unit="member", desc=style)
-    ]
-    scaling = (channels, scale)
-    save_clips(config.out, [_label_clip(teachers, c, style, scaling, train[0]) for c in unpaired])
-    held = [c for c in captured if c.split == "validation"]
+    ensemble = train_ensemble(training, style, students, config)
+    like = next(c for c in training if c.style == style)
+    save_clips(config.out, [_label_clip(ensemble, clip, like) for clip in unpaired])
+    held = [c for c in clips if c.split == "validation" and c.style == style]
     figures = {
-        f"member {number}": measure([teacher], held, scaling)
-        for number, teacher in enumerate(teachers)
+        **{
+            f"member {number}": measure(replace(ensemble, members=[member], students=[]), held)
+            for number, member in enumerate(ensemble.members)
+        },
+        **{
+            f"student {number}": measure(replace(ensemble, members=[], students=[student]), held)
+            for number, student in enumerate(students)
+        },
+        "ensemble": measure(ensemble, held),
     }
-    figures["ensemble"] = measure(teachers, held, scaling)
     _write_manifest(config, style, figures)
     return figures if held else {}
 
 
-def _label_clip(
-    teachers: Sequence[Teacher],
-    clip: Clip,
-    style: str,
-    scaling: tuple[np.ndarray, np.ndarray],
-    like: Clip,
-) -> Clip:
-    channels, scale = scaling
-    frames = clip.frames
-    motion = np.zeros((frames, len(like.motion_mask)), np.float32)
-    motion[:, channels] = np.clip(label(teachers, clip.audio, frames) * scale, 0.0, 1.0)
+def train_ensemble(
+    clips: Sequence[Clip], style: str, students: Sequence[StreamingTalker], config: TeacherConfig
+) -> Ensemble:
+    """Train all members on those of the `clips` that have motion."""
+    captured = [c for c in clips if c.style == style and c.motion is not None]
+    channels = np.flatnonzero(np.all([c.motion_mask for c in captured], axis=0))
+    moved = np.concatenate([c.motion[:, channels] for c in captured if c.motion is not None])
+    scale = np.maximum(moved.std(axis=0), LEAST_SCALE).astype(np.float32)
+    lessons = [prepare_lesson(clip, channels, scale) for clip in captured]
+    every, unscaled = np.arange(CHANNELS), np.ones(CHANNELS, np.float32)
+    labeled = [c for c in clips if c.phones is not None and c.motion is not None]
+    if config.phone_steps and not labeled:
+        raise TeacherError(
+            "found no clip with known phones, expected some to begin with: add a corpus of "
+            "synthetic speech to --corpus or give --phone-steps 0"
+        )
+    known = [prepare_lesson(c, every, unscaled) for c in labeled if config.phone_steps]
+    origin = train_phones(known or lessons, len(channels), config)
+    seeds = tqdm(range(config.members), unit="member", desc=style)
+    members = [train_member(origin, lessons, config, seed) for seed in seeds]
+    return Ensemble(members, students, config.student_share, channels, scale)
+
+
+def _label_clip(ensemble: Ensemble, clip: Clip, like: Clip) -> Clip:
     return replace(
         clip,
         name=f"{clip.name}-taught",
-        motion=motion,
+        motion=ensemble.move(clip.audio, clip.frames),
         motion_mask=like.motion_mask.copy(),
-        style=style,
+        style=like.style,
         source=f"taught:{clip.source}",
     )
 
 
-def measure(
-    teachers: Sequence[Teacher], held: Sequence[Clip], scaling: tuple[np.ndarray, np.ndarray]
-) -> dict[str, float]:
+def measure(ensemble: Ensemble, held: Sequence[Clip]) -> dict[str, float]:
     """Return mean correlations of jaw and rounding with held-out clips, in speech frames."""
     if not held:
         return {}
-    channels, scale = scaling
     rows = []
     for clip in held:
         assert clip.motion is not None
-        motion = np.zeros_like(clip.motion)
-        motion[:, channels] = label(teachers, clip.audio, len(motion)) * scale
+        motion = ensemble.move(clip.audio, len(clip.motion))
         spoken = find_spoken(clip.audio, len(motion))
         rows.append(
             [
@@ -331,6 +363,7 @@ def measure(
 def _write_manifest(config: TeacherConfig, style: str, figures: dict[str, dict]) -> None:
     plain = to_plain(config)
     plain["corpus"] = [folder.name for folder in config.corpus]
+    plain["students"] = [hashlib.sha256(path.read_bytes()).hexdigest() for path in config.students]
     plain.pop("out")
     manifest = {
         "config": plain,
