@@ -201,10 +201,11 @@ class Delivery:
         self._delay.forget_lag()
         self.first_audio_ns = self.first_audio_s = None
 
-    def add(self, chunk: AudioChunk, now_ns: int) -> None:
-        """Take a chunk that arrived at `now_ns`; beyond `max_queue_s` audio is dropped."""
+    def add(self, chunk: AudioChunk, now_ns: int, arrival_ns: int | None = None) -> None:
+        """Take a chunk that arrived now, or before; beyond `max_queue_s` audio is dropped."""
+        arrival_ns = now_ns if arrival_ns is None else min(arrival_ns, now_ns)
         self._check_clock(now_ns)
-        if self._replaces and self._placement.is_new_utterance(chunk.stamp_ns, now_ns):
+        if self._replaces and self._placement.is_new_utterance(chunk.stamp_ns, now_ns, arrival_ns):
             self.interrupt(now_ns)
         if self._doubted is not None:
             self._settle(chunk, now_ns)
@@ -214,11 +215,11 @@ class Delivery:
             self._starved_ns = now_ns + to_ns(self.patience_s)
             return
         self._overlapping = goes_back
-        self._take(chunk, now_ns)
+        self._take(chunk, now_ns, arrival_ns)
 
-    def _take(self, chunk: AudioChunk, now_ns: int) -> None:
+    def _take(self, chunk: AudioChunk, now_ns: int, arrival_ns: int) -> None:
         place = self._placement
-        begin_ns = place.place(chunk, now_ns, self.starving)
+        begin_ns = place.place(chunk, now_ns, arrival_ns, self.starving)
         length_s = len(chunk.samples) / chunk.rate_hz
         self._arrivals.note(now_ns / 1e9, (now_ns - begin_ns) / 1e9, length_s)
         if begin_ns + to_ns(length_s) > place.end_ns:  # else it is nothing new
@@ -278,7 +279,7 @@ class Delivery:
         assert chunk is not None
         stepped = following is not None and self._placement.confirm_step(chunk, following)
         self._overlapping = not stepped
-        self._take(chunk, now_ns)
+        self._take(chunk, now_ns, now_ns)
 
     def _can_compute(self, now_ns: int) -> bool:
         if not self._backlog:

@@ -61,7 +61,7 @@ class Placement:
         back_s = (self.end_ns - stamp_ns - self._offsets[-1][1]) / 1e9
         return MAX_STEP_BACK_AFTER_PAUSE_S < back_s <= MAX_STEP_BACK_S
 
-    def is_new_utterance(self, stamp_ns: int | None, now_ns: int) -> bool:
+    def is_new_utterance(self, stamp_ns: int | None, now_ns: int, arrival_ns: int) -> bool:
         """Whether a chunk means to replace audio whose time has not come yet.
 
         It comes at least UTTERANCE_GAP_S after the chunk before, while audio lies ahead; and if
@@ -69,7 +69,7 @@ class Placement:
         """
         if self._arrival_ns is None or self.end_ns <= now_ns:
             return False
-        if now_ns - self._arrival_ns < to_ns(UTTERANCE_GAP_S):
+        if arrival_ns - self._arrival_ns < to_ns(UTTERANCE_GAP_S):
             return False
         if stamp_ns is None:
             return True
@@ -91,17 +91,18 @@ class Placement:
         self._follow_clock(chunk.stamp_ns, self.end_ns)
         return True
 
-    def place(self, chunk: AudioChunk, now_ns: int, starving: bool) -> int:
+    def place(self, chunk: AudioChunk, now_ns: int, arrival_ns: int, starving: bool) -> int:
         """Take a chunk; return the time at which it begins, on the node's clock."""
-        begin_ns = self._find_begin(chunk, now_ns, starving)
-        self._arrival_ns = now_ns
+        begin_ns = self._find_begin(chunk, now_ns, arrival_ns, starving)
+        self._arrival_ns = arrival_ns
         return begin_ns
 
-    def _find_begin(self, chunk: AudioChunk, now_ns: int, starving: bool) -> int:
+    def _find_begin(self, chunk: AudioChunk, now_ns: int, arrival_ns: int, starving: bool) -> int:
         stamp_ns, first = chunk.stamp_ns, self._arrival_ns is None
         if stamp_ns is None:
-            # Time is that of arrival, and then counted in samples until audio comes late.
-            late = now_ns - self.end_ns > to_ns(NEW_ANCHOR_S)
+            # Time is that of arrival, and then counted in samples until audio comes late. What
+            # lay in a queue while the machine had no time for it did not.
+            late = arrival_ns - self.end_ns > to_ns(NEW_ANCHOR_S)
             return now_ns if late or first else self.end_ns
         begin_ns = stamp_ns + self._offsets[-1][1]
         step_back_s = MAX_STEP_BACK_AFTER_PAUSE_S if starving else MAX_STEP_BACK_S

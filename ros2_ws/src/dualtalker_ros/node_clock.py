@@ -8,6 +8,8 @@ from typing import Any
 
 from rclpy.clock import Clock, ClockType
 
+# Messages that seem to have waited longer were received by a clock that was set since.
+MAX_WAIT_NS = 5 * 10**9
 # Of so many readings of both clocks the quickest counts.
 READINGS = 5
 
@@ -72,3 +74,14 @@ class NodeClock:
         if self.simulated:
             return int(self._ros_clock.now().nanoseconds)
         return self._steady_ns() + self._offset_ns
+
+    def find_arrival_ns(self, received_ns: int) -> int:
+        """Return when a message arrived that DDS received at `received_ns`, system time.
+
+        It may have waited since, for a node that had no CPU. Simulated time of that instant is
+        not known: then it arrived now; so too where DDS tells no time (0).
+        """
+        now_ns, waited_ns = self.now_ns(), self._system_ns() - received_ns
+        if self.simulated or not 0 <= waited_ns <= MAX_WAIT_NS:
+            return now_ns
+        return now_ns - waited_ns

@@ -199,14 +199,15 @@ class TalkerNode(LifecycleNode):
             f"audio_info: {told.sample_format}, {told.rate_hz} Hz, {told.channels} channels"
         )
 
-    def _on_audio(self, message: Any) -> None:
+    def _on_audio(self, message: Any, info: Any) -> None:
         if not self._active:
             return
         assert self._delivery is not None
         try:
             chunk = read_message(message, self._format)
             self._diagnostician.levels.note(chunk.samples)
-            self._delivery.add(chunk, self._clock_of_node.now_ns())
+            arrival_ns = self._clock_of_node.find_arrival_ns(info["received_timestamp"])
+            self._delivery.add(chunk, self._clock_of_node.now_ns(), arrival_ns)
         except AudioError as error:
             kind = kind_of(error)
             self._refused[kind] += 1

@@ -22,6 +22,8 @@ from dualtalker_ros.parameters import Parameter, check_choices, declare_paramete
 from dualtalker_ros.processes import ros_running
 from dualtalker_ros.topic_types import import_type
 
+LINGER_S = 1.0  # after the last chunk
+
 PARAMETERS = (
     Parameter("file", "", "Recording to publish: wav, flac or ogg of any rate, mixed to mono."),
     Parameter("chunk_ms", 20.0, "Length of one message's audio (ms).", 1.0, 1000.0),
@@ -92,6 +94,8 @@ class WavPublisherNode(Node):
                 fill_message(self._message_class(), chunk, self.rate_hz, stamp_ns)
             )
         self._publisher.wait_for_all_acked(Duration(seconds=2))
+        # Best effort acknowledges nothing, and what a busy listener has not read goes with us.
+        self._spin_until(time.monotonic() + LINGER_S)
 
     def _spin_until(self, moment_s: float) -> None:
         while (left_s := moment_s - time.monotonic()) > 0:
