@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,11 @@ pytest.importorskip("torch")
 
 from dualtalker import metrics
 from dualtalker.arkit import ARKIT_INDEX
-from tests.tiny_training import make_clip
+from tests.tiny_training import make_clip, tiny_train_config
 from training.clips import digest_of, load_clips, save_clips
-from training.lessons import damage, hear
+from training.lessons import UNKNOWN_PHONE, damage, draw, hear, prepare_lesson
 from training.teacher import TeacherConfig, TeacherError, teach
+from training.train import train
 
 JAW = ARKIT_INDEX["jawOpen"]
 
@@ -67,6 +70,67 @@ def test_teaching_repeats_with_its_seed_and_tells_what_is_missing(tmp_path: Path
     alone = write_corpus(tmp_path / "paired", unpaired=0)
     with pytest.raises(TeacherError, match="--unpaired"):
         teach(tiny(alone, tmp_path / "four"))
+
+
+def test_a_student_joins_the_ensemble(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    student = train(tiny_train_config(corpus, tmp_path / "run", steps=4))
+    alone = {"members": 0, "students": (student,)}
+    quick = {"steps": 3, "phone_steps": 2, "members": 2}
+
+    def label(name: str, **changes: object) -> np.ndarray:
+        figures = teach(tiny(corpus, tmp_path / name, **changes))
+        assert ("student 0" in figures) == ("students" in changes)
+        motion = load_clips(tmp_path / name)[0].motion
+        assert motion is not None
+        return motion
+
+    members, together, student_alone = (
+        label("members", **quick),
+        label("together", **quick, students=(student,), student_share=0.25),
+        label("alone", **alone, phone_steps=0),
+    )
+    inside = (members > 0) & (members < 1)  # elsewhere the mean is of what was cut to [0, 1]
+    assert inside.mean() > 0.1
+    mean = 0.75 * members + 0.25 * student_alone
+    np.testing.assert_allclose(together[inside], mean[inside], atol=1e-4)
+    assert np.abs(members - student_alone).max() > 0.05
+    manifest = json.loads((tmp_path / "together" / "teacher.json").read_text())
+    digest = hashlib.sha256(student.read_bytes()).hexdigest()
+    assert manifest["config"]["students"] == [digest]
+    stranger = train(tiny_train_config(write_corpus(tmp_path / "x"), tmp_path / "y", steps=1))
+    other = save_as(tmp_path / "other", "captured:two")
+    with pytest.raises(TeacherError, match="expected captured:two among them"):
+        teach(tiny(other, tmp_path / "none", students=(stranger,)))
+
+
+def save_as(folder: Path, style: str) -> Path:
+    clips = [make_clip("captured", 0, style=style, phones=None)]
+    save_clips(folder, [*clips, make_clip("alone", 1, motion=None, phones=None, style="none")])
+    return folder
+
+
+def test_phones_are_learned_first_where_they_are_known(tmp_path: Path) -> None:
+    wordless = save_as(tmp_path / "wordless", "captured:one")
+    with pytest.raises(TeacherError, match=r"known phones.*--phone-steps 0"):
+        teach(tiny(wordless, tmp_path / "none"))
+    teach(tiny(wordless, tmp_path / "taught", phone_steps=0, steps=2))
+    assert load_clips(tmp_path / "taught")[0].motion is not None
+
+
+def test_a_short_clip_is_drawn_whole_and_counts_no_further() -> None:
+    lessons = [
+        prepare_lesson(make_clip("x", 1, seconds), np.arange(52), np.ones(52, np.float32))
+        for seconds in (1.0, 3.0)
+    ]
+    drawn = draw(lessons, 12, 2.0, np.random.default_rng(0))
+    assert drawn.mel.shape == (12, 128, 100) and drawn.motion.shape == (12, 52, 100)
+    short = [row for row in range(12) if not drawn.weight[row, :, 50:].any()]
+    assert 0 < len(short) < 12
+    for row in range(12):
+        past = drawn.phones[row, 50:] == UNKNOWN_PHONE
+        assert bool(past.all()) == (row in short)
+        assert (drawn.phones[row, :50] >= 0).all()
 
 
 def test_damage_spares_time_and_size() -> None:

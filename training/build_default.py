@@ -54,12 +54,10 @@ class BuildConfig:
     """Folder for everything that is made; the model is `default.onnx` in it."""
     hours: float = 3.0
     """Synthetic speech, hours."""
-    steps: int = 2600
-    """Training steps."""
-    teacher_steps: int = 350
-    """Steps of each of the teacher's members."""
+    steps: tuple[int, int] = (2600, 3200)
+    """Training steps of the first student and of the one that is shipped."""
     teacher_members: int = 4
-    """Networks in the teacher."""
+    """Networks in each teacher."""
     threads: int = 1
     """CPU threads of the training."""
     style: dict[str, float] | None = None
@@ -102,15 +100,15 @@ class Stage:
 
 
 def plan_stages(config: BuildConfig) -> list[Stage]:
-    """Return the stages in order."""
+    """Return the stages in order.
+
+    A teacher trains a student, and that student joins the teacher of the student that is shipped.
+    """
     data, out = config.data, config.out
-    synth, real, taught = (out / f"corpus_{name}" for name in ("synth", "real", "taught"))
-    run = out / "run"
-    checkpoint = run / f"step_{config.steps:07d}.safetensors"
-    draft, figures = out / "draft.onnx", out / "figures.json"
-    style = [str(part) for item in (config.style or DEFAULT_STYLE).items() for part in item]
-    corpora = (str(synth), str(real), str(taught))
-    export = (str(checkpoint), "--style", *style)
+    synth, real = out / "corpus_synth", out / "corpus_real"
+    first = plan_generation(config, 0, (real,), FIRST_TEACHER, None)
+    student = first[-1].output
+    second = plan_generation(config, 1, (real, synth), (), student)
     return [
         Stage(
             "synthetic corpus",
@@ -131,28 +129,65 @@ def plan_stages(config: BuildConfig) -> list[Stage]:
             tuple(data / name for name in FOLDERS),
             real,
         ),
+        *first,
+        *second,
+        *plan_export(config, real, second[-1].output),
+    ]
+
+
+def plan_generation(
+    config: BuildConfig,
+    number: int,
+    lessons: tuple[Path, ...],
+    manner: tuple[str, ...],
+    student: Path | None,
+) -> list[Stage]:
+    """Return the stages that teach and train: `lessons` are the corpora of the teacher.
+
+    `manner` are its further options, `student` is the last generation's, who teaches too.
+    """
+    out = config.out
+    run, taught = out / f"run_{number}", out / f"corpus_taught_{number}"
+    corpora = (out / "corpus_synth", out / "corpus_real", taught)
+    checkpoint = run / f"step_{config.steps[number]:07d}.safetensors"
+    joined = () if student is None else (student,)
+    return [
         Stage(
-            "teacher",
+            f"teacher {number}",
             "training.teacher",
-            _words(
-                corpus=real, out=taught, members=config.teacher_members, steps=config.teacher_steps
+            (
+                *("--corpus", *(str(folder) for folder in lessons)),
+                *_words(out=taught, members=config.teacher_members),
+                *manner,
+                *(word for path in joined for word in ("--students", str(path))),
             ),
-            (real,),
+            (*lessons, *joined),
             taught,
         ),
         Stage(
-            "training",
+            f"training {number}",
             "training.train",
             (
-                *("--data.corpus", *corpora),
-                *_words(out=run, steps=config.steps, threads=config.threads),
+                *("--data.corpus", *(str(folder) for folder in corpora)),
+                *_words(out=run, steps=config.steps[number], threads=config.threads),
                 *RECIPE,
+                *(LATER_RECIPE if number else ()),
             ),
-            (synth, real, taught),
+            corpora,
             checkpoint,
             folder=run,
             resumable=True,
         ),
+    ]
+
+
+def plan_export(config: BuildConfig, real: Path, checkpoint: Path) -> list[Stage]:
+    """Return the stages that measure a checkpoint on `real` and make the model of it."""
+    out = config.out
+    draft, figures = out / "draft.onnx", out / "figures.json"
+    style = [str(part) for item in (config.style or DEFAULT_STYLE).items() for part in item]
+    export = (str(checkpoint), "--style", *style)
+    return [
         Stage(
             "draft", "engines.export_onnx", (*export, "--out", str(draft)), (checkpoint,), draft
         ),
@@ -183,6 +218,10 @@ RECIPE = (
     *("--data.captured-share", "0.35"),
     *("--data.noise-share", "0.12"),
 )
+# What the shipped training adds to that of the student before it.
+LATER_RECIPE = ("--loss.lipread-predicted", "0.1")
+# The first teacher's lessons are captured clips alone; the later one knows phones.
+FIRST_TEACHER = ("--phone-steps", "0", "--steps", "350")
 
 
 def _words(**options: object) -> tuple[str, ...]:
