@@ -14,10 +14,14 @@ from pathlib import Path
 
 import rclpy
 from rclpy.duration import Duration
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from ros_handshake import Handshake
 from rosbags.rosbag2 import Reader
 
 from dualtalker_ros.topic_types import import_type
+
+TIMEOUT_S = 30.0
 
 
 def main(bag: Path, message_type: str, subscribers: int, pause_s: tuple[float, float]) -> None:
@@ -25,9 +29,13 @@ def main(bag: Path, message_type: str, subscribers: int, pause_s: tuple[float, f
     node = rclpy.create_node("player")
     qos = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
     publisher = node.create_publisher(import_type(message_type), "audio", qos)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
     while publisher.get_subscription_count() < subscribers:
-        rclpy.spin_once(node, timeout_sec=0.05)
-    time.sleep(1.0)  # subscribers know each other a little later
+        executor.spin_once(timeout_sec=0.05)
+    handshake = Handshake(node, executor.spin_once, publisher)
+    if not handshake.meet(TIMEOUT_S):
+        raise TimeoutError("the listeners do not answer")
     print("ready", flush=True)
     while not bag.exists():
         time.sleep(0.01)
@@ -40,6 +48,7 @@ def main(bag: Path, message_type: str, subscribers: int, pause_s: tuple[float, f
             time.sleep(max((at_ns - time.time_ns()) / 1e9, 0.0))
             publisher.publish(data)
     publisher.wait_for_all_acked(Duration(seconds=5))
+    handshake.meet(TIMEOUT_S)  # best effort acknowledges nothing
     rclpy.shutdown()
 
 

@@ -78,6 +78,16 @@ def ros_domain(ros):
         yield domain
 
 
+@pytest.fixture(scope="module")
+def listener(ros_domain):
+    """A node of the test's own that hears and speaks."""
+    from ros_processes import Listener
+
+    listener = Listener()
+    yield listener
+    listener.close()
+
+
 @pytest.fixture(scope="session")
 def interfaces(ros, request):
     """Folders for PYTHONPATH, by layout, of interface packages built once and then kept."""

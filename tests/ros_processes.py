@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 
-TIMEOUT_S = 30.0  # generous: machines that run tests are busy
+from ros_handshake import Handshake
+
+TIMEOUT_S = 60.0  # generous: machines that run tests are busy
 
 
 def command_of(module, remaps=(), **parameters):
@@ -73,6 +75,12 @@ class Listener:
                 assert not must, f"nothing came of it within {timeout_s:g} s"
                 return
             self._executor.spin_once(timeout_sec=min(left_s, 0.05))
+
+    def meet(self, publisher, timeout_s=TIMEOUT_S):
+        """Wait until listeners know a publisher of `node`, and have read all that it sent."""
+        handshake = Handshake(self.node, self._executor.spin_once, publisher)
+        assert handshake.meet(timeout_s), f"nobody listens to {publisher.topic_name}"
+        handshake.close()
 
     def close(self):
         """Leave ROS."""

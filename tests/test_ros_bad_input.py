@@ -52,7 +52,7 @@ class Theater:
         self.sent_s.clear()
         begun_s = time.monotonic()
         for number, message in enumerate(messages):
-            self.node._on_audio(message, {"received_timestamp": time.time_ns()})
+            self.node._on_audio(message)
             self.spin(begun_s + (number + 1) * chunk_s - time.monotonic())
 
     def status(self):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ros_processes import Listener, running, stamp_ns
+from ros_processes import running, stamp_ns
 
 from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.finishing import FADE_S
@@ -60,8 +60,8 @@ class Stage:
         self._set = node.create_client(SetParameters, f"{namespace}/talker/set_parameters")
 
     def await_listening(self):
-        self.listener.spin_until(lambda: self.audio.get_subscription_count() > 0)
-        self.listener.spin_until(lambda: self.interruption.get_subscription_count() > 0)
+        self.listener.meet(self.audio)
+        self.listener.meet(self.interruption)
         self.listener.spin_until(lambda: len(self.faces) > 3)
 
     def burst(self, duration_s):
@@ -125,13 +125,6 @@ class Stage:
         self.listener.spin_until(own)
         status = own()[0]
         return status.level, status.message, {pair.key: pair.value for pair in status.values}
-
-
-@pytest.fixture(scope="module")
-def listener(ros_domain):
-    listener = Listener()
-    yield listener
-    listener.close()
 
 
 @pytest.fixture(scope="module")
@@ -353,7 +346,7 @@ def test_simulated_time_gives_frame_exact_stamps(listener, tiny, tmp_path):
     log = tmp_path / "node.log"
     with running("talker_node", log, ["__ns:=/simulated"], **parameters) as process:
         stage = Stage(listener, "/simulated", process)
-        listener.spin_until(lambda: stage.audio.get_subscription_count() > 0)
+        listener.meet(stage.audio)
         sim = SimulatedTime(stage, delay_s)
         for lap_ns in (0, -500 * 10**9):  # the second time all comes from before
             stage.faces.clear()

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 from null_sink import NullSink, why_not
-from ros_processes import TIMEOUT_S, Listener, command_of, running
+from ros_processes import TIMEOUT_S, command_of, running
 
 from dualtalker.audio_messages import AudioFormat, read_message
 from dualtalker_ros.outgoing_audio import fill_message
@@ -35,13 +35,6 @@ def sink(tmp_path_factory):
         sink.start()
         yield sink
         sink.kill()
-
-
-@pytest.fixture(scope="module")
-def listener(ros_domain):
-    listener = Listener()
-    yield listener
-    listener.close()
 
 
 class Wire:

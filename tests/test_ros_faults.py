@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from audio_driver import Segment, Stream
 from process_vitals import Vitals, read_vitals
-from ros_processes import Listener
 from ros_troupe import (
     START_TIMEOUT_S,
     Face,
@@ -157,13 +156,6 @@ class Company:
 
 def stall_of(show):
     return name_stall(show.before, show.after)
-
-
-@pytest.fixture(scope="module")
-def listener(ros_domain):
-    listener = Listener()
-    yield listener
-    listener.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,19 +7,12 @@ import time
 
 import numpy as np
 import pytest
-from ros_processes import Listener, running
+from ros_processes import running
 from spoken_phrases import RATE_HZ, speak_phrases
 
 from dualtalker.arkit import ARKIT_NAMES, HEAD_NAMES
 
 pytestmark = pytest.mark.usefixtures("ros")
-
-
-@pytest.fixture(scope="module")
-def listener(ros_domain):
-    listener = Listener()
-    yield listener
-    listener.close()
 
 
 def test_the_head_follows_the_weights(listener, tiny, tmp_path):
@@ -35,7 +28,8 @@ def test_the_head_follows_the_weights(listener, tiny, tmp_path):
     audio = listener.node.create_publisher(Int16MultiArray, "audio", 100)
     samples = speak_phrases(3.0).samples
     with running("talker_node", tmp_path / "node.log", **parameters):
-        listener.spin_until(lambda: faces and audio.get_subscription_count() > 0)
+        listener.spin_until(lambda: faces)
+        listener.meet(audio)
         begun = time.monotonic()
         for first in range(0, len(samples), 1600):
             due_s = begun + first / RATE_HZ

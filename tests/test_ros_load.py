@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from audio_driver import Segment, Stream
 from process_vitals import read_vitals
-from ros_processes import Listener
 from ros_troupe import (
     MOUTH,
     START_TIMEOUT_S,
@@ -43,13 +42,6 @@ node.create_subscription(JointState, "/unheard/blendshapes", print, 10)
 print("subscribed", flush=True)
 time.sleep(1000)
 """
-
-
-@pytest.fixture(scope="module")
-def listener(ros_domain):
-    listener = Listener()
-    yield listener
-    listener.close()
 
 
 @pytest.fixture

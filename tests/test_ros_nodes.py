@@ -10,16 +10,9 @@ import time
 
 import pytest
 from conftest import ROOT
-from ros_processes import TIMEOUT_S, Listener, command_of, running
+from ros_processes import TIMEOUT_S, command_of, running
 
 pytestmark = pytest.mark.usefixtures("ros")
-
-
-@pytest.fixture(scope="module")
-def listener(ros_domain):
-    listener = Listener()
-    yield listener
-    listener.close()
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +121,7 @@ def test_signals_end_the_talker_well(ros_domain, tiny, number, tmp_path):
     time.sleep(0.3)
     process.send_signal(number)
     try:
-        assert process.wait(10) == 0
+        assert process.wait(TIMEOUT_S) == 0
     finally:
         process.kill()
     assert b"Traceback" not in log.read_bytes()

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from audio_driver import Segment, Stream
-from ros_processes import TIMEOUT_S, Listener, command_of, running, stamp_ns
+from ros_processes import TIMEOUT_S, command_of, running, stamp_ns
 from ros_troupe import Process, closing_all, start_driver
 
 from dualtalker.decimation import decimate
@@ -43,7 +43,8 @@ class Stage:
         self.diagnostics = listener.hear(DiagnosticArray, "/diagnostics")
         self.speaking = self.hear_latched("std_msgs/msg/Bool", "talker/speaking")
         self._audio = listener.node.create_publisher(Int16MultiArray, "audio", 1000)
-        listener.spin_until(lambda: self.faces and self._audio.get_subscription_count() > 0)
+        listener.spin_until(lambda: self.faces)
+        listener.meet(self._audio)
 
     def hear_latched(self, type_name, topic):
         from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -81,13 +82,6 @@ class Stage:
             if stamp_ns(face) == stamp:
                 return np.array(face.position, np.float32)
         return None
-
-
-@pytest.fixture(scope="module")
-def listener(ros_domain):
-    listener = Listener()
-    yield listener
-    listener.close()
 
 
 @pytest.fixture(scope="module")
@@ -198,8 +192,10 @@ def test_audio_comes_again_bit_for_bit_and_never_before_its_face(stage):
     from std_msgs.msg import Int16MultiArray
 
     heard = stage.listener.hear(Int16MultiArray, "audio_synced")
-    stage.listener.spin_until(lambda: stage.listener.node.count_publishers("audio_synced"))
-    stage.listener.spin(1.0)  # it sees us, too, and a new count of samples begins
+    while not heard:  # it does not see us at once
+        stage.say(speech(0.1))
+        stage.listener.spin(0.5)
+    stage.listener.spin(1.0)  # a new count of samples begins
     heard.clear()
     begin_s = time.monotonic()
     sent = stage.say(speech(1.5), CHUNK)

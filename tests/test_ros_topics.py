@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 import soundfile
-from ros_processes import TIMEOUT_S, Listener, running, stamp_ns
+from ros_processes import TIMEOUT_S, running, stamp_ns
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
 
@@ -34,7 +34,7 @@ class Stage:
         self.diagnostics = listener.hear(DiagnosticArray, "/diagnostics")
         self._audio = listener.node.create_publisher(Int16MultiArray, "audio", 1000)
         listener.spin_until(lambda: self.faces and self.openings)
-        listener.spin_until(lambda: self._audio.get_subscription_count() > 0)
+        listener.meet(self._audio)
 
     def say(self, samples, rate_hz=None, pace=1.0):
         """Publish float samples [n] in 20 ms chunks at `pace` times speaking speed; 0 at once."""
@@ -69,13 +69,6 @@ class Stage:
         self.listener.spin_until(lambda: len(self.diagnostics) > count)
         status = self.diagnostics[-1][1].status[0]
         return status.level, status.message, {pair.key: pair.value for pair in status.values}
-
-
-@pytest.fixture(scope="module")
-def listener(ros_domain):
-    listener = Listener()
-    yield listener
-    listener.close()
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +195,8 @@ def test_bytes_flood_is_counted_and_frames_go_on(listener, tiny, tmp_path):
     soundfile.write(mp3, speech(1.0), RATE_HZ, format="MP3")
     bad = [b"\x01", b"", b"RIFF" + bytes(100), b"OggS" + bytes(100), mp3.getvalue(), bytes(641)]
     with running("talker_node", log, remaps, model=tiny):
-        listener.spin_until(lambda: publisher.get_subscription_count() and faces)
+        listener.spin_until(lambda: faces)
+        listener.meet(publisher)
         faces.clear()
         for i in range(96):
             publisher.publish(UInt8MultiArray(data=array.array("B", bad[i % len(bad)])))
@@ -234,7 +228,8 @@ def test_nan_flood_is_counted_and_speech_among_it_is_heard(listener, tiny, tmp_p
     diagnostics = listener.hear(DiagnosticArray, "/diagnostics")
     publisher = listener.node.create_publisher(Float32MultiArray, "/nan/audio", 1000)
     with running("talker_node", tmp_path / "node.log", ["__ns:=/nan"], model=tiny):
-        listener.spin_until(lambda: publisher.get_subscription_count() and faces)
+        listener.spin_until(lambda: faces)
+        listener.meet(publisher)
         faces.clear()
         samples = speech(1.5).astype(np.float32)
         for first in range(0, len(samples), CHUNK):

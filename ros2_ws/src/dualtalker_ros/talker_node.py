@@ -68,6 +68,8 @@ class TalkerNode(LifecycleNode):
         LiveParameters(self, TALKER_PARAMETERS, self._stage, self._apply, self._complain)
         StyleControl(self, self._find_sidecar)
         self._clock_of_node = NodeClock(self.get_clock())
+        # Whether the executor tells when messages came; rclpy's EventsExecutor ends of it (7.1.6).
+        self.arrivals_told = False
         self._delivery: Delivery | None = None
         self._subscription: Any = None
         self._info_listener = AudioInfoListener(self, self._follow_info)
@@ -183,7 +185,8 @@ class TalkerNode(LifecycleNode):
             self.get_logger().error(str(error), throttle_duration_sec=10.0)
             return False
         qos = QoSProfile(depth=AUDIO_QUEUE_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self._subscription = self.create_subscription(message_class, "audio", self._on_audio, qos)
+        callback = self._on_told_audio if self.arrivals_told else self._on_audio
+        self._subscription = self.create_subscription(message_class, "audio", callback, qos)
         self._face.listen(message_class)
         self._needs_info = audio_type in BARE_TYPES
         if self._needs_info:
@@ -199,14 +202,16 @@ class TalkerNode(LifecycleNode):
             f"audio_info: {told.sample_format}, {told.rate_hz} Hz, {told.channels} channels"
         )
 
-    def _on_audio(self, message: Any, info: Any) -> None:
+    def _on_told_audio(self, message: Any, info: Any) -> None:
+        self._on_audio(message, self._clock_of_node.find_arrival_ns(info["received_timestamp"]))
+
+    def _on_audio(self, message: Any, arrival_ns: int | None = None) -> None:
         if not self._active:
             return
         assert self._delivery is not None
         try:
             chunk = read_message(message, self._format)
             self._diagnostician.levels.note(chunk.samples)
-            arrival_ns = self._clock_of_node.find_arrival_ns(info["received_timestamp"])
             self._delivery.add(chunk, self._clock_of_node.now_ns(), arrival_ns)
         except AudioError as error:
             kind = kind_of(error)
@@ -390,6 +395,7 @@ def main(args: list[str] | None = None) -> int:
         except (ImportError, ValueError) as error:
             node.get_logger().fatal(str(error))
             return 1
+        node.arrivals_told = kind == "single"
         if not start(node):
             return 1
         node.get_logger().info(f"executor: {kind}")
