@@ -65,7 +65,7 @@ class Theater:
     def assert_alive(self):
         """Frames went on, also on a busy machine."""
         assert len(self.sent_s) > 0.6 * 30 * (self.sent_s[-1] - self.sent_s[0])
-        assert np.diff(self.sent_s).max() < 0.5
+        assert np.diff(self.sent_s).max() < 1.0
 
 
 @pytest.fixture(scope="module")

@@ -177,7 +177,7 @@ def test_every_type_format_rate_and_channel_count_gives_the_same_face(played, gi
     face = face.between(begin_s + 0.2, begin_s + SPOKEN_S - 0.2)
     assert len(face.stamps_s) == pytest.approx(FPS * (SPOKEN_S - 0.4), abs=1), logs
     lag_s, likeness = find_lag(face, said[0] + begin_s, said[1])
-    assert likeness > 0.95, "it says something else"
+    assert likeness > 0.95, f"it says something else\n{logs}"
     assert abs(lag_s) <= (0.004 if begin_s == AHEAD_S else 1 / FPS)
 
 
