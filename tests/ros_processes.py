@@ -44,13 +44,13 @@ def running(module, log, remaps=(), **parameters):
 class Listener:
     """A node of the test's own that keeps what it hears, with the time at which it came."""
 
-    def __init__(self):
+    def __init__(self, name="listener"):
         import rclpy
         from rclpy.executors import SingleThreadedExecutor
 
         self._context = rclpy.Context()
         rclpy.init(context=self._context)
-        self.node = rclpy.create_node("listener", context=self._context)
+        self.node = rclpy.create_node(name, context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
 
