@@ -39,14 +39,23 @@ class LiveParameters:
         """
         self._parameters = {parameter.name: parameter for parameter in parameters}
         self._stage, self._apply, self._complain = stage, apply, complain
+        self._judged: set[str] = set()
+        self._guard: Any = None
         node.add_on_set_parameters_callback(self._judge)
-        node.add_post_set_parameters_callback(self._tell)
+        if hasattr(node, "add_post_set_parameters_callback"):
+            node.add_post_set_parameters_callback(self._tell)
+        else:
+            # Humble's rclpy (3.3) calls nobody after a change: the executor does, right behind it.
+            self._guard = node.create_guard_condition(self._tell_judged)
 
     def _judge(self, changes: list[Any]) -> SetParametersResult:
         for change in changes:
             reason = self._find_hindrance(change.name, change.value)
             if reason is not None:
                 return SetParametersResult(successful=False, reason=f"{change.name} {reason}")
+        if self._guard is not None:
+            self._judged |= {change.name for change in changes}
+            self._guard.trigger()
         return SetParametersResult(successful=True)
 
     def _find_hindrance(self, name: str, value: Any) -> str | None:
@@ -60,3 +69,7 @@ class LiveParameters:
 
     def _tell(self, changes: list[Any]) -> None:
         self._apply({change.name for change in changes})
+
+    def _tell_judged(self) -> None:
+        judged, self._judged = self._judged, set()
+        self._apply(judged)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import signal
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -33,6 +35,20 @@ def ros_running(args: list[str] | None) -> Iterator[None]:
         pass
     finally:
         rclpy.try_shutdown()
+
+
+def tell_exceptions(transition: Callable[..., Any]) -> Callable[..., Any]:
+    """Log what a lifecycle node's transition raises, which rclpy keeps to itself."""
+
+    @functools.wraps(transition)
+    def told(node: Any, state: Any) -> Any:
+        try:
+            return transition(node, state)
+        except Exception:
+            node.get_logger().error(f"{transition.__name__} failed:\n{traceback.format_exc()}")
+            raise
+
+    return told
 
 
 def make_executor(kind: str) -> tuple[Any, str]:

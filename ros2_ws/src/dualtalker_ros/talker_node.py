@@ -16,6 +16,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 
 from dualtalker.audio_messages import (
     BARE_TYPES,
@@ -37,7 +38,7 @@ from dualtalker_ros.live_parameters import LiveParameters
 from dualtalker_ros.logs import forward_logs
 from dualtalker_ros.node_clock import NodeClock
 from dualtalker_ros.parameters import TALKER_PARAMETERS, check_choices, declare_parameters
-from dualtalker_ros.processes import make_executor, ros_running, spin
+from dualtalker_ros.processes import make_executor, ros_running, spin, tell_exceptions
 from dualtalker_ros.publishers import FacePublishers, open_rig
 from dualtalker_ros.style_control import MANNER_PARAMETERS, StyleControl
 from dualtalker_ros.topic_types import find_type, import_type
@@ -68,7 +69,8 @@ class TalkerNode(LifecycleNode):
         LiveParameters(self, TALKER_PARAMETERS, self._stage, self._apply, self._complain)
         StyleControl(self, self._find_sidecar)
         self._clock_of_node = NodeClock(self.get_clock())
-        # Whether the executor tells when messages came; rclpy's EventsExecutor ends of it (7.1.6).
+        # Whether it is told when messages came: not in Humble (rclpy 3.3 has no callbacks with the
+        # message's info), and rclpy's EventsExecutor ends of such a callback (7.1.6).
         self.arrivals_told = False
         self._delivery: Delivery | None = None
         self._subscription: Any = None
@@ -79,6 +81,7 @@ class TalkerNode(LifecycleNode):
         self._refused = dict.fromkeys(KINDS, 0)
         self._published = 0
 
+    @tell_exceptions
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Check parameters, load the model, make the publishers."""
         try:
@@ -106,6 +109,7 @@ class TalkerNode(LifecycleNode):
         )
         return TransitionCallbackReturn.SUCCESS
 
+    @tell_exceptions
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listen and publish; idle frames begin at once."""
         assert self._delivery is not None  # the state machine configures first
@@ -132,16 +136,19 @@ class TalkerNode(LifecycleNode):
         self._face.start()
         return result
 
+    @tell_exceptions
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop listening and publishing; the model stays loaded."""
         self._stop()
         return super().on_deactivate(state)
 
+    @tell_exceptions
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the model and the publishers."""
         self._free()
         return TransitionCallbackReturn.SUCCESS
 
+    @tell_exceptions
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """End from any state."""
         self._stop()
@@ -395,7 +402,7 @@ def main(args: list[str] | None = None) -> int:
         except (ImportError, ValueError) as error:
             node.get_logger().fatal(str(error))
             return 1
-        node.arrivals_told = kind == "single"
+        node.arrivals_told = kind == "single" and hasattr(Subscription, "CallbackType")
         if not start(node):
             return 1
         node.get_logger().info(f"executor: {kind}")
