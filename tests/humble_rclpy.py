@@ -3,7 +3,8 @@
     python tests/humble_rclpy.py -m dualtalker_ros.talker_node --ros-args ...
 
 No wheels of Humble exist; by rclpy's changelog and the sources of 3.3.15 it has no callbacks after
-parameters are set (3.7), none with the info of a message (3.4), and no rclpy.experimental (7.1.4).
+parameters are set (3.7), none with the info of a message (3.4), rclpy.event_handler by its old name
+(qos_event), and no rclpy.experimental (7.1.4).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 import rclpy.node
+import rclpy.qos_event
 
 
 class OldSubscription:
@@ -31,7 +33,8 @@ def make_old() -> None:
     rclpy.node.Node.create_subscription = create_subscription
     for when in ("pre", "post"):
         delattr(rclpy.node.Node, f"add_{when}_set_parameters_callback")
-    sys.modules["rclpy.experimental"] = None
+    for name in ("event_handler", "experimental"):
+        sys.modules[f"rclpy.{name}"] = None
 
 
 def run(name: str, args: list[str]) -> int:

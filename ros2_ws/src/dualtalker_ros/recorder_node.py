@@ -15,7 +15,6 @@ from pathlib import Path
 
 from rclpy.logging import get_logger
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from dualtalker.bag_types import find_types
@@ -23,6 +22,7 @@ from dualtalker.bag_writing import BAG_VERSION
 from dualtalker.errors import BagError
 from dualtalker_ros.parameters import Parameter, declare_parameters
 from dualtalker_ros.processes import ros_running, spin
+from dualtalker_ros.subscriptions import OfferedSubscription
 from dualtalker_ros.topic_types import find_type, import_type
 
 TOPICS = ["audio", "blendshapes", "mouth_open", "/diagnostics"]
@@ -70,9 +70,8 @@ class RecorderNode(Node):
             )
             return
         connection = self._writer.add_connection(name, type_name, typestore=types)
-        qos = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self.create_subscription(
-            import_type(type_name), topic, partial(self._write, connection), qos, raw=True
+        OfferedSubscription(
+            self, import_type(type_name), topic, partial(self._write, connection), 1000, raw=True
         )
         self.get_logger().info(f"recording {name} ({type_name})")
 

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Float32
 
 from dualtalker.audio_messages import (
@@ -31,6 +30,7 @@ from dualtalker.devices.portaudio import PortAudioStream, open_loudspeaker
 from dualtalker.errors import AudioError
 from dualtalker_ros.device_node import DeviceNode, run_device_node
 from dualtalker_ros.parameters import Parameter
+from dualtalker_ros.subscriptions import OfferedSubscription
 from dualtalker_ros.topic_types import find_type, import_type
 
 AUDIO_QUEUE_DEPTH = 1000
@@ -166,8 +166,7 @@ class SpeakerNode(DeviceNode):
         self._subscribe(message_class)
 
     def _subscribe(self, message_class: Any) -> None:
-        qos = QoSProfile(depth=AUDIO_QUEUE_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self.create_subscription(message_class, "audio", self._on_audio, qos)
+        OfferedSubscription(self, message_class, "audio", self._on_audio, AUDIO_QUEUE_DEPTH)
         self.get_logger().info(f"playing {self.resolve_topic_name('audio')}")
 
     def _on_audio(self, message: Any) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
 from dualtalker.audio_messages import (
@@ -41,6 +40,7 @@ from dualtalker_ros.parameters import TALKER_PARAMETERS, check_choices, declare_
 from dualtalker_ros.processes import make_executor, ros_running, spin, tell_exceptions
 from dualtalker_ros.publishers import FacePublishers, open_rig
 from dualtalker_ros.style_control import MANNER_PARAMETERS, StyleControl
+from dualtalker_ros.subscriptions import OfferedSubscription
 from dualtalker_ros.topic_types import find_type, import_type
 
 # Several seconds of 20 ms chunks: a burst must fit, because best effort sends nothing twice.
@@ -73,7 +73,7 @@ class TalkerNode(LifecycleNode):
         # message's info), and rclpy's EventsExecutor ends of such a callback (7.1.6).
         self.arrivals_told = False
         self._delivery: Delivery | None = None
-        self._subscription: Any = None
+        self._subscription: OfferedSubscription | None = None
         self._info_listener = AudioInfoListener(self, self._follow_info)
         self._info: Any = None
         self._needs_info = False
@@ -191,9 +191,10 @@ class TalkerNode(LifecycleNode):
         except ImportError as error:
             self.get_logger().error(str(error), throttle_duration_sec=10.0)
             return False
-        qos = QoSProfile(depth=AUDIO_QUEUE_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
         callback = self._on_told_audio if self.arrivals_told else self._on_audio
-        self._subscription = self.create_subscription(message_class, "audio", callback, qos)
+        self._subscription = OfferedSubscription(
+            self, message_class, "audio", callback, AUDIO_QUEUE_DEPTH
+        )
         self._face.listen(message_class)
         self._needs_info = audio_type in BARE_TYPES
         if self._needs_info:
@@ -294,7 +295,7 @@ class TalkerNode(LifecycleNode):
             self.destroy_timer(timer)
         self._timers = []
         if self._subscription is not None:
-            self.destroy_subscription(self._subscription)
+            self._subscription.destroy()
             self._subscription = None
         self._info_listener.stop()
         if self._delivery is not None:
