@@ -170,6 +170,7 @@ setup(
             "talker_node = dualtalker_ros.talker_node:main",
             "wav_publisher_node = dualtalker_ros.wav_publisher_node:main",
             "recorder_node = dualtalker_ros.recorder_node:main",
+            "bag_player_node = dualtalker_ros.bag_player_node:main",
             "microphone_node = dualtalker_ros.microphone_node:main",
             "speaker_node = dualtalker_ros.speaker_node:main",
         ],

@@ -132,7 +132,7 @@ def find_audio_topic(bag: Bag, wanted: str | None) -> str:
 def _find_format(bag: Bag, topic: str, given: GivenFormat) -> tuple[AudioFormat, str]:
     """The user's word counts most, then an AudioInfo in the bag, then the node's defaults."""
     audio_format, sources = AudioFormat(), []
-    if bag.topics[topic].type_name in BARE_TYPES and (name := _find_info_topic(bag, topic)):
+    if bag.topics[topic].type_name in BARE_TYPES and (name := find_info_topic(bag, topic)):
         told = _read_infos(bag, name, audio_format)
         if told is not None:
             audio_format = told
@@ -144,7 +144,7 @@ def _find_format(bag: Bag, topic: str, given: GivenFormat) -> tuple[AudioFormat,
     return audio_format, " and ".join(sources) or "the talker's defaults"
 
 
-def _find_info_topic(bag: Bag, topic: str) -> str | None:
+def find_info_topic(bag: Bag, topic: str) -> str | None:
     """Return the AudioInfo that belongs to an audio topic: that nearest to it by name."""
     found = [t.name for t in bag.topics.values() if t.type_name == INFO_TYPE and t.count]
     namespace = topic.rsplit("/", 1)[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -116,6 +116,17 @@ class Bag:
                         f"{topic.type_name} ({error}); was the type changed since?"
                     ) from error
                 yield BagMessage(received_ns, message)
+        except self._damage as error:
+            raise BagError(self._explain(error)) from error
+
+    def read_raw(self, names: Collection[str]) -> Iterator[tuple[int, str, bytes]]:
+        """Yield (time of recording in ns, topic, CDR) of several topics, in that order."""
+        connections = [c for name in names for c in self.topics[name].connections]
+        if not connections:  # which would mean all of them
+            return
+        try:
+            for connection, received_ns, data in self._reader.messages(connections):
+                yield received_ns, connection.topic, bytes(data)
         except self._damage as error:
             raise BagError(self._explain(error)) from error
 

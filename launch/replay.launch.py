@@ -4,8 +4,9 @@
     ros2 launch dualtalker replay.launch.py bag:=talk/ live:=true audio_topic:=/mic/audio
 
 By default the bag is evaluated as it is, by the talker's own code and faster than real time. With
-`live` it is played (by `ros2 bag`) to a talker node in simulated time, what the node sends is
-recorded to OUTPUT/bag, and that is evaluated. The report is OUTPUT/report.html.
+`live` it is played to a talker node in simulated time, what the node sends is recorded to
+OUTPUT/bag, and that is evaluated. The report is OUTPUT/report.html; where there is none, the
+launch ends with status 1.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from launch.actions import (
     OpaqueFunction,
     RegisterEventHandler,
     Shutdown,
-    TimerAction,
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import matches_action
@@ -32,16 +32,20 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from dualtalker.bag_audio import find_audio_topic
+from dualtalker.bag_faces import REFERENCE_ENDING
+from dualtalker.bags import Bag
+
 # Arguments handed on to `dualtalker evaluate`, and to the talker where it is live.
 OPTIONS = {
     "reference": "Motion to compare with, a topic of the bag or a CSV file.",
     "model": "Model bundle: path of its .onnx; the .json lies beside it.",
     "engine": "Backend that runs the model: auto, onnxruntime, tensorrt.",
+    "playout_delay_ms": "From the audio's stamp to its frame's going out (ms); more where a busy "
+    "machine makes frames late.",
 }
-# The talker loads its model before the bag begins, and sends its last frames after its end.
-BEFORE_S = 5.0
-AFTER_S = 1.0
-REFERENCE_TOPIC = "/reference/blendshapes"
+# What the talker sends, and what tells the format of audio that does not tell it.
+RECORDED = ("audio_info", "blendshapes", "mouth_open", "/diagnostics")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -78,13 +82,14 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def make_actions(context: Any) -> list[Any]:
-    """Return what the arguments ask for."""
+    """Return what the arguments ask for; BagError where the bag is not what they say."""
     bag, output, topic = (
         LaunchConfiguration(name).perform(context) for name in ("bag", "output", "audio_topic")
     )
     if LaunchConfiguration("live").perform(context).lower() != "true":
-        return finish_with(make_evaluation(context, bag, output, topic))
-    return make_live(context, bag, output, topic or "/audio")
+        evaluation = make_evaluation(context, bag, output, topic)
+        return [evaluation, run_in_turn({evaluation: []})]
+    return make_live(context, bag, output, topic)
 
 
 def make_evaluation(context: Any, bag: str, output: str, topic: str) -> ExecuteProcess:
@@ -92,22 +97,43 @@ def make_evaluation(context: Any, bag: str, output: str, topic: str) -> ExecuteP
     command = ["python3", "-m", "dualtalker.command", "evaluate", bag, "--out", output]
     for name in OPTIONS:
         value = LaunchConfiguration(name).perform(context)
-        command += [f"--{name}", value] if value else []
+        command += [f"--{name.replace('_', '-')}", value] if value else []
     command += ["--audio-topic", topic] if topic else []
     return ExecuteProcess(cmd=command, output="screen")
 
 
-def finish_with(last: ExecuteProcess) -> list[Any]:
-    """Return the last process, and what ends the launch after it."""
-    done = Shutdown(reason="the report is finished")
-    return [last, RegisterEventHandler(OnProcessExit(target_action=last, on_exit=[done]))]
+def run_in_turn(followers: dict[Any, list[Any]]) -> RegisterEventHandler:
+    """Return what starts, at the end of each process, what follows it; after the last, the end.
+
+    A process that fails, or that ends and nothing is to follow it, ends the launch with status 1.
+    """
+
+    def go_on(event: Any, context: Any) -> list[Any] | None:
+        if context.is_shutdown:
+            return None
+        if event.returncode != 0 or event.action not in followers:
+            raise RuntimeError(f"{event.process_name} ended, status {event.returncode}: no report")
+        return followers[event.action] or [Shutdown(reason="the report is finished")]
+
+    return RegisterEventHandler(OnProcessExit(on_exit=go_on))
+
+
+def find_topics(bag: str, topic: str, reference: str) -> tuple[str, list[str]]:
+    """Return the topic of the speech in a bag, and those of motions to compare with."""
+    with Bag(Path(bag)) as opened:
+        found = {name for name in opened.topics if name.endswith(REFERENCE_ENDING)}
+        if reference and not reference.lower().endswith(".csv"):
+            found.add(f"/{reference.lstrip('/')}")
+        return find_audio_topic(opened, topic or None), sorted(found)
 
 
 def make_live(context: Any, bag: str, output: str, topic: str) -> list[Any]:
-    """Return talker, recorder and player; each one's end starts what comes after it."""
+    """Return talker, recorder and player; the player waits for both."""
     recorded = Path(output) / "bag"
     if recorded.exists():
         raise FileExistsError(f"{recorded} exists; remove it or choose another output:=")
+    reference = LaunchConfiguration("reference").perform(context)
+    topic, references = find_topics(bag, topic, reference)
     recorded.parent.mkdir(parents=True, exist_ok=True)
     talker = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(
@@ -115,32 +141,27 @@ def make_live(context: Any, bag: str, output: str, topic: str) -> list[Any]:
         ),
         launch_arguments={"use_sim_time": "true", "audio_topic": topic}.items(),
     )
-    recorder = Node(
-        package="dualtalker",
-        executable="recorder_node",
-        name="recorder",
-        parameters=[
-            {
-                "output": str(recorded),
-                "topics": [topic, "blendshapes", "mouth_open", "/diagnostics", REFERENCE_TOPIC],
-            }
-        ],
-        output="screen",
+    recorder = make_node(
+        "recorder",
+        output=str(recorded),
+        topics=[topic, *references, *RECORDED],
+        use_sim_time=True,
     )
-    play = ["ros2", "bag", "play", bag, "--clock", "100", "--topics", topic, REFERENCE_TOPIC]
-    player = ExecuteProcess(cmd=play, output="screen")
+    player = make_node(
+        "bag_player", bag=bag, audio_topic=topic, topics=[topic, *references], listeners=2
+    )
     stop = EmitEvent(event=ShutdownProcess(process_matcher=matches_action(recorder)))
     evaluation = make_evaluation(context, str(recorded), output, topic)
-    return [
-        talker,
-        recorder,
-        TimerAction(period=BEFORE_S, actions=[player]),
-        RegisterEventHandler(
-            OnProcessExit(
-                target_action=player, on_exit=[TimerAction(period=AFTER_S, actions=[stop])]
-            )
-        ),
-        RegisterEventHandler(
-            OnProcessExit(target_action=recorder, on_exit=finish_with(evaluation))
-        ),
-    ]
+    order = {player: [stop], recorder: [evaluation], evaluation: []}
+    return [talker, recorder, player, run_in_turn(order)]
+
+
+def make_node(name: str, **parameters: Any) -> Node:
+    """Return one of the package's nodes."""
+    return Node(
+        package="dualtalker",
+        executable=f"{name}_node",
+        name=name,
+        parameters=[parameters],
+        output="screen",
+    )

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
+
+from dualtalker.errors import BagError
 
 NAMES = ("talker", "replay")
 
@@ -132,12 +138,13 @@ def test_replay_runs_a_command_that_exists():
     from dualtalker.command import Evaluate
 
     arguments = ["bag", "--out", "report", "--reference", "a.csv", "--model", "m.onnx"]
-    arguments += ["--engine", "auto", "--audio-topic", "/audio"]
+    arguments += ["--engine", "auto", "--audio-topic", "/audio", "--playout-delay-ms", "300"]
     assert str(tyro.cli(Evaluate, args=arguments).bag) == "bag"
     source = path_of("replay").read_text("utf-8")
     assert '"python3", "-m", "dualtalker.command", "evaluate", bag, "--out", output' in source
     assert '"--audio-topic"' in source
-    assert set(read_keys(read_tree("replay"), "OPTIONS")) == {"reference", "model", "engine"}
+    options = {"reference", "model", "engine", "playout_delay_ms"}
+    assert set(read_keys(read_tree("replay"), "OPTIONS")) == options
 
 
 # What follows needs launch_ros. `launch` alone proves nothing: our own folder of that name is
@@ -278,16 +285,120 @@ def test_replay_evaluates(launching, tmp_path):
     assert words[-2:] == ["--reference", "captured.csv"]
 
 
-def test_replay_plays_to_a_live_talker(launching, tmp_path):
-    from launch.actions import IncludeLaunchDescription, RegisterEventHandler, TimerAction
-    from launch_ros.actions import Node
+def write_talk(path, audio_type="Int16MultiArray"):
+    """Write two seconds of speech and a reference to a bag."""
+    from dualtalker.bag_writing import Motion, write_bag
 
-    _, actions = launching("replay", bag="talk", output=str(tmp_path), live="true")
-    kinds = [IncludeLaunchDescription, Node, TimerAction, RegisterEventHandler]
-    assert [type(action) for action in actions] == [*kinds, RegisterEventHandler]
+    rng = np.random.default_rng(1)
+    speech = rng.uniform(-0.5, 0.5, 32000) * np.sin(np.arange(32000) / 1500) ** 2
+    motion = Motion(np.arange(60) / 30, rng.uniform(0, 0.5, (60, 52)))
+    write_bag(path, speech, 16000, motion, audio_type=audio_type)
+    return str(path)
+
+
+def test_replay_plays_to_a_live_talker(launching, tmp_path):
+    from launch.actions import IncludeLaunchDescription, RegisterEventHandler
+
+    bag = write_talk(tmp_path / "talk.mcap")
+    given = {"bag": bag, "output": str(tmp_path), "live": "true"}
+    context, actions = launching("replay", **given, reference="captured.csv")
+    include, recorder, player, handler = actions
+    assert isinstance(include, IncludeLaunchDescription)
+    assert isinstance(handler, RegisterEventHandler)
+    name, _, _, parameters = expand(context, recorder)
+    assert name == "recorder_node" and parameters["use_sim_time"] is True
+    assert {"/audio", "/reference/blendshapes", "audio_info"} <= set(parameters["topics"])
+    name, _, _, parameters = expand(context, player)
+    assert name == "bag_player_node" and parameters["listeners"] == 2
+    assert (parameters["bag"], parameters["audio_topic"]) == (bag, "/audio")
+    assert list(parameters["topics"]) == ["/audio", "/reference/blendshapes"]
     (tmp_path / "bag").mkdir()
     with pytest.raises(FileExistsError, match="another output"):
-        launching("replay", bag="talk", output=str(tmp_path), live="true")
+        launching("replay", **given)
+
+
+def test_replay_refuses_a_bag_before_it_starts_anything(launching, tmp_path):
+    bag = write_talk(tmp_path / "talk.mcap")
+    for given, says in (({"bag": "none"}, "does not exist"), ({"audio_topic": "/mic"}, "/mic")):
+        with pytest.raises(BagError, match=says):
+            launching("replay", **{"bag": bag, "output": str(tmp_path), "live": "true", **given})
+
+
+# Runs a launch file as `ros2 launch` does, and ends with its status.
+LAUNCH = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+arguments = [text.split(":=", 1) for text in sys.argv[2:]]
+source = PythonLaunchDescriptionSource(sys.argv[1])
+included = IncludeLaunchDescription(source, launch_arguments=arguments)
+service = LaunchService(noninteractive=True)
+service.include_launch_description(LaunchDescription([included]))
+sys.exit(service.run())
+"""
+
+
+@pytest.fixture
+def launch_replay(launching, ros_domain, tmp_path, monkeypatch):
+    """Return a function that runs replay.launch.py of a package laid out as colcon does it."""
+    import launch_ros
+
+    prefix = tmp_path / "prefix"
+    share, scripts = prefix / "share" / "dualtalker", prefix / "lib" / "dualtalker"
+    markers = prefix / "share" / "ament_index" / "resource_index" / "packages"
+    for folder in (share, scripts, markers):
+        folder.mkdir(parents=True)
+    (markers / "dualtalker").touch()
+    for name in ("launch", "config"):
+        (share / name).symlink_to(ROOT / name)
+    for name in ("talker_node", "recorder_node", "bag_player_node"):
+        main = f"from dualtalker_ros.{name} import main\nraise SystemExit(main())\n"
+        (scripts / name).write_text(f"#!{sys.executable}\n{main}", "utf-8")
+        (scripts / name).chmod(0o755)
+    # python3 of the launch file is the one that runs the tests.
+    (prefix / "bin").mkdir()
+    (prefix / "bin" / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (prefix / "bin" / "python3").chmod(0o755)
+    paths = [os.environ["PYTHONPATH"], str(Path(launch_ros.__file__).parent.parent)]
+    for name, first in (("AMENT_PREFIX_PATH", prefix), ("PATH", prefix / "bin")):
+        monkeypatch.setenv(name, f"{first}{os.pathsep}{os.environ[name]}")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "log"))
+
+    def run(**arguments):
+        given = [f"{name}:={value}" for name, value in arguments.items()]
+        command = [sys.executable, "-c", LAUNCH, str(path_of("replay")), *given]
+        # In a folder where `launch` is not that of the checkout.
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+
+    return run
+
+
+def test_a_live_replay_from_bag_to_report(launch_replay, tiny, tmp_path):
+    bag, out = write_talk(tmp_path / "talk.mcap"), tmp_path / "out"
+    given = {"bag": bag, "output": out, "model": tiny}
+    done = launch_replay(**given, live="true", playout_delay_ms=1500, engine="onnxruntime")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((out / "report.json").read_text())
+    assert report["reference"] == "/reference/blendshapes"
+    assert report["judged_frames"] >= 58 and report["live"]["heard_all_audio"]
+    assert report["figures"]["live"]["missing frames"] == 0
+    status = report["live"]["status"]
+    assert (status["planned delay (ms)"], status["backend"][:11]) == ("1500.00", "onnxruntime")
+    [made] = report["replays"].values()
+    assert made["model_sha256"] == status["model digest"]
+    assert (out / "report.html").is_file()
+
+
+def test_a_launch_without_a_report_fails(launch_replay, tiny, tmp_path):
+    bag, out = write_talk(tmp_path / "talk.mcap"), tmp_path / "out"
+    done = launch_replay(bag=tmp_path / "none.mcap", output=out)
+    assert done.returncode == 1 and "does not exist" in done.stdout + done.stderr
+    # The talker ends; what waits for it does, too.
+    done = launch_replay(bag=bag, output=out, live="true", model="/none.onnx")
+    assert done.returncode == 1 and "none.onnx: no such file" in done.stdout + done.stderr
 
 
 def test_it_can_be_included_under_a_namespace(launching):

@@ -23,7 +23,14 @@ SHARE = {
     "share/dualtalker/config/talker.yaml",
     "share/dualtalker/config/talker.rviz",
 }
-NODES = {"talker_node", "wav_publisher_node", "recorder_node", "microphone_node", "speaker_node"}
+NODES = {
+    "talker_node",
+    "wav_publisher_node",
+    "recorder_node",
+    "bag_player_node",
+    "microphone_node",
+    "speaker_node",
+}
 COMMANDS = {"dualtalker", *NODES}
 
 

@@ -3,7 +3,8 @@
     python -m dualtalker_ros.recorder_node --ros-args -p output:=my_bag
 
 Messages are written as they come, undecoded; rosbag2's own libraries are not needed. Receive
-times are of the system clock, so that they tell latencies also where time is simulated.
+times are of the system clock; with use_sim_time of /clock, and nothing is written before it is
+heard (as by `ros2 bag record`), so that they fit stamps and what was recorded elsewhere.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+from rclpy.clock import Clock, ClockType
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -46,7 +48,9 @@ class RecorderNode(Node):
         self._missing = list(self.get_parameter("topics").value)
         self._writer = Writer(output, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
         self._writer.open()
-        self.create_timer(0.05, self._look_around)
+        # Simulated time may begin only when its player sees that somebody listens.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(0.05, self._look_around, clock=steady)
 
     def close_bag(self) -> None:
         """Write the bag's index; without it most readers refuse the bag."""
@@ -76,7 +80,11 @@ class RecorderNode(Node):
         self.get_logger().info(f"recording {name} ({type_name})")
 
     def _write(self, connection, data: bytes) -> None:
-        self._writer.write(connection, time.time_ns(), data)
+        now_ns = time.time_ns()
+        if self.get_clock().ros_time_is_active:
+            now_ns = self.get_clock().now().nanoseconds
+        if now_ns > 0:
+            self._writer.write(connection, now_ns, data)
 
 
 def main(args: list[str] | None = None) -> int:
