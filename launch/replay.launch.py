@@ -35,6 +35,7 @@ from launch_ros.actions import Node
 from dualtalker.bag_audio import find_audio_topic
 from dualtalker.bag_faces import REFERENCE_ENDING
 from dualtalker.bags import Bag
+from dualtalker.errors import BagError
 
 # Arguments handed on to `dualtalker evaluate`, and to the talker where it is live.
 OPTIONS = {
@@ -121,10 +122,19 @@ def run_in_turn(followers: dict[Any, list[Any]]) -> RegisterEventHandler:
 def find_topics(bag: str, topic: str, reference: str) -> tuple[str, list[str]]:
     """Return the topic of the speech in a bag, and those of motions to compare with."""
     with Bag(Path(bag)) as opened:
+        speech = find_audio_topic(opened, topic or None)
         found = {name for name in opened.topics if name.endswith(REFERENCE_ENDING)}
-        if reference and not reference.lower().endswith(".csv"):
-            found.add(f"/{reference.lstrip('/')}")
-        return find_audio_topic(opened, topic or None), sorted(found)
+        if reference.lower().endswith(".csv"):
+            if not Path(reference).is_file():
+                raise FileNotFoundError(f"reference:={reference}: no such file")
+        elif reference:
+            name = f"/{reference.lstrip('/')}"
+            if name not in opened.topics:
+                raise BagError(f"{bag} has no topic {name}; it holds {opened.describe()}")
+            if name.lstrip("/") in RECORDED:
+                raise BagError(f"reference:={name} is where the talker sends; rename it in {bag}")
+            found.add(name)
+    return speech, sorted(found)
 
 
 def make_live(context: Any, bag: str, output: str, topic: str) -> list[Any]:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import BagError
 
 NAMES = ("talker", "replay")
@@ -301,7 +302,8 @@ def test_replay_plays_to_a_live_talker(launching, tmp_path):
 
     bag = write_talk(tmp_path / "talk.mcap")
     given = {"bag": bag, "output": str(tmp_path), "live": "true"}
-    context, actions = launching("replay", **given, reference="captured.csv")
+    (tmp_path / "captured.csv").touch()
+    context, actions = launching("replay", **given, reference=str(tmp_path / "captured.csv"))
     include, recorder, player, handler = actions
     assert isinstance(include, IncludeLaunchDescription)
     assert isinstance(handler, RegisterEventHandler)
@@ -317,11 +319,27 @@ def test_replay_plays_to_a_live_talker(launching, tmp_path):
         launching("replay", **given)
 
 
-def test_replay_refuses_a_bag_before_it_starts_anything(launching, tmp_path):
-    bag = write_talk(tmp_path / "talk.mcap")
-    for given, says in (({"bag": "none"}, "does not exist"), ({"audio_topic": "/mic"}, "/mic")):
-        with pytest.raises(BagError, match=says):
-            launching("replay", **{"bag": bag, "output": str(tmp_path), "live": "true", **given})
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"bag": "none"}, "does not exist"),
+        ({"audio_topic": "/mic"}, "no topic /mic"),
+        ({"reference": "truth"}, "no topic /truth"),
+        ({"reference": "/blendshapes"}, "where the talker sends"),
+        ({"reference": "none.csv"}, "none.csv: no such file"),
+    ],
+)
+def test_replay_refuses_before_it_starts_anything(launching, tmp_path, arguments, says):
+    from test_bags import face_message, int16_message, write_topics
+
+    bag = tmp_path / "talk"
+    face = ("sensor_msgs/msg/JointState", [(1, face_message(ARKIT_NAMES, np.zeros(52), 1))])
+    audio = ("std_msgs/msg/Int16MultiArray", [(1, int16_message([1, 2]))])
+    write_topics(bag, {"/audio": audio, "/blendshapes": face})
+    given = {"bag": str(bag), "output": str(tmp_path / "out"), "live": "true", **arguments}
+    with pytest.raises((BagError, FileNotFoundError), match=says):
+        launching("replay", **given)
+    assert not (tmp_path / "out").exists()
 
 
 # Runs a launch file as `ros2 launch` does, and ends with its status.
