@@ -82,7 +82,8 @@ def read_gate(text: str) -> Gate:
         gate = Gate(tuple(float(share) / 100.0 for share in shares.split(",")), float(gain))
     except ValueError:
         gate = Gate((), 0.0)
-    if len(gate.taps) != 4 or abs(sum(gate.taps) - 1.0) > 1e-6 or not 0 <= gate.gain < 100:
+    shares_fit = len(gate.taps) == 4 and all(0 <= tap <= 1 for tap in gate.taps)
+    if not shares_fit or abs(sum(gate.taps) - 1.0) > 1e-6 or not 0 <= gate.gain < 100:
         raise argparse.ArgumentTypeError(
             f"{text!r}; expected four shares that add up to 100 and a gain: 25,35,25,15:1.7"
         )

@@ -258,12 +258,10 @@ def _publish(parts: list[Part]) -> None:
     plan.sort(key=lambda item: item[0].at_s)
     for at_s, together in groupby(plan, key=lambda item: item[0].at_s):
         # All are made before the first is sent: a burst stays one on a busy machine.
-        burst = [(event, part, _make(event, part, begin_ns)) for event, part in together]
+        burst = [(part, _make(event, part, begin_ns)) for event, part in together]
         time.sleep(max(begin_s + at_s - time.monotonic(), 0.0))
-        for event, part, message in burst:
+        for part, message in burst:
             part.publisher.publish(message)
-            if event.segment.burst:  # as fast as it is read
-                part.handshake.meet(READING_TIMEOUT_S)
 
 
 def _make(event: Event, part: Part, begin_ns: int) -> Any:

@@ -3,8 +3,8 @@
     python tests/humble_rclpy.py -m dualtalker_ros.talker_node --ros-args ...
 
 No wheels of Humble exist; by rclpy's changelog and the sources of 3.3.15 it has no callbacks after
-parameters are set (3.7), none with the info of a message (3.4), rclpy.event_handler by its old name
-(qos_event), and no rclpy.experimental (7.1.4).
+parameters are set (3.7), none with the info of a message (3.4), rclpy.event_handler by its old
+name (qos_event), and no rclpy.experimental (7.1.4).
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 A publisher knows a subscription before that knows the publisher, and best effort drops what comes
 from a stranger, what still waits when its writer goes, and what shared memory (512 kB) has no
-room for. On a busy machine all that happens. Discovery and data each keep their order, so a node
-that answers a call from a client made after the publisher knows that publisher, and has all that
-was sent before the call.
+room for. On a busy machine all that happens. A node that answers a call from a client made after
+the publisher knows that publisher, since discovery keeps its order; and it most likely has what
+was sent long before the call, since it reads in turn.
 """
 
 from __future__ import annotations

@@ -192,7 +192,9 @@ def test_audio_comes_again_bit_for_bit_and_never_before_its_face(stage):
     from std_msgs.msg import Int16MultiArray
 
     heard = stage.listener.hear(Int16MultiArray, "audio_synced")
+    deadline_s = time.monotonic() + TIMEOUT_S
     while not heard:  # it does not see us at once
+        assert time.monotonic() < deadline_s, "audio_synced stays silent"
         stage.say(speech(0.1))
         stage.listener.spin(0.5)
     stage.listener.spin(1.0)  # a new count of samples begins

@@ -117,7 +117,7 @@ def test_what_is_set_shows_in_the_face(talker, call, listener):
         # At once, so that it is said without a hole on a busy machine, too.
         publisher.publish(Float32MultiArray(data=noise.astype(np.float32).tolist()))
         begin_ns = time.time_ns()
-        listener.spin_until(lambda: stamp_ns(faces[-1][1]) > begin_ns + 1.5e9)
+        listener.spin_until(lambda: faces and stamp_ns(faces[-1][1]) > begin_ns + 1.5e9)
         ages_ns = [stamp_ns(message) - begin_ns for _, message in faces]
         said = [0.4e9 < age_ns < 0.9e9 for age_ns in ages_ns]
         positions = [message.position for _, message in faces]

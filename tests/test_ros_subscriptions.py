@@ -129,3 +129,12 @@ def test_after_destroy_nothing_is_heard(troupe):
     subscription.destroy()
     subscription.destroy()
     troupe.await_(lambda: publisher.get_subscription_count() == 0)
+
+
+def test_a_fall_back_that_comes_after_destroy_does_nothing(troupe):
+    """Executors may serve a timer once more that was destroyed while its event was queued."""
+    subscription = troupe.listen()
+    subscription._plan_to_fall_back()
+    subscription.destroy()
+    subscription._fall_back()
+    assert not list(troupe.ear.subscriptions)

@@ -63,10 +63,17 @@ def test_teaching_repeats_with_its_seed_and_tells_what_is_missing(tmp_path: Path
     for name in ("one", "two"):
         teach(tiny(corpus, tmp_path / name, **quick))
     assert digest_of(tmp_path / "one") == digest_of(tmp_path / "two")
+    plain = {**quick, "phone_steps": 0}
+    for seed in (0, 1):
+        teach(tiny(corpus, tmp_path / f"seed {seed}", **plain, seed=seed))
+    assert digest_of(tmp_path / "seed 0") != digest_of(tmp_path / "seed 1")
     with pytest.raises(TeacherError, match="already holds clips"):
         teach(tiny(corpus, tmp_path / "one", **quick))
     with pytest.raises(TeacherError, match="captured:one"):
         teach(tiny(corpus, tmp_path / "three", style="captured:nobody"))
+    for changes in ({"members": 0}, {"student_share": 1.5}):
+        with pytest.raises(TeacherError, match=r"expected (some who teach|0 to 1)"):
+            teach(tiny(corpus, tmp_path / "three", **changes))
     alone = write_corpus(tmp_path / "paired", unpaired=0)
     with pytest.raises(TeacherError, match="--unpaired"):
         teach(tiny(alone, tmp_path / "four"))

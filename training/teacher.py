@@ -32,9 +32,18 @@ from tqdm import tqdm
 from dualtalker import metrics
 from dualtalker.errors import DualtalkerError
 from training.checkpoints import find_commit, load_network
-from training.clips import CHANNELS, INDEX_NAME, Clip, digest_of, iterate_clips, save_clips
+from training.clips import (
+    CHANNELS,
+    INDEX_NAME,
+    MOTION_RATE_HZ,
+    Clip,
+    digest_of,
+    iterate_clips,
+    save_clips,
+)
 from training.configs import to_plain
 from training.lessons import UNKNOWN_PHONE, Draw, Lesson, draw, find_spoken, hear, prepare_lesson
+from training.losses import masked_mean
 from training.network import StreamingTalker
 from training.phones import PHONE_CLASSES
 
@@ -127,7 +136,9 @@ class Teacher(nn.Module):
         named = functional.cross_entropy(
             self.phones(heard), segments.phones, ignore_index=UNKNOWN_PHONE
         )
-        return named + RULES_WEIGHT * (self.rules(heard) - segments.motion).square().mean()
+        known = (segments.phones != UNKNOWN_PHONE).unsqueeze(1)
+        moved = masked_mean((self.rules(heard) - segments.motion).square(), known)
+        return named + RULES_WEIGHT * moved
 
     def judge_motion(self, segments: Draw) -> Tensor:
         """Loss of the captured motion."""
@@ -148,11 +159,11 @@ def train_phones(lessons: Sequence[Lesson], outputs: int, config: TeacherConfig)
 
 
 def train_member(
-    origin: Teacher, lessons: Sequence[Lesson], config: TeacherConfig, seed: int
+    origin: Teacher, lessons: Sequence[Lesson], config: TeacherConfig, number: int
 ) -> Teacher:
-    """Train one network of the ensemble on `lessons`, from `origin` on, which stays as it is."""
-    torch.manual_seed(seed)
-    rng = np.random.default_rng([config.seed, seed])
+    """Train the network `number` of the ensemble, from `origin` on, which stays as it is."""
+    rng = np.random.default_rng([config.seed, number])
+    torch.manual_seed(int(rng.integers(2**32)))
     teacher = copy.deepcopy(origin)
     if not config.phone_steps:  # nothing is learned yet, so members need not begin alike
         teacher = Teacher(origin.inlet.in_channels, origin.outlet.out_channels, config)
@@ -234,7 +245,8 @@ def load_student(path: Path, style: str) -> StreamingTalker:
     """Return a checkpoint's network as it is shown in `style`.
 
     Raises:
-        TeacherError: it was never trained on the style.
+        TeacherError: it was never trained on the style, or moves at another rate.
+        ValueError: it does not stream.
         CheckpointError: the checkpoint is missing, broken, or of another network.
     """
     network, _ = load_network(path)
@@ -242,6 +254,10 @@ def load_student(path: Path, style: str) -> StreamingTalker:
         raise TeacherError(
             f"{path} knows the styles {network.animation.styles}, expected {style} among them: "
             "train it on the captured clips"
+        )
+    if network.config.model_rate_hz != MOTION_RATE_HZ:
+        raise TeacherError(
+            f"{path} moves at {network.config.model_rate_hz:g} Hz, expected {MOTION_RATE_HZ}"
         )
     return StreamingTalker(network, {style: 1.0}, smooth=True).eval()
 
@@ -274,6 +290,10 @@ def teach(config: TeacherConfig) -> dict[str, dict[str, float]]:
         TeacherError: nothing to learn from, nothing to label, or `out` holds clips already.
         CheckpointError: a student cannot be read.
     """
+    if not config.members and not config.students:
+        raise TeacherError("found no members and no students, expected some who teach")
+    if not 0.0 <= config.student_share <= 1.0:
+        raise TeacherError(f"found student_share {config.student_share}, expected 0 to 1")
     if (config.out / INDEX_NAME).exists():
         raise TeacherError(f"{config.out} already holds clips: give another --out or delete it")
     torch.set_num_threads(config.threads)
@@ -289,9 +309,11 @@ def teach(config: TeacherConfig) -> dict[str, dict[str, float]]:
             "`python -m training.corpus --unpaired DIR`"
         )
     ensemble = train_ensemble(training, style, students, config)
-    like = next(c for c in training if c.style == style)
+    like = next(c for c in training if c.style == style and c.motion is not None)
     save_clips(config.out, [_label_clip(ensemble, clip, like) for clip in unpaired])
-    held = [c for c in clips if c.split == "validation" and c.style == style]
+    held = [
+        c for c in clips if c.split == "validation" and c.style == style and c.motion is not None
+    ]
     figures = {
         **{
             f"member {number}": measure(replace(ensemble, members=[member], students=[]), held)
@@ -325,8 +347,8 @@ def train_ensemble(
         )
     known = [prepare_lesson(c, every, unscaled) for c in labeled if config.phone_steps]
     origin = train_phones(known or lessons, len(channels), config)
-    seeds = tqdm(range(config.members), unit="member", desc=style)
-    members = [train_member(origin, lessons, config, seed) for seed in seeds]
+    numbers = tqdm(range(config.members), unit="member", desc=style)
+    members = [train_member(origin, lessons, config, number) for number in numbers]
     return Ensemble(members, students, config.student_share, channels, scale)
 
 

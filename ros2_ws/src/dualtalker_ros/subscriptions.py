@@ -1,4 +1,4 @@
-"""Subscriptions that lose nothing which the publishers would send again."""
+"""Subscriptions as reliable as what is offered; what messages say is read elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class OfferedSubscription:
     """Is reliable while all publishers of a topic are; best effort from the first that is not.
 
     Best effort fits every publisher, but then DDS sends nothing again: a message of a megabyte,
-    ten seconds of 48 kHz speech, is lost as a whole where one of its fragments is.
+    ten seconds of 48 kHz speech, is lost as a whole where one of its fragments is. The change
+    itself costs what was on its way, and is logged.
     """
 
     def __init__(
@@ -58,13 +59,16 @@ class OfferedSubscription:
             self._timer = self._node.create_timer(0.0, self._fall_back, clock=self._clock)
 
     def _fall_back(self) -> None:
+        if self._timer is None:  # destroyed since: executors may call back once more
+            return
         self._drop_timer()
         self.reliable = False
         self._node.destroy_subscription(self._subscription)
         self._subscription = self._subscribe()
         topic = self._node.resolve_topic_name(self._arguments[1])
-        self._node.get_logger().info(
-            f"{topic}: a publisher offers best effort alone, so that is asked of all"
+        self._node.get_logger().warning(
+            f"{topic}: a publisher offers best effort alone, so that is asked of all from now on; "
+            "what was on its way is lost, and large messages may be"
         )
 
     def _drop_timer(self) -> None:

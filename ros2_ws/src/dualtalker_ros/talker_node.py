@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections import ChainMap
 from collections.abc import Collection
+from contextlib import ExitStack
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -43,7 +44,7 @@ from dualtalker_ros.style_control import MANNER_PARAMETERS, StyleControl
 from dualtalker_ros.subscriptions import OfferedSubscription
 from dualtalker_ros.topic_types import find_type, import_type
 
-# Several seconds of 20 ms chunks: a burst must fit, because best effort sends nothing twice.
+# Twenty seconds of 20 ms chunks: a burst must fit, or what does not is gone.
 AUDIO_QUEUE_DEPTH = 1000
 # How much of a frame's time may go into one round of computing before frames are sent again.
 COMPUTE_SHARE = 0.5
@@ -73,6 +74,7 @@ class TalkerNode(LifecycleNode):
         # message's info), and rclpy's EventsExecutor ends of such a callback (7.1.6).
         self.arrivals_told = False
         self._delivery: Delivery | None = None
+        self._parts = ExitStack()  # what configure made
         self._subscription: OfferedSubscription | None = None
         self._info_listener = AudioInfoListener(self, self._follow_info)
         self._info: Any = None
@@ -91,17 +93,24 @@ class TalkerNode(LifecycleNode):
         except (DualtalkerError, ValueError) as error:
             self.get_logger().error(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
-        self._delivery = delivery
         talker = delivery.talker
-        self._face = FacePublishers(self, talker.bundle.sidecar.output_names, rig)
-        delivery.follower = self._face.synced_audio
-        self._read_format()
-        self._diagnostics = self.create_lifecycle_publisher(DiagnosticArray, "/diagnostics", 10)
-        name = f"{self.get_fully_qualified_name().lstrip('/')}: dualtalker"
-        faults = ChainMap(self._refused, self._face.faults)
-        self._diagnostician = Diagnostician(delivery, name, faults)
-        self._diagnostician.thresholds = self._read_thresholds()
-        self._controls = Controls(self, self._reset, self._interrupt)
+        with ExitStack() as parts:  # ends what was made where a later part cannot be
+            parts.callback(talker.close)
+            self._face = FacePublishers(self, talker.bundle.sidecar.output_names, rig)
+            parts.callback(self._face.destroy)
+            delivery.follower = self._face.synced_audio
+            self._read_format()
+            self._diagnostics = self.create_lifecycle_publisher(
+                DiagnosticArray, "/diagnostics", 10
+            )
+            parts.callback(self.destroy_lifecycle_publisher, self._diagnostics)
+            name = f"{self.get_fully_qualified_name().lstrip('/')}: dualtalker"
+            faults = ChainMap(self._refused, self._face.faults)
+            self._diagnostician = Diagnostician(delivery, name, faults)
+            self._diagnostician.thresholds = self._read_thresholds()
+            parts.callback(Controls(self, self._reset, self._interrupt).destroy)
+            self._parts = parts.pop_all()
+        self._delivery = delivery
         self.get_logger().info(
             f"model {talker.bundle.digest[:12]} on {talker.backend_name}, {talker.fps:g} Hz, "
             f"stated latency {talker.latency_s * 1e3:.1f} ms, {self._value('delivery')} delivery, "
@@ -151,6 +160,13 @@ class TalkerNode(LifecycleNode):
     @tell_exceptions
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """End from any state."""
+        self._stop()
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    @tell_exceptions
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Undo a transition that raised: the node can be configured again."""
         self._stop()
         self._free()
         return TransitionCallbackReturn.SUCCESS
@@ -302,13 +318,8 @@ class TalkerNode(LifecycleNode):
             self._face.stop()
 
     def _free(self) -> None:
-        if self._delivery is None:
-            return
-        self._delivery.talker.close()
         self._delivery = None
-        self._controls.destroy()
-        self._face.destroy()
-        self.destroy_lifecycle_publisher(self._diagnostics)
+        self._parts.close()
 
     @property
     def _active(self) -> bool:
