@@ -158,7 +158,11 @@ def make_live(context: Any, bag: str, output: str, topic: str) -> list[Any]:
         use_sim_time=True,
     )
     player = make_node(
-        "bag_player", bag=bag, audio_topic=topic, topics=[topic, *references], listeners=2
+        "bag_player",
+        bag=bag,
+        audio_topic=topic,
+        topics=[topic, *references],
+        wait_for_subscribers=2,
     )
     stop = EmitEvent(event=ShutdownProcess(process_matcher=matches_action(recorder)))
     evaluation = make_evaluation(context, str(recorded), output, topic)

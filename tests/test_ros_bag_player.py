@@ -51,7 +51,7 @@ def played(request, ros_domain, tiny, interfaces, tmp_path_factory):
             running("recorder_node", log, output=target, topics=json.dumps(TOPICS), **common),
             running("talker_node", log, **talker, **common),
         ):
-            player = command_of("bag_player_node", bag=source, listeners=2)
+            player = command_of("bag_player_node", bag=source, wait_for_subscribers=2)
             done = subprocess.run(player, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert done.returncode == 0, done.stdout + done.stderr + log.read_text()
     return source, target
@@ -110,7 +110,7 @@ def test_the_report_of_simulated_time(played, tiny, tmp_path):
         ({"bag": "/no/such/bag"}, "does not exist"),
         ({}, "no bag given"),
         ({"audio_topic": "/voice"}, "no topic /voice"),
-        ({"wait_s": 0.3}, "0 of 1 listeners of /audio"),
+        ({"wait_s": 0.3}, "0 of 1 subscribers of /audio"),
     ],
 )
 def test_errors_name_the_cause_and_end_with_1(tmp_path, parameters, says):

@@ -1,10 +1,10 @@
 """Plays the speech of a rosbag in simulated time, to a talker that is there from its beginning on.
 
-    python -m dualtalker_ros.bag_player_node --ros-args -p bag:=talk/ -p listeners:=2
+    python -m dualtalker_ros.bag_player_node --ros-args -p bag:=talk/ -p wait_for_subscribers:=2
 
-Unlike `ros2 bag play --clock`, which loses the begin of the speech to discovery and stops /clock
-with the last message, this waits for its listeners, tells the audio's format before the audio,
-and lets the time run on until a talker has sent its last frames. Plays once, in real time.
+Unlike `ros2 bag play --clock`, which loses the beginning of the speech to discovery and stops
+/clock with the last message, this waits for its listeners, tells the audio's format before the
+audio, and lets the time run on until a talker has sent its last frames. Plays once, in real time.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from rclpy.duration import Duration
 from rclpy.logging import get_logger
 from rclpy.node import Node
@@ -23,11 +23,13 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 
+from dualtalker.audio_messages import BARE_TYPES, AudioFormat, read_info
 from dualtalker.bag_audio import find_audio_topic, find_info_topic
 from dualtalker.bag_writing import REFERENCE_TOPIC
 from dualtalker.bags import Bag
-from dualtalker.errors import BagError
+from dualtalker.errors import AudioError, BagError
 from dualtalker_ros.audio_info import TOPIC as INFO_TOPIC
+from dualtalker_ros.listeners import wait_for_listeners
 from dualtalker_ros.parameters import Parameter, declare_parameters
 from dualtalker_ros.processes import ros_running
 from dualtalker_ros.topic_types import import_type
@@ -41,7 +43,9 @@ PARAMETERS = (
     Parameter("bag", "", "Bag to play: folder, .mcap or .db3.", read_only=True),
     Parameter("audio_topic", "", "Topic of the speech; empty: the only one.", read_only=True),
     Parameter("topics", [REFERENCE_TOPIC], "Topics played with it, if any.", read_only=True),
-    Parameter("listeners", 1, "Subscribers of the speech to wait for.", 1, 100, read_only=True),
+    Parameter(
+        "wait_for_subscribers", 1, "Subscribers of the speech to wait for.", 1, 100, read_only=True
+    ),
     Parameter("wait_s", 30.0, "How long to wait for them (s).", 0.0, 600.0, read_only=True),
     Parameter("lead_in_s", 2.0, "Time from there to the first message (s).", 0.0, 60.0, (), True),
     Parameter("tail_s", 3.0, "Time after the last message (s).", 0.0, 60.0, read_only=True),
@@ -78,25 +82,22 @@ class BagPlayerNode(Node):
 
     def wait_for_listeners(self) -> None:
         """Return when enough are there; TimeoutError says how many came."""
-        wanted, deadline_s = self.value("listeners"), time.monotonic() + self.value("wait_s")
         publisher = self._publishers_of[self._speech]
-        while (found := publisher.get_subscription_count()) < wanted:
-            if time.monotonic() > deadline_s:
-                raise TimeoutError(
-                    f"{found} of {wanted} listeners of {self._speech} came in time; start the "
-                    "talker node in the same ROS_DOMAIN_ID, with audio remapped to that topic"
-                )
-            rclpy.spin_once(self, timeout_sec=0.02)
+        wait_for_listeners(
+            self, publisher, self.value("wait_for_subscribers"), self.value("wait_s")
+        )
 
     def play(self) -> None:
         """Send everything at its time; the clock begins before and ends after it."""
         first_ns, last_ns = self._messages[0][0], self._messages[-1][0]
         lead_ns, tail_ns = (round(self.value(n) * 1e9) for n in ("lead_in_s", "tail_s"))
-        # Bags of made-up times may begin at 0; a time of 0 means that there is none yet.
+        # Bags of made-up times may begin at 0; a time of 0 means that there is none yet. What the
+        # lead lacks then, the clock stands still at its beginning.
         begin_ns = max(first_ns - lead_ns, 1)
+        self._tell_time(begin_ns, (lead_ns - (first_ns - begin_ns)) / 1e9)
         self._ahead_ns = begin_ns - time.monotonic_ns()
         # Within the lead: who records by /clock has a time for it, and the audio comes later.
-        self._tick_until(begin_ns + lead_ns // 2)
+        self._tick_until((begin_ns + first_ns) // 2)
         for data in self._infos:
             self._info_publisher.publish(data)
         for at_ns, topic, data in self._messages:
@@ -109,7 +110,7 @@ class BagPlayerNode(Node):
     def _read_infos(self, bag: Bag) -> list[bytes]:
         """Return what tells the format of the speech; make its publisher if there is any."""
         name = find_info_topic(bag, self._speech)
-        if name is None:
+        if name is None or bag.topics[self._speech].type_name not in BARE_TYPES:
             return []
         qos = QoSProfile(
             depth=QUEUE_DEPTH,
@@ -118,8 +119,22 @@ class BagPlayerNode(Node):
         )
         message_class = import_type(bag.topics[name].type_name)
         self._info_publisher = self.create_publisher(message_class, INFO_TOPIC, qos)
-        # What comes later in the bag is from a restarted driver: the first is what counts.
-        return [data for _, _, data in bag.read_raw({name})][:1]
+        # What comes later in the bag is from a restarted driver; `dualtalker evaluate`, too,
+        # believes the first that makes sense.
+        infos = []
+        for (_, message), (_, _, data) in zip(bag.read(name), bag.read_raw({name}), strict=True):
+            infos.append(data)
+            with suppress(AudioError):
+                read_info(message, AudioFormat())
+                break
+        return infos
+
+    def _tell_time(self, now_ns: int, for_s: float) -> None:
+        """Publish the same time for a while."""
+        end_s = time.monotonic() + for_s
+        while time.monotonic() < end_s:
+            self._clock_publisher.publish(Clock(clock=Time(nanoseconds=now_ns).to_msg()))
+            time.sleep(TICK_S)
 
     def _tick_until(self, moment_ns: int) -> None:
         """Publish /clock until that moment, and then once more: listeners know it exactly."""

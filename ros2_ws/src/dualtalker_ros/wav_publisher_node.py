@@ -17,6 +17,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from dualtalker.audio import read_audio
 from dualtalker.audio_messages import SUPPORTED_TYPES
 from dualtalker.errors import AudioError
+from dualtalker_ros.listeners import wait_for_listeners
 from dualtalker_ros.outgoing_audio import fill_message
 from dualtalker_ros.parameters import Parameter, check_choices, declare_parameters
 from dualtalker_ros.processes import ros_running
@@ -66,18 +67,8 @@ class WavPublisherNode(Node):
 
     def wait_for_subscribers(self) -> None:
         """Return when enough subscribers are there; TimeoutError says how many came."""
-        wanted, deadline = (
-            self.value("wait_for_subscribers"),
-            time.monotonic() + self.value("wait_s"),
-        )
-        while (found := self._publisher.get_subscription_count()) < wanted:
-            if time.monotonic() > deadline:
-                topic = self.resolve_topic_name("audio")
-                raise TimeoutError(
-                    f"{found} of {wanted} subscribers of {topic} came in time; "
-                    "start the talker node in the same ROS_DOMAIN_ID"
-                )
-            rclpy.spin_once(self, timeout_sec=0.02)
+        wanted, wait_s = self.value("wait_for_subscribers"), self.value("wait_s")
+        wait_for_listeners(self, self._publisher, wanted, wait_s)
         self._spin_until(time.monotonic() + self.value("lead_in_s"))
 
     def publish_all(self) -> None:
