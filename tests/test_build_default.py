@@ -198,3 +198,13 @@ def test_the_manifest_names_everything(
     config.dry_run = True
     assert build(config) is None
     assert "python -m unused" in capsys.readouterr().out
+
+
+def test_a_digest_covers_the_sidecar(tmp_path: Path) -> None:
+    model, sidecar = tmp_path / "model.onnx", tmp_path / "model.json"
+    model.write_text("graph")
+    alone = digest_path(model)
+    sidecar.write_text("one")
+    beside = digest_path(model)
+    sidecar.write_text("two")
+    assert len({alone, beside, digest_path(model)}) == 3

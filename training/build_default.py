@@ -231,9 +231,12 @@ def _words(**options: object) -> tuple[str, ...]:
 
 
 def digest_path(path: Path) -> str:
-    """Return the SHA-256 of a file, or of the names and contents below a folder."""
+    """Return the SHA-256 of a file and its sidecar, or of names and contents below a folder."""
     digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    if path.is_file():
+        files = [p for p in dict.fromkeys([path, path.with_suffix(".json")]) if p.is_file()]
+    else:
+        files = sorted(p for p in path.rglob("*") if p.is_file())
     for file in files:
         digest.update(file.relative_to(path.parent).as_posix().encode() + b"\0")
         digest.update(hashlib.sha256(file.read_bytes()).digest())
