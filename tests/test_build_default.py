@@ -76,7 +76,7 @@ def test_stages_hand_on_what_they_make() -> None:
 def test_every_command_parses(stage: Stage) -> None:
     if stage.module == "training.train":
         config = parse_config(stage.arguments, "")
-        assert config.steps in BuildConfig.steps and config.network.dropout > 0
+        assert config.steps == BuildConfig.steps and config.network.dropout > 0
         return
     kinds = {
         "training.corpus": CorpusConfig,

@@ -54,10 +54,10 @@ class BuildConfig:
     """Folder for everything that is made; the model is `default.onnx` in it."""
     hours: float = 3.0
     """Synthetic speech, hours."""
-    steps: tuple[int, int] = (2600, 3200)
-    """Training steps of the first student and of the one that is shipped."""
+    steps: int = 2600
+    """Training steps."""
     teacher_members: int = 4
-    """Networks in each teacher."""
+    """Networks in the teacher."""
     threads: int = 1
     """CPU threads of the training."""
     style: dict[str, float] | None = None
@@ -100,15 +100,11 @@ class Stage:
 
 
 def plan_stages(config: BuildConfig) -> list[Stage]:
-    """Return the stages in order.
-
-    A teacher trains a student, and that student joins the teacher of the student that is shipped.
-    """
+    """Return the stages in order."""
     data, out = config.data, config.out
-    synth, real = out / "corpus_synth", out / "corpus_real"
-    first = plan_generation(config, 0, (real,), FIRST_TEACHER, None)
-    student = first[-1].output
-    second = plan_generation(config, 1, (real, synth), (), student)
+    synth, real, taught = (out / f"corpus_{name}" for name in ("synth", "real", "taught"))
+    run = out / "run"
+    checkpoint = run / f"step_{config.steps:07d}.safetensors"
     return [
         Stage(
             "synthetic corpus",
@@ -129,55 +125,27 @@ def plan_stages(config: BuildConfig) -> list[Stage]:
             tuple(data / name for name in FOLDERS),
             real,
         ),
-        *first,
-        *second,
-        *plan_export(config, real, second[-1].output),
-    ]
-
-
-def plan_generation(
-    config: BuildConfig,
-    number: int,
-    lessons: tuple[Path, ...],
-    manner: tuple[str, ...],
-    student: Path | None,
-) -> list[Stage]:
-    """Return the stages that teach and train: `lessons` are the corpora of the teacher.
-
-    `manner` are its further options, `student` is the last generation's, who teaches too.
-    """
-    out = config.out
-    run, taught = out / f"run_{number}", out / f"corpus_taught_{number}"
-    corpora = (out / "corpus_synth", out / "corpus_real", taught)
-    checkpoint = run / f"step_{config.steps[number]:07d}.safetensors"
-    joined = () if student is None else (student,)
-    return [
         Stage(
-            f"teacher {number}",
+            "teacher",
             "training.teacher",
-            (
-                *("--corpus", *(str(folder) for folder in lessons)),
-                *_words(out=taught, members=config.teacher_members),
-                *manner,
-                *(word for path in joined for word in ("--students", str(path))),
-            ),
-            (*lessons, *joined),
+            (*_words(corpus=real, out=taught, members=config.teacher_members), *TEACHER),
+            (real,),
             taught,
         ),
         Stage(
-            f"training {number}",
+            "training",
             "training.train",
             (
-                *("--data.corpus", *(str(folder) for folder in corpora)),
-                *_words(out=run, steps=config.steps[number], threads=config.threads),
+                *("--data.corpus", *(str(folder) for folder in (synth, real, taught))),
+                *_words(out=run, steps=config.steps, threads=config.threads),
                 *RECIPE,
-                *(LATER_RECIPE if number else ()),
             ),
-            corpora,
+            (synth, real, taught),
             checkpoint,
             folder=run,
             resumable=True,
         ),
+        *plan_export(config, real, checkpoint),
     ]
 
 
@@ -218,10 +186,9 @@ RECIPE = (
     *("--data.captured-share", "0.35"),
     *("--data.noise-share", "0.12"),
 )
-# What the shipped training adds to that of the student before it.
-LATER_RECIPE = ("--loss.lipread-predicted", "0.1")
-# The first teacher's lessons are captured clips alone; the later one knows phones.
-FIRST_TEACHER = ("--phone-steps", "0", "--steps", "350")
+# The shipped model's teacher learned from captured clips alone: what one that knows phones, and a
+# second generation, gave its student was nothing that could be measured (docs/experiments.md).
+TEACHER = ("--phone-steps", "0", "--steps", "350")
 
 
 def _words(**options: object) -> tuple[str, ...]:
