@@ -85,6 +85,10 @@ class RecorderNode(Node):
             now_ns = self.get_clock().now().nanoseconds
         if now_ns > 0:
             self._writer.write(connection, now_ns, data)
+        else:
+            self.get_logger().warning(
+                "not recorded, as use_sim_time is on and /clock tells no time", once=True
+            )
 
 
 def main(args: list[str] | None = None) -> int:
