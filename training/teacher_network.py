@@ -1,4 +1,4 @@
-"""The network of a teacher and its training; what it labels is the affair of `training.teacher`."""
+"""The network of a teacher and its training; what it labels is decided in `training.teacher`."""
 
 from __future__ import annotations
 
