@@ -76,36 +76,39 @@ PACKAGES = {
 }
 
 
-@pytest.mark.parametrize("package", list(PACKAGES))
-def test_without_its_class_audio_info_is_given_up_and_told_once(ros, monkeypatch, package):
+def install_messages(monkeypatch, classes):
+    """Have a package audio_common_msgs of these classes."""
+    messages = ModuleType("audio_common_msgs.msg")
+    vars(messages).update(classes)
+    monkeypatch.setitem(sys.modules, "audio_common_msgs", ModuleType("audio_common_msgs"))
+    monkeypatch.setitem(sys.modules, "audio_common_msgs.msg", messages)
+
+
+def look_thrice():
+    """Return a node and its listener, which has looked for a publisher three times."""
     from dualtalker_ros.audio_info import AudioInfoListener
 
-    classes, says = PACKAGES[package]
-    if classes is not None:
-        messages = ModuleType("audio_common_msgs.msg")
-        vars(messages).update(classes)
-        monkeypatch.setitem(sys.modules, "audio_common_msgs", ModuleType("audio_common_msgs"))
-        monkeypatch.setitem(sys.modules, "audio_common_msgs.msg", messages)
     node = NodeStub()
     listener = AudioInfoListener(node, lambda message: None)
     for _ in range(3):
         listener.look()
+    return node, listener
+
+
+@pytest.mark.parametrize("package", list(PACKAGES))
+def test_without_its_class_audio_info_is_given_up_and_told_once(ros, monkeypatch, package):
+    classes, says = PACKAGES[package]
+    if classes is not None:
+        install_messages(monkeypatch, classes)
+    node = look_thrice()[0]
     assert len(node.errors) == 1 and not node.subscribed
     for part in (says, "/robot/audio_info", "ros-drivers' audio_common_msgs", "sample_rate_hz"):
         assert part in node.errors[0]
 
 
 def test_ros_drivers_class_is_listened_to_once(ros, monkeypatch):
-    from dualtalker_ros.audio_info import AudioInfoListener
-
-    messages = ModuleType("audio_common_msgs.msg")
-    messages.AudioInfo = type("AudioInfo", (), {"coding_format": ""})
-    monkeypatch.setitem(sys.modules, "audio_common_msgs", ModuleType("audio_common_msgs"))
-    monkeypatch.setitem(sys.modules, "audio_common_msgs.msg", messages)
-    node = NodeStub()
-    listener = AudioInfoListener(node, lambda message: None)
-    for _ in range(3):
-        listener.look()
+    install_messages(monkeypatch, {"AudioInfo": type("AudioInfo", (), {"coding_format": ""})})
+    node, listener = look_thrice()
     assert not node.errors and len(node.subscribed) == 1
     listener.stop()
     assert not node.subscribed

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -133,19 +132,18 @@ class BagPlayerNode(Node):
         """Publish the same time for a while."""
         end_s = time.monotonic() + for_s
         while time.monotonic() < end_s:
-            self._clock_publisher.publish(Clock(clock=Time(nanoseconds=now_ns).to_msg()))
+            self._publish_time(now_ns)
             time.sleep(TICK_S)
 
     def _tick_until(self, moment_ns: int) -> None:
         """Publish /clock until that moment, and then once more: listeners know it exactly."""
-        for now_ns in self._pass_time(moment_ns):
-            self._clock_publisher.publish(Clock(clock=Time(nanoseconds=now_ns).to_msg()))
-
-    def _pass_time(self, moment_ns: int) -> Iterator[int]:
         while (now_ns := time.monotonic_ns() + self._ahead_ns) < moment_ns:
-            yield now_ns
+            self._publish_time(now_ns)
             time.sleep(min(TICK_S, (moment_ns - now_ns) / 1e9))
-        yield now_ns
+        self._publish_time(now_ns)
+
+    def _publish_time(self, now_ns: int) -> None:
+        self._clock_publisher.publish(Clock(clock=Time(nanoseconds=now_ns).to_msg()))
 
 
 def main(args: list[str] | None = None) -> int:
