@@ -40,6 +40,18 @@ def test_noise_has_unit_power_and_differs(seed: int) -> None:
     assert not np.array_equal(noise, other)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_a_servo_pauses_and_its_pitch_follows_its_level(seed: int) -> None:
+    servo = augmentation._servo(16000 * 8, np.random.default_rng(seed))
+    frames = servo[: 400 * 320].reshape(400, 320)
+    level = np.sqrt(np.mean(frames**2, axis=1))
+    assert level.min() < 0.35 * level.max()  # it moves and rests
+    power = np.abs(np.fft.rfft(frames * np.hanning(320), axis=1)) ** 2
+    pitch = power.argmax(axis=1)
+    moving = level > np.quantile(level, 0.6)
+    assert len(np.unique(pitch[moving])) > 1  # it glides
+
+
 def test_mu_law_is_close_and_coarse() -> None:
     ramp = np.linspace(-1, 1, 4001)
     coded = augmentation.compress_mu_law(ramp)

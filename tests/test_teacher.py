@@ -15,7 +15,7 @@ from dualtalker import metrics
 from dualtalker.arkit import ARKIT_INDEX
 from tests.tiny_training import make_clip, tiny_train_config
 from training.clips import digest_of, load_clips, save_clips
-from training.lessons import UNKNOWN_PHONE, damage, draw, hear, prepare_lesson
+from training.lessons import UNKNOWN_PHONE, damage, draw, hear, hurry, prepare_lesson
 from training.teacher import TeacherConfig, TeacherError, teach
 from training.train import train
 
@@ -138,6 +138,32 @@ def test_a_short_clip_is_drawn_whole_and_counts_no_further() -> None:
         past = drawn.phones[row, 50:] == UNKNOWN_PHONE
         assert bool(past.all()) == (row in short)
         assert (drawn.phones[row, :50] >= 0).all()
+
+
+@pytest.mark.parametrize("tempo", [0.95, 1.0, 1.37, 1.6])
+def test_faster_speech_keeps_sound_and_motion_together(tempo: float) -> None:
+    lesson = prepare_lesson(make_clip("x", 1, 4.0), np.arange(52), np.ones(52, np.float32))
+    first, frames = 20, 80
+    fast = hurry(lesson, first, frames, tempo)
+    place = first + tempo * np.arange(frames)
+    assert len(fast.mel) == len(fast.motion) == len(fast.weight) == len(fast.phones) == frames
+    np.testing.assert_array_equal(fast.phones, lesson.phones[np.round(place).astype(int)])
+    for channel in (0, 17, 40):
+        wanted = np.interp(place, np.arange(200), lesson.motion[:, channel])
+        np.testing.assert_allclose(fast.motion[:, channel], wanted, atol=1e-5)
+    heard = lesson.mel.astype(np.float32).reshape(400, 64)
+    later = np.add.outer(2 * place, [0.0, tempo]).ravel()  # two spectra a frame, faster too
+    for band in (3, 60):
+        wanted = np.interp(later, np.arange(400), heard[:, band])
+        np.testing.assert_allclose(fast.mel.reshape(-1, 64)[:, band], wanted, atol=1e-3)
+
+
+def test_faster_speech_ends_with_the_clip() -> None:
+    lesson = prepare_lesson(make_clip("x", 1, 1.0), np.arange(52), np.ones(52, np.float32))
+    assert len(hurry(lesson, 0, 50, 1.0).mel) == 50
+    assert len(hurry(lesson, 0, 50, 2.0).mel) == 25
+    with pytest.raises(TeacherError, match="tempo"):
+        teach(TeacherConfig(tempo=(1.2, 0.9)))
 
 
 def test_damage_spares_time_and_size() -> None:

@@ -15,11 +15,11 @@ def _root_mean_square(samples: np.ndarray) -> float:
 def make_noise(samples: int, rng: Rng) -> np.ndarray:
     """Return non-speech noise `[samples]` of root mean square 1.
 
-    Five kinds, drawn at random: colored hiss (fan, air), a harmonic hum with drift (motor,
-    servo), chords with decaying notes (music), clicks and thumps (door, steps), and hiss that
-    swells and fades (traffic).
+    Six kinds, drawn at random: colored hiss (fan, air), a harmonic hum with drift (mains, engine),
+    chords with decaying notes (music), clicks and thumps (door, steps), hiss that swells and fades
+    (traffic), and whines that climb and fall with every move (servo).
     """
-    kind = rng.integers(5)
+    kind = rng.integers(6)
     time = np.arange(samples) / RATE_HZ
     if kind == 0:
         noise = _colored(samples, rng.uniform(0.0, 2.0), rng)
@@ -42,6 +42,8 @@ def make_noise(samples: int, rng: Rng) -> np.ndarray:
             noise[start : start + length] += (
                 rng.uniform(0.2, 1.0) * decay * _colored(length, rng.uniform(0.0, 2.0), rng)
             )
+    elif kind == 4:
+        noise = _servo(samples, rng)
     else:
         swell = 0.5 + 0.5 * np.sin(2 * np.pi * (rng.uniform(0.1, 2.0) * time + rng.uniform()))
         noise = _colored(samples, rng.uniform(0.0, 1.5), rng) * swell
@@ -57,6 +59,33 @@ def _colored(samples: int, slope: float, rng: Rng) -> np.ndarray:
     frequency = np.maximum(np.arange(size // 2 + 1), 2.0)
     noise = np.fft.irfft(spectrum * frequency ** (-slope / 2.0))[:samples]
     return noise / _root_mean_square(noise)
+
+
+def _servo(samples: int, rng: Rng) -> np.ndarray:
+    """Moves with pauses between: the pitch and the level of whine and gears follow the speed.
+
+    The joints of the robot itself, which to a network are the likest to a voice of all noises:
+    harmonics that glide.
+    """
+    speed = np.zeros(samples)
+    start = int(RATE_HZ * rng.uniform(0.0, 0.5))
+    while start < samples:
+        length = int(RATE_HZ * rng.uniform(0.15, 2.5))
+        ramp = max(2, int(length * rng.uniform(0.05, 0.5)))  # trapezoid to triangle
+        place = np.arange(length)
+        shape = np.minimum(1.0, np.minimum(place, length - 1 - place) / ramp)
+        shape = shape[: samples - start] * rng.uniform(0.3, 1.0)
+        speed[start : start + len(shape)] = shape
+        start += length + int(RATE_HZ * rng.exponential(0.4))
+    still_hz, reach_hz = rng.uniform(20.0, 400.0), rng.uniform(100.0, 2500.0)
+    phase = 2 * np.pi * np.cumsum(still_hz + reach_hz * speed) / RATE_HZ
+    whine = np.zeros(samples)
+    for harmonic in range(1, int(rng.integers(2, 9))):
+        ratio = harmonic * rng.choice([1.0, 1.0, 1.0, rng.uniform(0.2, 3.0)])  # a gear's
+        inside = still_hz + reach_hz < 0.5 * RATE_HZ / ratio  # no alias of what cannot sound
+        whine += inside * rng.uniform(0.1, 1.0) / harmonic * np.sin(ratio * phase)
+    gears = _colored(samples, rng.uniform(-1.0, 1.0), rng) * rng.uniform(0.0, 0.6)
+    return (whine + gears) * (speed + rng.uniform(0.0, 0.1)) + 0.01 * _colored(samples, 1.0, rng)
 
 
 def _music(samples: int, rng: Rng) -> np.ndarray:

@@ -82,6 +82,8 @@ class TeacherConfig:
     """AdamW weight decay."""
     segment_s: float = 4.0
     """Length of a training segment, seconds."""
+    tempo: tuple[float, float] = (0.95, 1.6)
+    """Range of factors by which captured clips are heard faster: words, as in running speech."""
     batch: int = 16
     """Segments in a step."""
     seed: int = 0
@@ -183,6 +185,8 @@ def teach(config: TeacherConfig) -> dict[str, dict[str, float]]:
         raise TeacherError("found no members and no students, expected some who teach")
     if not 0.0 <= config.student_share <= 1.0:
         raise TeacherError(f"found student_share {config.student_share}, expected 0 to 1")
+    if not 0.0 < config.tempo[0] <= config.tempo[1] <= 4.0:
+        raise TeacherError(f"found tempo {config.tempo}, expected a range within 0 to 4")
     if (config.out / INDEX_NAME).exists():
         raise TeacherError(f"{config.out} already holds clips: give another --out or delete it")
     torch.set_num_threads(config.threads)

@@ -100,7 +100,7 @@ def train_member(
             module.p = config.dropout
     optimizer, schedule = _make_optimizer(teacher, config.steps, config)
     for _ in range(config.steps):
-        segments = draw(lessons, config.batch, config.segment_s, rng)
+        segments = draw(lessons, config.batch, config.segment_s, rng, config.tempo)
         _descend(teacher.judge_motion(segments), optimizer, schedule)
     return teacher.eval()
 
