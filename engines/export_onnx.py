@@ -247,7 +247,7 @@ def _describe_origin(
         "style": mixture,
         "smooth": config.smooth,
         **{key: meta[key] for key in kept},
-        "config": strip_folders(meta["config"]),
+        **_strip_origin(meta),
     }
     metrics = json.loads(config.metrics.read_text("utf-8")) if config.metrics else {}
     return {"training": training, "metrics": metrics}
@@ -316,7 +316,19 @@ def _check_difference(config: ExportConfig, difference: float) -> float:
 def strip_folders(config: dict[str, Any]) -> dict[str, Any]:
     """Return a training config with the names of its folders alone: a sidecar is published."""
     data = {**config["data"], "corpus": [Path(p).name for p in config["data"]["corpus"]]}
-    return {**config, "out": Path(config["out"]).name, "data": data}
+    stripped = {**config, "out": Path(config["out"]).name, "data": data}
+    if config.get("start_from"):
+        stripped["start_from"] = Path(config["start_from"]).name
+    return stripped
+
+
+def _strip_origin(meta: dict[str, Any]) -> dict[str, Any]:
+    """Return the config of a training, and what is told of those that it began with."""
+    told: dict[str, Any] = {"config": strip_folders(meta["config"])}
+    if "began_as" in meta:
+        before = meta["began_as"]
+        told["began_as"] = {**before, **_strip_origin(before)}
+    return told
 
 
 def main() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -19,14 +21,20 @@ from training.network import DualTalker, StreamingTalker, sharpen_gate  # noqa: 
 HOP = TINY_NETWORK.hop_samples
 
 
-@pytest.fixture()
-def network() -> DualTalker:
+def make_network(early: bool = False) -> DualTalker:
     torch.manual_seed(3)
-    made = DualTalker(TINY_NETWORK, [True] * 52, ["captured:one", "rules"], ["sil", "AA", "PP"])
+    config = dataclasses.replace(TINY_NETWORK, early_contacts=early)
+    made = DualTalker(config, [True] * 52, ["captured:one", "rules"], ["sil", "AA", "PP"])
     torch.nn.init.normal_(made.animation.head.weight, std=0.5)
+    torch.nn.init.normal_(made.animation.gate[-1].weight, std=2.0)
     for film in made.animation.film:
         torch.nn.init.normal_(film.weight, std=0.5)
     return made.eval()
+
+
+@pytest.fixture()
+def network() -> DualTalker:
+    return make_network()
 
 
 def make_audio(hops: int, seed: int = 0) -> torch.Tensor:
@@ -43,8 +51,14 @@ def run_by_steps(talker: StreamingTalker, audio: torch.Tensor) -> torch.Tensor:
     return torch.cat(frames)
 
 
+@pytest.fixture(params=[False, True], ids=["contacts in time", "early contacts"])
+def any_network(request: pytest.FixtureRequest) -> DualTalker:
+    return make_network(early=request.param)
+
+
 @pytest.mark.parametrize("smooth", [False, True])
-def test_steps_equal_whole(network: DualTalker, smooth: bool) -> None:
+def test_steps_equal_whole(any_network: DualTalker, smooth: bool) -> None:
+    network = any_network
     talker = StreamingTalker(network, {"rules": 1.0}, smooth)
     audio = make_audio(40)
     with torch.no_grad():
@@ -56,9 +70,9 @@ def test_steps_equal_whole(network: DualTalker, smooth: bool) -> None:
 
 @pytest.mark.parametrize("smooth", [False, True])
 def test_motion_depends_on_audio_up_to_the_lookahead_and_no_further(
-    network: DualTalker, smooth: bool
+    any_network: DualTalker, smooth: bool
 ) -> None:
-    talker = StreamingTalker(network, {"rules": 1.0}, smooth)
+    talker = StreamingTalker(any_network, {"rules": 1.0}, smooth)
     audio = make_audio(40)
     changed = audio.clone()
     cut = 20 * HOP
@@ -82,6 +96,45 @@ def test_motion_is_aligned_with_the_training_targets(network: DualTalker) -> Non
     torch.testing.assert_close(unclosed[:, jaw], streamed[:count, jaw], atol=2e-5, rtol=0)
     assert count == 30 - TINY_NETWORK.shift_frames
     assert open_frames.shape == (count,)
+
+
+def test_early_contacts_are_those_of_one_frame_less_lookahead() -> None:
+    """They hear one hop less, and are shown beside the motion of their own frame."""
+    early, late = make_network(early=True), make_network()
+    late.config = dataclasses.replace(
+        late.config, lookahead_samples=late.config.lookahead_samples - HOP
+    )
+    audio, style = make_audio(30), torch.tensor([1])
+    with torch.no_grad():
+        a, b = early.animate(audio, style), late.animate(audio, style)
+        frames = a.gate_logit.shape[1]
+        torch.testing.assert_close(a.gate_logit, b.gate_logit[:, :frames])
+        assert a.gate_logit.std() > 0.1
+        smoothed = StreamingTalker(early, {"rules": 1.0}, smooth=True)
+        plain = StreamingTalker(make_network(), {"rules": 1.0}, smooth=True)
+        whole = early.animate_whole(audio, early.animation.mix_styles({"rules": 1.0}))
+        streamed = StreamingTalker(early, {"rules": 1.0}).run(audio)
+    torch.testing.assert_close(whole, streamed, atol=2e-5, rtol=0)
+    assert smoothed.lookahead_samples == early.config.lookahead_samples
+    assert plain.lookahead_samples == early.config.lookahead_samples + HOP
+
+
+def test_smoothing_early_contacts_shows_gates_as_those_in_time() -> None:
+    generator = torch.Generator().manual_seed(0)
+    motion, gate = (
+        torch.rand(1, 9, 52, generator=generator),
+        torch.rand(1, 9, 2, generator=generator),
+    )
+    in_time = smooth_motion(motion, gate)
+    early = smooth_motion(motion, gate, early=True)
+    torch.testing.assert_close(early[1], in_time[1])
+    torch.testing.assert_close(early[0][:, 0], 0.75 * motion[:, 3] + 0.25 * motion[:, 2])
+
+
+def test_early_contacts_need_something_to_be_early_in() -> None:
+    config = dataclasses.replace(TINY_NETWORK, early_contacts=True, lookahead_samples=HOP)
+    with pytest.raises(ValueError, match=r"expected at least 640 .*--network.lookahead-samples"):
+        DualTalker(config, [True] * 52, ["rules"], ["sil"])
 
 
 def test_weights_stay_in_bounds_for_any_sound(network: DualTalker) -> None:

@@ -21,7 +21,7 @@ from engines.export_onnx import (  # noqa: E402
 from tests.tiny_training import TINY_NETWORK, make_clip, make_corpus, tiny_train_config  # noqa: E402
 from training.batches import BatchMaker, label_contacts  # noqa: E402
 from training.checkpoints import CheckpointError, load_checkpoint, load_network  # noqa: E402
-from training.clips import Phone, load_clips  # noqa: E402
+from training.clips import Phone, load_clips, save_clips  # noqa: E402
 from training.configs import DataConfig, LossConfig  # noqa: E402
 from training.evaluate import EvaluateConfig, evaluate, format_table  # noqa: E402
 from training.network import StreamingTalker  # noqa: E402
@@ -70,6 +70,44 @@ def test_interrupted_and_resumed_gives_the_same_weights(
     save(run)  # killed here
     resumed = train(dataclasses.replace(whole, resume=True))
     assert_same_weights(trained, resumed)
+
+
+def test_training_goes_on_from_a_checkpoint_and_its_export_tells(
+    corpus: Path, trained: Path, tmp_path: Path
+) -> None:
+    earlier = dataclasses.replace(TINY_NETWORK, early_contacts=True)  # sizes stay as they are
+    config = tiny_train_config(corpus, tmp_path / "second", start_from=trained, network=earlier)
+    run = prepare(config)
+    before = load_checkpoint(trained)
+    for name, tensor in before.group("ema").items():
+        assert torch.equal(run.network.state_dict()[name], tensor), name
+        assert torch.equal(run.ema[name], tensor), name
+    for name, tensor in before.group("priors").items():
+        assert torch.equal(getattr(run.objective.priors, name), tensor), name
+    second = train(config)
+    assert not np.array_equal(
+        read_weights(second)["ema.animation.head.weight"],
+        read_weights(trained)["ema.animation.head.weight"],
+    )
+    export(ExportConfig(second, tmp_path / "tiny.onnx", steps=100))
+    told = load_bundle(tmp_path / "tiny.onnx").sidecar
+    assert told.lookahead_samples == TINY_NETWORK.lookahead_samples  # smoothing costs none
+    assert told.training["config"]["start_from"] == trained.name
+    assert told.training["began_as"]["step"] == before.meta["step"]
+    assert str(trained.parent.parent) not in (tmp_path / "tiny.json").read_text()
+
+
+def test_training_goes_on_from_nothing_that_does_not_fit(
+    corpus: Path, trained: Path, tmp_path: Path
+) -> None:
+    wider = dataclasses.replace(TINY_NETWORK, channels=24)
+    with pytest.raises(CheckpointError, match=r"another size.*--network options"):
+        prepare(tiny_train_config(corpus, tmp_path, start_from=trained, network=wider))
+    save_clips(tmp_path / "clips", [make_clip("other", 1, style="captured:other")])
+    with pytest.raises(CheckpointError, match=r"has styles .*captured:other.*--start-from"):
+        prepare(tiny_train_config(tmp_path / "clips", tmp_path, start_from=trained))
+    with pytest.raises(CheckpointError, match="found no"):
+        prepare(tiny_train_config(corpus, tmp_path, start_from=tmp_path / "none.safetensors"))
 
 
 def test_resume_without_a_checkpoint_says_what_to_do(corpus: Path, tmp_path: Path) -> None:

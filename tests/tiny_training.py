@@ -86,11 +86,11 @@ def tiny_train_config(corpus: Path, out: Path, **fields: object) -> TrainConfig:
         "validate_every": 6,
         "threads": 1,
         "loader_workers": 0,
+        "network": TINY_NETWORK,
         **fields,
     }
     return TrainConfig(
         out=out,
-        network=TINY_NETWORK,
         data=DataConfig(corpus=(corpus,), segment_s=1.0, batch=4),
         **values,  # type: ignore[arg-type]
     )

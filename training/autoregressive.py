@@ -134,7 +134,7 @@ class AutoregressiveDecoder(AnimationDecoder):
         With `cached` false every frame recomputes all frames before it: the reference.
         """
         x, _ = self.run_blocks(latents, style)
-        logits = self.gate(latents)
+        logits = self.decide(latents)
         embed = self.past if head == ARKIT else self.vertex_past[head]
         past = [latents.new_zeros(latents.shape[0], 1, int(embed.in_features))]  # type: ignore[arg-type]
         motions = []
@@ -162,7 +162,7 @@ class AutoregressiveDecoder(AnimationDecoder):
         """
         if state is not None:
             self.state_shapes()
-        return self.run_freely(latents, style, head), self.gate(latents), []
+        return self.run_freely(latents, style, head), self.decide(latents), []
 
 
 def describe_attention(decoder: nn.Module) -> dict[str, float]:

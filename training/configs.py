@@ -93,6 +93,9 @@ class NetworkConfig:
     """Taps of every depthwise convolution."""
     contacts: tuple[str, ...] = ("bilabial", "labiodental")
     """Contacts of the lips that are decided by gates of their own (`decoders.touch_lips`)."""
+    early_contacts: bool = False
+    """Decide contacts one frame before the motion that shows them, so that smoothing them over
+    frames needs no further lookahead; takes a lookahead of at least two hops."""
     expansion: int = 1
     """Hidden width of a block relative to `channels`."""
     motion_channels: int = 128
@@ -235,6 +238,9 @@ class TrainConfig:
     """Processes that make batches ahead; 0 makes them in the training process."""
     threads: int = 2
     """CPU threads for torch."""
+    start_from: Path | None = None
+    """Checkpoint of a network for the same styles and phones, whose averaged weights this training
+    begins with (default: random ones); for a second training on better targets."""
     resume: bool = False
     """Continue from the newest checkpoint in `out`."""
 
@@ -267,7 +273,8 @@ def from_plain(kind: type, plain: dict[str, Any]) -> Any:
             paths = "Path" in str(hint)
             values[name] = tuple(Path(item) if paths else item for item in value)
         else:
-            values[name] = Path(value) if hint is Path else value
+            named = hint is Path or (hint == (Path | None) and value is not None)
+            values[name] = Path(value) if named else value
     return kind(**values)
 
 

@@ -97,17 +97,24 @@ def smooth_motion(
     gate: Tensor,
     taps: tuple[float, ...] = GATE_TAPS,
     gain: float = GATE_GAIN,
+    early: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Smooth weights `[batch, frames + 3, 52]` and gates `[.., contacts]`, one frame ahead.
 
     Returns `frames` frames. Weights take the mean of 1, 2 and 1 of the frame before, this and the
     next; gates a longer mean (four `taps`), times `gain` and held at 1. Ours: predictions of one
     frame differ from the next by noise that a captured face has not.
+
+    With `early` contacts the gates alone are one frame ahead: beside a frame's gate stands the
+    motion of the frame before, and weights take a quarter of their last frame and no next one.
     """
-    before, here, after = motion[:, 1:-2], motion[:, 2:-1], motion[:, 3:]
     mixed = taps[0] * gate[:, 3:] + taps[1] * gate[:, 2:-1]
     mixed = mixed + taps[2] * gate[:, 1:-2] + taps[3] * gate[:, :-3]
-    return 0.25 * before + 0.5 * here + 0.25 * after, (gain * mixed).clamp(0.0, 1.0)
+    shown = (gain * mixed).clamp(0.0, 1.0)
+    if early:
+        return 0.25 * motion[:, 2:-1] + 0.75 * motion[:, 3:], shown
+    before, here, after = motion[:, 1:-2], motion[:, 2:-1], motion[:, 3:]
+    return 0.25 * before + 0.5 * here + 0.25 * after, shown
 
 
 def finish_motion(motion: Tensor, logit: Tensor, head: str = ARKIT) -> Tensor:
@@ -154,6 +161,17 @@ class AnimationDecoder(nn.Module):
         # Learned scale of the Gaussian motion likelihood, per channel (duality term).
         self.log_scale = nn.Parameter(torch.full((len(ARKIT_NAMES),), -2.5))
         self.vertex_heads = nn.ModuleDict()
+
+    def decide(self, latents: Tensor) -> Tensor:
+        """Return the contacts' logits `[batch, time, contacts]` of the frames that are shown.
+
+        Early contacts (`NetworkConfig.early_contacts`) were decided one step before; the first
+        step repeats its own, which shows an instant before the audio.
+        """
+        logit: Tensor = self.gate(latents)
+        if not self.config.early_contacts:
+            return logit
+        return torch.cat([logit[:, :1], logit[:, :-1]], dim=1)
 
     def state_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of the state tensors of `forward`: one history per block."""
@@ -216,10 +234,10 @@ class AnimationDecoder(nn.Module):
         """Decode latents `[batch, time, channels]` in style `[batch, 16]`.
 
         Returns the motion of `head` (see `read_out`), the contacts' logits
-        `[batch, time, contacts]`, and the new state.
+        `[batch, time, contacts]` (see `decide`), and the new state.
         """
         x, kept_states = self.run_blocks(latents, style, state)
-        return self.read_out(self.norm(x), head), self.gate(latents), kept_states
+        return self.read_out(self.norm(x), head), self.decide(latents), kept_states
 
     def run_blocks(
         self, latents: Tensor, style: Tensor, state: list[Tensor] | None = None

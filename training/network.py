@@ -89,6 +89,11 @@ class DualTalker(nn.Module):
         vertex heads beside ARKit's, `architecture` is a checkpoint's of its wav2vec2 encoder.
         """
         super().__init__()
+        if config.early_contacts and config.shift_frames < 1:
+            raise ValueError(
+                f"found a lookahead of {config.lookahead_samples} samples, expected at least "
+                f"{2 * config.hop_samples} with early contacts: give --network.lookahead-samples"
+            )
         self.config = config
         self.phones = list(phones)
         self.characters = characters
@@ -131,7 +136,7 @@ class DualTalker(nn.Module):
             # Step i depicts frame i - shift, so what it follows is frame i - shift - 1.
             past = functional.pad(truth, (0, 0, shift + 1, 0))[:, : latents.shape[1]]
             motion = self.animation.force(latents, vector, past, head)
-            gate_logit = self.animation.gate(latents)
+            gate_logit = self.animation.decide(latents)
         else:
             motion, gate_logit, _ = self.animation(latents, vector, head=head)
         motion, gate_logit = motion.float(), gate_logit.float()
@@ -207,7 +212,8 @@ class StreamingTalker(nn.Module):
         smooth: bool = False,
         styles: tuple[str, ...] = (),
     ) -> None:
-        """`smooth` looks one frame further ahead to smooth the motion (`smooth_motion`).
+        """`smooth` smooths the motion (`smooth_motion`), for which it looks one frame further
+        ahead unless contacts are early.
 
         `mixture` is the style where none is given, `styles` are those to choose from.
         """
@@ -225,6 +231,7 @@ class StreamingTalker(nn.Module):
         self.encoder = network.audio_encoder
         self.decoder = network.animation
         self.smooth = smooth
+        self.early = network.config.early_contacts
         self.styles = tuple(styles)
         self.register_buffer("style", network.animation.mix_styles(mixture).detach().clone())
         self.register_buffer("style_table", tabulate_styles(network, self.styles))
@@ -235,20 +242,30 @@ class StreamingTalker(nn.Module):
         return len(ARKIT_NAMES) + len(self.encoder.config.contacts)
 
     @property
+    def _waits(self) -> int:
+        """Frames by which smoothing delays what is shown."""
+        return int(self.smooth and not self.early)
+
+    @property
     def shift_frames(self) -> int:
         """Step i depicts motion frame i - shift_frames."""
-        return self.encoder.config.shift_frames + int(self.smooth)
+        return self.encoder.config.shift_frames + self._waits
 
     @property
     def lookahead_samples(self) -> int:
         """Audio beyond a frame's instant that the frame depends on."""
         config = self.encoder.config
-        return config.lookahead_samples + int(self.smooth) * config.hop_samples
+        return config.lookahead_samples + self._waits * config.hop_samples
 
     def state_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of all state tensors in the order of `forward`."""
         shapes = self.encoder.state_shapes() + self.decoder.state_shapes()
-        return [*shapes, (1, SMOOTHING_FRAMES, self._shown)] if self.smooth else shapes
+        return [*shapes, (1, self._kept, self._shown)] if self._kept else shapes
+
+    @property
+    def _kept(self) -> int:
+        """Frames of motion and gates that the graph remembers."""
+        return SMOOTHING_FRAMES if self.smooth else int(self.early)
 
     def new_state(self) -> list[Tensor]:
         """Return the state before the first hop: zeros."""
@@ -263,14 +280,18 @@ class StreamingTalker(nn.Module):
         split = len(self.encoder.state_shapes())
         end = split + len(self.decoder.state_shapes())
         latents, audio_state = self.encoder.step(audio, list(state[:split]))
+        # Of one step alone, early contacts are the ones of the next frame.
         motion, logit, kept = self.decoder(latents, style, list(state[split:end]))
         motion, gate = motion.clamp(0.0, 1.0), sharpen_gate(logit)
-        if not self.smooth:
+        if not self._kept:
             return (shut_lips(motion, gate), *audio_state, *kept)
         frames = torch.cat([state[end], torch.cat([motion, gate], dim=2)], dim=1)
         count = len(ARKIT_NAMES)
-        smoothed = smooth_motion(frames[:, :, :count], frames[:, :, count:])
-        return (shut_lips(*smoothed), *audio_state, *kept, frames[:, 1:])
+        if self.smooth:
+            shown = smooth_motion(frames[:, :, :count], frames[:, :, count:], early=self.early)
+        else:
+            shown = (motion, frames[:, :1, count:])
+        return (shut_lips(*shown), *audio_state, *kept, frames[:, 1:])
 
     def run(
         self,
@@ -289,13 +310,16 @@ class StreamingTalker(nn.Module):
         hop = self.encoder.config.hop_samples
         steps = -(-audio.shape[1] // hop) + self.shift_frames
         padded = functional.pad(audio, (0, steps * hop - audio.shape[1]))
-        motion, logit, _ = self.decoder(self.encoder(padded), style)
+        latents = self.encoder(padded)
+        motion, logit, _ = self.decoder(latents, style)
         motion, gate = motion.clamp(0.0, 1.0), sharpen_gate(logit)
         if self.smooth:
+            if self.early:
+                gate = sharpen_gate(self.decoder.gate(latents))
             # Frames of zeros before the first, as in the state before the first hop.
             ahead = (0, 0, SMOOTHING_FRAMES, 0)
             motion, gate = functional.pad(motion, ahead), functional.pad(gate, ahead)
-            motion, gate = smooth_motion(motion, gate, taps, gain)
+            motion, gate = smooth_motion(motion, gate, taps, gain, self.early)
         return shut_lips(motion, gate)[0, self.shift_frames :]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -159,6 +160,8 @@ def prepare(config: TrainConfig, place: Place | None = None) -> Run:
     priors = fit_priors(
         network, [*train, *(c for m in meshes for c in m.clips)], config.network, config.seed
     )
+    if config.start_from:
+        priors = begin_as(network, config.start_from)
     network.to(device)
     objective = Objective(network, priors.to(device), config.loss)
     return Run(
@@ -176,6 +179,34 @@ def prepare(config: TrainConfig, place: Place | None = None) -> Run:
         place,
         EarlyStop(config.patience),
     )
+
+
+def begin_as(network: DualTalker, path: Path) -> Priors:
+    """Load the averaged weights of a checkpoint into `network`, and return its priors.
+
+    The lip reader names acoustic units by number, so it needs the priors that it learned with.
+
+    Raises:
+        CheckpointError: the checkpoint is broken, or its network is of other sizes, or for other
+            styles, phones, letters or meshes.
+    """
+    checkpoint = load_checkpoint(path)
+    found, wanted = complete_description(checkpoint.meta["description"]), describe_network(network)
+    for key in sorted(set(wanted) - {"network"}):
+        if found.get(key) != wanted[key]:
+            raise CheckpointError(
+                f"{path} has {key} {found.get(key)}, expected those of the data, {wanted[key]}: "
+                "give the --data that it was trained on, or leave out --start-from"
+            )
+    try:
+        network.load_state_dict(checkpoint.group("ema"))
+    except RuntimeError as error:
+        first = str(error).splitlines()[1:2] or [str(error)]
+        raise CheckpointError(
+            f"{path} is of another size than this network ({first[0].strip()}): give the --network options "
+            "that it was trained with (config.json beside it has them)"
+        ) from error
+    return Priors(**checkpoint.group("priors"))
 
 
 def load_arkit(config: TrainConfig) -> tuple[list[Clip], list[Clip]]:
@@ -304,7 +335,17 @@ def describe_run(
         "paired_hours": round((paired_s + mesh_s) / 3600, 3),
         "commit": find_commit(),
         "torch": torch.__version__,
+        **({"began_as": describe_beginning(config.start_from)} if config.start_from else {}),
     }
+
+
+def describe_beginning(path: Path) -> dict[str, Any]:
+    """Return what a later checkpoint tells of the one that its training began with."""
+    kept = ("step", "data", "hours", "paired_hours", "commit", "torch", "config", "began_as")
+    meta = load_checkpoint(path).meta
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    told = {key: meta[key] for key in kept if key in meta}
+    return {"checkpoint": path.name, "sha256": digest, **told}
 
 
 def save(run: Run, path: Path | None = None) -> Path:
