@@ -203,8 +203,8 @@ def begin_as(network: DualTalker, path: Path) -> Priors:
     except RuntimeError as error:
         first = str(error).splitlines()[1:2] or [str(error)]
         raise CheckpointError(
-            f"{path} is of another size than this network ({first[0].strip()}): give the --network options "
-            "that it was trained with (config.json beside it has them)"
+            f"{path} is of another size than this network ({first[0].strip()}): give the "
+            "--network options that it was trained with (config.json beside it has them)"
         ) from error
     return Priors(**checkpoint.group("priors"))
 
