@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dualtalker.rig import Rig
 
 PAUSE_DISTANCE_S = 0.2
+_STRETCH_S = 2.0  # of speech, about a phrase, that the intervals of correlations take as one
 _BLOCK = 256  # frames posed at a time: a long recording's vertices would not fit in memory
 
 
@@ -149,9 +150,17 @@ def _compare(
     speech, fps = find_recorded_speech(recording), recording.fps
     true_gap = rig.lip_gap(truth)
     jaw, true_jaw = metrics.jaw_opening(motion), metrics.jaw_opening(truth)
-    tally.add("jaw r", metrics.correlate(jaw, true_jaw, speech))
     rounding, true_rounding = metrics.lip_rounding(motion), metrics.lip_rounding(truth)
-    tally.add("rounding r", metrics.correlate(rounding, true_rounding, speech))
+    block = max(1, round(fps * _STRETCH_S))
+    for name, shown, wanted in (
+        ("jaw r", jaw, true_jaw),
+        ("rounding r", rounding, true_rounding),
+    ):
+        tally.add(name, metrics.correlate(shown, wanted, speech))
+        interval = metrics.bound_correlation(shown, wanted, block, speech)
+        if interval:
+            tally.add(f"{name}, low", interval[0])
+            tally.add(f"{name}, high", interval[1])
     tally.add("lip gap r", metrics.correlate(gap, true_gap, speech))
     tally.add("lip gap error mm", float(np.abs(gap - true_gap)[speech].mean()) * 1e3)
     moves = min(np.ptp(jaw), np.ptp(true_jaw), np.ptp(gap), np.ptp(true_gap)) > 1e-6

@@ -32,6 +32,39 @@ def test_correlation_of_chosen_frames_and_unequal_lengths() -> None:
         metrics.correlate(left, right[:3])
 
 
+def follow(seed: int, frames: int, r: float) -> tuple[np.ndarray, np.ndarray]:
+    """Two curves that move slowly, as mouths do, and correlate by about r."""
+    rng = np.random.default_rng(seed)
+    slow = np.convolve(rng.standard_normal(frames + 20), np.ones(21) / 21**0.5, "valid")
+    other = np.convolve(rng.standard_normal(frames + 20), np.ones(21) / 21**0.5, "valid")
+    return slow, r * slow + (1 - r * r) ** 0.5 * other
+
+
+def test_interval_of_a_correlation_holds_what_other_recordings_give() -> None:
+    """Of 30 recordings of 60 s, the interval of most holds the correlation behind them all."""
+    inside, widths = 0, []
+    for seed in range(30):
+        left, right = follow(seed, 3000, 0.6)
+        bounds = metrics.bound_correlation(left, right, 100, draws=300)
+        assert bounds is not None
+        assert bounds[0] < metrics.correlate(left, right) < bounds[1]
+        inside += bounds[0] <= 0.6 <= bounds[1]
+        widths.append(bounds[1] - bounds[0])
+    assert inside >= 25  # 95 % are wanted; a bootstrap of 30 blocks is a little narrow
+    longer = metrics.bound_correlation(*follow(0, 30000, 0.6), 100, draws=300)
+    assert longer is not None and longer[1] - longer[0] < 0.6 * float(np.mean(widths))
+
+
+def test_interval_needs_enough_to_draw_from_and_repeats() -> None:
+    left, right = follow(1, 420, 0.5)
+    assert metrics.bound_correlation(left, right, 106) is None
+    first = metrics.bound_correlation(left, right, 100)
+    assert first == metrics.bound_correlation(left, right, 100)
+    spoken = np.arange(420) < 390
+    assert metrics.bound_correlation(left, right, 100, spoken) is None
+    assert metrics.bound_correlation(np.zeros(420), right, 100) == (0.0, 0.0)
+
+
 def test_loudness_follows_the_level_and_speech_is_where_it_is_loud() -> None:
     rate_hz = 16000
     tone = np.sin(2 * np.pi * 200 * np.arange(rate_hz) / rate_hz)

@@ -1,4 +1,4 @@
-"""Makes the shipped model from its data: corpora, teacher, training, figures, export.
+"""Makes the shipped model from its data: corpora, teacher, training, both again, figures, export.
 
     python -m training.build_default DATA --out runs/build_default
     python -m training.build_default DATA --dry-run      # print the commands alone
@@ -55,7 +55,9 @@ class BuildConfig:
     hours: float = 3.0
     """Synthetic speech, hours."""
     steps: int = 2600
-    """Training steps."""
+    """Steps of the first training."""
+    steps_again: int = 800
+    """Steps of the second, which begins with what the first left."""
     teacher_members: int = 4
     """Networks in the teacher."""
     threads: int = 1
@@ -102,9 +104,7 @@ class Stage:
 def plan_stages(config: BuildConfig) -> list[Stage]:
     """Return the stages in order."""
     data, out = config.data, config.out
-    synth, real, taught = (out / f"corpus_{name}" for name in ("synth", "real", "taught"))
-    run = out / "run"
-    checkpoint = run / f"step_{config.steps:07d}.safetensors"
+    synth, real = out / "corpus_synth", out / "corpus_real"
     return [
         Stage(
             "synthetic corpus",
@@ -125,10 +125,25 @@ def plan_stages(config: BuildConfig) -> list[Stage]:
             tuple(data / name for name in FOLDERS),
             real,
         ),
+        *plan_trainings(config, synth, real),
+    ]
+
+
+def plan_trainings(config: BuildConfig, synth: Path, real: Path) -> list[Stage]:
+    """Return the stages of both generations, and what is made of the second.
+
+    The first student joins the teachers of the second, which begins where it stopped.
+    """
+    out, members = config.out, config.teacher_members
+    taught, again = out / "corpus_taught", out / "corpus_taught_again"
+    first = out / "run" / f"step_{config.steps:07d}.safetensors"
+    second = out / "run_again" / f"step_{config.steps_again:07d}.safetensors"
+    common = (*_words(threads=config.threads), *RECIPE)
+    return [
         Stage(
             "teacher",
             "training.teacher",
-            (*_words(corpus=real, out=taught, members=config.teacher_members), *TEACHER),
+            (*_words(corpus=real, out=taught, members=members), *TEACHER),
             (real,),
             taught,
         ),
@@ -137,15 +152,38 @@ def plan_stages(config: BuildConfig) -> list[Stage]:
             "training.train",
             (
                 *("--data.corpus", *(str(folder) for folder in (synth, real, taught))),
-                *_words(out=run, steps=config.steps, threads=config.threads),
-                *RECIPE,
+                *_words(out=first.parent, steps=config.steps),
+                *(*common, *RECIPE_FIRST),
             ),
             (synth, real, taught),
-            checkpoint,
-            folder=run,
+            first,
+            folder=first.parent,
             resumable=True,
         ),
-        *plan_export(config, real, checkpoint),
+        Stage(
+            "second teacher",
+            "training.teacher",
+            (
+                *("--corpus", str(real), str(synth)),
+                *_words(out=again, members=members, students=first),
+            ),
+            (real, synth, first),
+            again,
+        ),
+        Stage(
+            "second training",
+            "training.train",
+            (
+                *("--data.corpus", *(str(folder) for folder in (synth, real, again))),
+                *_words(out=second.parent, steps=config.steps_again, start_from=first),
+                *(*common, *RECIPE_AGAIN),
+            ),
+            (synth, real, again, first),
+            second,
+            folder=second.parent,
+            resumable=True,
+        ),
+        *plan_export(config, real, second),
     ]
 
 
@@ -179,16 +217,28 @@ def plan_export(config: BuildConfig, real: Path, checkpoint: Path) -> list[Stage
     ]
 
 
-# What the shipped training sets apart from the defaults of `training.train`.
+# What the shipped trainings set apart from the defaults of `training.train`.
 RECIPE = (
-    *("--network.lookahead-samples", "1600"),
     *("--network.dropout", "0.1"),
-    *("--data.captured-share", "0.35"),
     *("--data.noise-share", "0.12"),
 )
-# The shipped model's teacher learned from captured clips alone: what one that knows phones, and a
-# second generation, gave its student was nothing that could be measured (docs/experiments.md).
-TEACHER = ("--phone-steps", "0", "--steps", "350")
+RECIPE_FIRST = (
+    *("--network.lookahead-samples", "1600"),
+    *("--data.captured-share", "0.35"),
+)
+# One hop more for the motion: early contacts are smoothed without looking further ahead, so that
+# the exported model's lookahead is that of the first with smoothing.
+RECIPE_AGAIN = (
+    *("--network.lookahead-samples", "1920"),
+    "--network.early-contacts",
+    *("--data.captured-share", "0.5"),
+    *("--learning-rate", "0.0008"),
+    *("--warmup-steps", "50"),
+    *("--dual-start-step", "0"),
+    *("--ema", "0.995"),
+)
+# The first teacher learned from captured clips alone, as they were spoken.
+TEACHER = ("--phone-steps", "0", "--steps", "350", "--tempo", "1", "1")
 
 
 def _words(**options: object) -> tuple[str, ...]:
