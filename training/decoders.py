@@ -39,35 +39,43 @@ UNBITTEN = tuple(
 )
 
 
+# How far the jaw rises in a contact, of what it would be open without one. From captured motion:
+# least squares over the contacts that the gates find in its training clips (docs/experiments.md).
+JAW_RISE = 0.5
+# How much of the rest the lower lip makes up for where it meets the teeth; shut lips need all.
+LIP_RISE = 0.8
+
+
 def close_lips(weights: Tensor, gate: Tensor) -> Tensor:
     """Blend weights `[..., 52]` toward shut lips by `gate` `[..., 1]` in 0..1.
 
     Ours. ARKit's `mouthClose` is a corrective: equal to `jawOpen` it shuts the lips over an open
     jaw. A regression toward the mean never quite reaches that, and a mouth that nearly shuts
     on /p b m/ looks wrong, so the closure is a decision of its own: at 1 the parting shapes are
-    gone, the jaw is nearly up and `mouthClose` equals `jawOpen`.
+    gone, the jaw has risen by half and `mouthClose` equals `jawOpen`.
     """
-    parting = torch.zeros(len(ARKIT_NAMES), device=weights.device)
-    parting[list(PARTING)] = 1.0
-    jaw = torch.zeros(len(ARKIT_NAMES), device=weights.device)
-    jaw[JAW_OPEN] = 1.0
-    close = torch.zeros(len(ARKIT_NAMES), device=weights.device)
-    close[MOUTH_CLOSE] = 1.0
-    shaped = weights * (1.0 - gate * (parting + 0.7 * jaw + close))
-    return shaped + gate * close * shaped[..., JAW_OPEN : JAW_OPEN + 1]
+    return _raise_jaw(weights, gate, PARTING, 1.0)
 
 
 def bite_lip(weights: Tensor, gate: Tensor) -> Tensor:
     """Blend weights `[..., 52]` toward the lower lip on the upper teeth by `gate` `[..., 1]`.
 
-    Ours, as `close_lips` is, for /f v/: the jaw rises and what pulls the lip away is gone. What
-    shapes the contact (the lower lip rolls in, the upper one clears the teeth) is left to the
-    regression, since not every rig's data has it.
+    Ours, as `close_lips` is, for /f v/: the jaw rises by half, `mouthClose` lifts the lip from
+    there, and what pulls the lip away is gone. What shapes the contact (the lower lip rolls in,
+    the upper one clears the teeth) is left to the regression, since not every rig's data has it.
     """
+    return _raise_jaw(weights, gate, UNBITTEN, LIP_RISE)
+
+
+def _raise_jaw(weights: Tensor, gate: Tensor, gone: tuple[int, ...], lift: float) -> Tensor:
+    """Take away the shapes that are `gone`, raise the jaw, lift the lips by `lift` of its rest."""
     off = torch.zeros(len(ARKIT_NAMES), device=weights.device)
-    off[list(UNBITTEN)] = 1.0
-    off[JAW_OPEN] = 0.92
-    return weights * (1.0 - gate * off)
+    off[[*gone, MOUTH_CLOSE]] = 1.0
+    off[JAW_OPEN] = JAW_RISE
+    close = torch.zeros(len(ARKIT_NAMES), device=weights.device)
+    close[MOUTH_CLOSE] = lift
+    shaped = weights * (1.0 - gate * off)
+    return shaped + gate * close * shaped[..., JAW_OPEN : JAW_OPEN + 1]
 
 
 def touch_lips(weights: Tensor, gates: Tensor) -> Tensor:
