@@ -306,6 +306,16 @@ class StreamingTalker(nn.Module):
         `weights` `[1, styles]` choose a style; None is the mixture. `taps` and `gain` try another
         smoothing of the gates than the exported one (`smooth_motion`).
         """
+        return shut_lips(*self.run_apart(audio, weights, taps, gain))[0]
+
+    def run_apart(
+        self,
+        audio: Tensor,
+        weights: Tensor | None = None,
+        taps: tuple[float, ...] = GATE_TAPS,
+        gain: float = GATE_GAIN,
+    ) -> tuple[Tensor, Tensor]:
+        """Return motion without contacts `[1, frames, 52]` and the contacts' gates, as `run`."""
         style = self.style if weights is None else weights @ self.style_table
         hop = self.encoder.config.hop_samples
         steps = -(-audio.shape[1] // hop) + self.shift_frames
@@ -320,7 +330,7 @@ class StreamingTalker(nn.Module):
             ahead = (0, 0, SMOOTHING_FRAMES, 0)
             motion, gate = functional.pad(motion, ahead), functional.pad(gate, ahead)
             motion, gate = smooth_motion(motion, gate, taps, gain, self.early)
-        return shut_lips(motion, gate)[0, self.shift_frames :]
+        return motion[:, self.shift_frames :], gate[:, self.shift_frames :]
 
 
 def tabulate_styles(network: DualTalker, styles: tuple[str, ...]) -> Tensor:
