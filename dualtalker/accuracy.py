@@ -141,6 +141,26 @@ def measure_speeds(
     return in_speech, float(np.percentile(still, 90.0)) if len(still) else None
 
 
+def _compare_curves(
+    name: str,
+    shown: np.ndarray,
+    wanted: np.ndarray,
+    speech: np.ndarray,
+    fps: float,
+    tally: Tally,
+) -> None:
+    """Add how one curve `[frames]` follows the captured one in speech, and how lively it is."""
+    tally.add(f"{name} r", metrics.correlate(shown, wanted, speech))
+    stretch = max(1, round(fps * _STRETCH_S))
+    interval = metrics.bound_correlation(shown, wanted, stretch, speech)
+    if interval:
+        tally.add(f"{name} r, low", interval[0])
+        tally.add(f"{name} r, high", interval[1])
+    spread = float(wanted[speech].std()) if speech.any() else 0.0
+    if spread > 1e-6:
+        tally.add(f"{name} amplitude", float(shown[speech].std()) / spread)
+
+
 def _compare(
     recording: Recording, motion: np.ndarray, gap: np.ndarray, rig: Rig, tally: Tally
 ) -> None:
@@ -151,16 +171,8 @@ def _compare(
     true_gap = rig.lip_gap(truth)
     jaw, true_jaw = metrics.jaw_opening(motion), metrics.jaw_opening(truth)
     rounding, true_rounding = metrics.lip_rounding(motion), metrics.lip_rounding(truth)
-    block = max(1, round(fps * _STRETCH_S))
-    for name, shown, wanted in (
-        ("jaw r", jaw, true_jaw),
-        ("rounding r", rounding, true_rounding),
-    ):
-        tally.add(name, metrics.correlate(shown, wanted, speech))
-        interval = metrics.bound_correlation(shown, wanted, block, speech)
-        if interval:
-            tally.add(f"{name}, low", interval[0])
-            tally.add(f"{name}, high", interval[1])
+    _compare_curves("jaw", jaw, true_jaw, speech, fps, tally)
+    _compare_curves("rounding", rounding, true_rounding, speech, fps, tally)
     tally.add("lip gap r", metrics.correlate(gap, true_gap, speech))
     tally.add("lip gap error mm", float(np.abs(gap - true_gap)[speech].mean()) * 1e3)
     moves = min(np.ptp(jaw), np.ptp(true_jaw), np.ptp(gap), np.ptp(true_gap)) > 1e-6

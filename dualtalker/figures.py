@@ -131,6 +131,12 @@ REPORTED: tuple[Figure, ...] = (
     Figure("jaw r, high", "jaw opening r, high end of 95 %", "as above"),
     Figure("rounding r, low", "lip rounding r, low end of 95 %", "as above"),
     Figure("rounding r, high", "lip rounding r, high end of 95 %", "as above"),
+    Figure(
+        "jaw amplitude", "jaw movement relative to capture",
+        "standard deviation of jawOpen over speech frames, over that of the capture; what an "
+        "average of likely motions lacks, 1 is as lively",
+    ),
+    Figure("rounding amplitude", "rounding relative to capture", "the same of the lip rounding"),
     Figure("closures met", "lips meet on /p b m/, all recorded speakers", "as above"),
     Figure(
         "false closures", "open vowels wrongly closed, all recorded", "as above", better="lower"

@@ -41,11 +41,23 @@ def make_recording(frames: int = 250, **fields: object) -> Recording:
 def test_the_truth_itself_is_perfect() -> None:
     recording = make_recording()
     figures = measure_motions([recording], [recording.reference], build_head())
-    for name in ("jaw r", "rounding r", "lip gap r", "jitter ratio"):
+    same = ("jaw r", "rounding r", "lip gap r", "jitter ratio", "jaw amplitude")
+    for name in (*same, "rounding amplitude"):
         assert figures[name] == pytest.approx(1.0, abs=1e-5), name
     for name in ("LVE mm2", "LVE mm", "vertex error mm", "FDD signed", "FDD absolute"):
         assert figures[name] == pytest.approx(0.0, abs=1e-6), name
     assert figures["offset ms"] == pytest.approx(0.0, abs=0.1)
+
+
+def test_intervals_of_correlations_come_with_enough_speech() -> None:
+    motion = make_motion(900, 2)
+    figures = measure_motions([make_recording(900)], [motion], build_head())
+    for name in ("jaw r", "rounding r"):
+        assert figures[f"{name}, low"] < figures[name] < figures[f"{name}, high"]
+    short = measure_motions([make_recording(250)], [make_motion(250, 2)], build_head())
+    assert "jaw r" in short and "jaw r, low" not in short
+    timid = measure_motions([make_recording(250)], [0.5 * make_motion(250)], build_head())
+    assert timid["jaw amplitude"] == pytest.approx(0.5, abs=1e-3)
 
 
 def test_a_late_motion_is_late_and_a_still_face_is_wrong_by_its_missing_motion() -> None:
@@ -54,7 +66,7 @@ def test_a_late_motion_is_late_and_a_still_face_is_wrong_by_its_missing_motion()
     assert late["offset ms"] == pytest.approx(60.0, abs=5.0)
     assert late["offset gap ms"] == pytest.approx(60.0, abs=5.0)
     still = measure_motions([recording], [np.zeros((250, 52), np.float32)], build_head())
-    assert still["jaw r"] == 0.0 and still["jitter ratio"] == 0.0
+    assert still["jaw r"] == 0.0 and still["jitter ratio"] == 0.0 and still["jaw amplitude"] == 0.0
     assert still["LVE root mm"] >= still["LVE mm"] > 1.0
     assert still["lip gap error mm"] > 1.0
     assert "offset ms" not in still  # what never moves is neither early nor late

@@ -166,6 +166,7 @@ def plan_trainings(config: BuildConfig, synth: Path, real: Path) -> list[Stage]:
             (
                 *("--corpus", str(real), str(synth)),
                 *_words(out=again, members=members, students=first),
+                *TEACHER_AGAIN,
             ),
             (real, synth, first),
             again,
@@ -237,8 +238,9 @@ RECIPE_AGAIN = (
     *("--dual-start-step", "0"),
     *("--ema", "0.995"),
 )
-# The first teacher learned from captured clips alone, as they were spoken.
-TEACHER = ("--phone-steps", "0", "--steps", "350", "--tempo", "1", "1")
+# The first teacher learned from captured clips alone, the second knew phones before.
+TEACHER = ("--phone-steps", "0", "--steps", "350")
+TEACHER_AGAIN = ("--tempo", "0.95", "1.6")
 
 
 def _words(**options: object) -> tuple[str, ...]:

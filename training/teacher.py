@@ -82,8 +82,8 @@ class TeacherConfig:
     """AdamW weight decay."""
     segment_s: float = 4.0
     """Length of a training segment, seconds."""
-    tempo: tuple[float, float] = (0.95, 1.6)
-    """Range of factors by which captured clips are heard faster: words, as in running speech."""
+    tempo: tuple[float, float] = (1.0, 1.0)
+    """Range of factors by which captured clips are heard faster, to make words running speech."""
     batch: int = 16
     """Segments in a step."""
     seed: int = 0
