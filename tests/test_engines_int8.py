@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from hypothesis import strategies as st  # noqa: E402
 
 from dualtalker.backends import open_backend  # noqa: E402
 from dualtalker.bundle import load_bundle, write_sidecar  # noqa: E402
-from engines.convert import ConvertConfig, convert  # noqa: E402
+from engines.convert import ConvertConfig, convert, write_changed  # noqa: E402
 from engines.export_onnx import make_test_signal  # noqa: E402
+from engines.half_precision import PrecisionError  # noqa: E402
 from engines.int8 import Rounded, find_products, round_weights, write_int8  # noqa: E402
 from engines.int8_search import _find_least, measure_moments  # noqa: E402
-from engines.parity import run_stream  # noqa: E402
+from engines.parity import measure_difference, run_stream  # noqa: E402
 
 
 def make_chain(*widths: int) -> onnx.ModelProto:
@@ -157,6 +159,30 @@ def test_the_tolerance_decides_what_is_int8(bundle, tmp_path):
     total = len(find_products(onnx.load(str(bundle.onnx_path))))
     assert counts(1e6) == (total, 0, 0)
     assert counts(0.0)[2] > 0
+
+
+def test_a_larger_error_on_other_speech_is_searched_away(bundle, tmp_path, monkeypatch):
+    searched, errors = [], iter((0.5, 0.3, 0.19))
+
+    def search(bundle, draft, config, tolerance_mm):
+        searched.append(tolerance_mm)
+        write_changed(bundle, onnx.load(str(bundle.onnx_path)), draft, precision="int8")
+        return "as searched"
+
+    def compare(*_):
+        still = np.zeros((60, 52), np.float32)
+        difference = measure_difference(still, still, 50.0)
+        return dataclasses.replace(difference, lip_gap_max_mm=next(errors))
+
+    monkeypatch.setattr("engines.convert.write_searched_int8", search)
+    monkeypatch.setattr("engines.convert._compare", compare)
+    done = convert(ConvertConfig(bundle.onnx_path, tmp_path / "int8.onnx"))
+    assert searched == pytest.approx([0.2, 0.15, 0.1125])
+    assert done.difference.lip_gap_max_mm == 0.19 and done.products == "as searched"
+    errors = iter([0.5] * 9)
+    with pytest.raises(PrecisionError, match=r"up to 0\.500 mm"):
+        convert(ConvertConfig(bundle.onnx_path, tmp_path / "never.onnx"))
+    assert len(searched) == 7 and not (tmp_path / "never.onnx").exists()
 
 
 def test_the_least_that_fits_is_found():
