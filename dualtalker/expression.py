@@ -38,9 +38,9 @@ POSE_YAW, POSE_ROLL = 0.05, 0.03  # largest turn of the head from phrase to phra
 HEAD_REACH = 0.2  # radians that no angle exceeds
 
 # Speeds of the mouth, summed over its weights, that the model shows for noise and for speech.
-# Measured for the shipped model: the motor's whine of `training/noises.py` stays below 5.5 per
-# second for 19 frames in 20, speech lies above 7 for three in four.
-MOUTH_STILL, MOUTH_SPEAKS = 4.0, 7.5
+# Measured for the shipped model: the motor's whine of `training/noises.py` stays below 2.9 per
+# second for 19 frames in 20, speech lies above 4 for every other one, and is remembered for 1 s.
+MOUTH_STILL, MOUTH_SPEAKS = 2.8, 4.2
 _MOUTH_MEAN_S = 0.25  # over which the mouth's speed is averaged
 _SAME_ACCENT_S = 0.1  # an accent that is told again within this has grown
 _VOICE_HOLD_S = 1.0  # how slowly a voice once believed in is doubted

@@ -262,3 +262,36 @@ def test_the_head_moves_only_when_asked(tiny, spoken):
     assert np.ptp([frame.head for frame in swaying], axis=0).min() > 0.001
     with pytest.raises(DualtalkerError, match="idle_motion"):
         Talker(tiny, idle_motion=False, head_motion=True)
+
+
+def believe(sound: np.ndarray, rate_hz: int) -> np.ndarray:
+    """How far the shipped talker's upper face believes in a voice, at each hop of the model."""
+    beliefs = []
+
+    class Watched(SpeakingLife):
+        def _watch_mouth(self, heard_s: float, weights: np.ndarray) -> None:
+            super()._watch_mouth(heard_s, weights)
+            beliefs.append(self._voice)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(expression, "SpeakingLife", Watched)
+        talker = Talker(fps=60.0)
+        for start in range(0, len(sound), rate_hz // 50):
+            talker.push(sound[start : start + rate_hz // 50], rate_hz)
+            talker.frames()
+        talker.close()
+    return np.array(beliefs)
+
+
+@pytest.mark.parametrize("voice", ["en-us", "de", "fr"])
+def test_the_shipped_models_mouth_opens_the_way_for_the_brows(voice: str) -> None:
+    """Speeds of the mouth are the model's own: a new one must not leave the brows at rest."""
+    pytest.importorskip("espeakng_loader", reason="needs pip install 'dualtalker[speech]'")
+    from dualtalker.speech import synthesize
+
+    said = synthesize("Good morning Bob, papa bought a big map of the moon.", voice)
+    beliefs = believe(said.samples, said.sample_rate_hz)
+    # A made voice moves the mouth faster than most people's do: theirs needs what it has to spare.
+    assert np.quantile(beliefs[len(beliefs) // 4 :], 0.05) > 0.95
+    doubts = believe(0.05 * make_noise("hiss", 3.0), RATE_HZ)
+    assert doubts.max() < 0.4 and np.median(doubts) < 0.1
