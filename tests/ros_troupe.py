@@ -85,11 +85,11 @@ def find_lag(face: Face, times_s: np.ndarray, mouth: np.ndarray) -> tuple[float,
 
 
 def name_stall(before: Vitals, after: Vitals) -> str | None:
-    """Return in words that the machine was too busy to judge a talker's timing; None if not."""
+    """Return in words that the machine was too busy to judge a node's timing; None if not."""
     share = after.wait_share(before)
     if share < MAX_WAIT_SHARE:
         return None
-    return f"the machine is too busy: the talker waited {share:.0%} of the time for a CPU"
+    return f"the machine is too busy: a node waited {share:.0%} of the time for a CPU"
 
 
 class Process:

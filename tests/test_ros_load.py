@@ -78,16 +78,21 @@ def test_a_publisher_is_killed_and_comes_again(listener, layout, tiny, tmp_path,
     first = start_driver(streams, tmp_path, "first", layout)
     processes.append(first)
     begin_ns = wait_for_begin(first, listener)
+    # A driver that waits for a CPU speaks late, and the talker has pauses for it.
+    early = [(process, read_vitals(process.pid)) for process in (talker, first)]
     listener.spin(1.0)
     before = read_vitals(talker.pid)
     deaf.send(signal.SIGSTOP)
     listener.spin(0.8)
+    stalls = [name_stall(then, read_vitals(process.pid)) for process, then in early]
     first.send(signal.SIGKILL)
     second = start_driver(streams, tmp_path, "second", layout)
     processes.append(second)
     again_ns = wait_for_begin(second, listener)
+    early = [(process, read_vitals(process.pid)) for process in (talker, second)]
     listener.spin(3.0)
     after = read_vitals(talker.pid)
+    stalls += [name_stall(then, read_vitals(process.pid)) for process, then in early]
     assert interrupt_all([talker], [signal.SIGTERM]) == {"unheard": 0}, talker.text()
 
     face = face_of(heard, begin_ns)
@@ -96,9 +101,8 @@ def test_a_publisher_is_killed_and_comes_again(listener, layout, tiny, tmp_path,
     assert np.diff(face.received_s).max() < 2.0
     assert after.open_files <= before.open_files and after.threads <= before.threads
     assert after.rss_mb - before.rss_mb < 20
-    stall = name_stall(before, after)
-    if stall:
-        pytest.skip(f"signals, leaks and steps were judged, timing not: {stall}")
+    if any(stalls):
+        pytest.skip(f"signals, leaks and steps were judged, timing not: {stalls}")
     # Where speech begins again after a pause, nothing is left out.
     assert steps.max() < 1.5
     for since_ns, end_s in ((begin_ns, 1.5), (again_ns, 2.5)):
