@@ -6,6 +6,7 @@ minute, how far and fast the brows move, and how late they rise. Then the cost o
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,15 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from dualtalker import Talker
-from dualtalker.arkit import ARKIT_INDEX
-from dualtalker.audio import mix_to_mono, read_audio
-from dualtalker.expression import SpeakingLife
-from dualtalker.plots import plot_upper_face
-from dualtalker.prosody import Cue, ProsodyTracker
-from dualtalker.resampling import StreamingResampler
+sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
+
+from dualtalker import Talker  # noqa: E402
+from dualtalker.arkit import ARKIT_INDEX  # noqa: E402
+from dualtalker.audio import mix_to_mono, read_audio  # noqa: E402
+from dualtalker.expression import SpeakingLife  # noqa: E402
+from dualtalker.plots import plot_upper_face  # noqa: E402
+from dualtalker.prosody import Cue, ProsodyTracker  # noqa: E402
+from dualtalker.resampling import StreamingResampler  # noqa: E402
 
 RATE_HZ, HOP, FPS = 16000, 320, 60
 BROW, BLINK = ARKIT_INDEX["browInnerUp"], ARKIT_INDEX["eyeBlinkLeft"]

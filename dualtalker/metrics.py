@@ -55,7 +55,11 @@ def bound_correlation(
 
     How far the figure would move had the speaker said as much again: the quantiles over `draws`
     recordings that are put together from random stretches of `block` frames of this one (the
-    moving-block bootstrap, Künsch 1989), since neighboring frames tell the same.
+    moving-block bootstrap, Künsch 1989), since neighboring frames tell the same. Curves and
+    `where` (bool, default all) are `[frames]`.
+
+    Raises:
+        ValueError: the curves are of unequal length.
     """
     _same_length(left, right)
     if where is not None:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dualtalker.arkit import ARKIT_NAMES
 from training.augmentation import augment, make_background
-from training.clips import MOTION_RATE_HZ, Clip
+from training.clips import MOTION_RATE_HZ, Clip, interpolate_rows
 from training.configs import DataConfig, NetworkConfig
 from training.heads import ARKIT
 from training.vertex_data import CoordinateClip
@@ -289,12 +289,8 @@ def cut_motion(
         return empty, empty.copy()
     position = times_s * rate_hz
     inside = position <= len(clip.motion) - 1
-    whole = np.minimum(position.astype(np.int64), len(clip.motion) - 1)
-    after = np.minimum(whole + 1, len(clip.motion) - 1)
-    part = np.clip(position - whole, 0.0, 1.0)[:, None].astype(np.float32)
-    motion = clip.motion[whole] * (1 - part) + clip.motion[after] * part
     # Past the end of a clip there is silence, in which the face is at rest.
-    motion = motion * inside[:, None]
+    motion = interpolate_rows(clip.motion, position) * inside[:, None]
     mask = np.broadcast_to(clip.motion_mask.astype(np.float32), motion.shape).copy()
     return motion.astype(np.float32), mask
 

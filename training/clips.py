@@ -257,6 +257,17 @@ def load_clips(folder: Path | str, split: str | None = None) -> list[Clip]:
     return list(iterate_clips(folder, split))
 
 
+def interpolate_rows(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return rows `[frames, C]` at fractional `places` `[M]` by straight lines, float32 `[M, C]`.
+
+    Beyond the last row it is held.
+    """
+    below = np.minimum(places.astype(np.int64), len(rows) - 1)
+    above = np.minimum(below + 1, len(rows) - 1)
+    part = np.clip(places - below, 0.0, 1.0)[:, None].astype(np.float32)
+    return np.asarray(rows[below] * (1 - part) + rows[above] * part, np.float32)
+
+
 def digest_of(folder: Path | str) -> str:
     """Return the SHA-256 that stands for all clips of a folder."""
     return str(read_index(folder)["digest"])

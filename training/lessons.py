@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dualtalker import metrics
 from dualtalker.arkit import ARKIT_NAMES
-from training.clips import MOTION_RATE_HZ, SAMPLE_RATE_HZ, Clip
+from training.clips import MOTION_RATE_HZ, SAMPLE_RATE_HZ, Clip, interpolate_rows
 from training.configs import NetworkConfig
 from training.encoders import LogMel
 from training.phones import class_ids
@@ -120,21 +120,13 @@ def hurry(lesson: Lesson, first: int, frames: int, tempo: float) -> Lesson:
     place = first + tempo * np.arange(frames)
     place = place[place <= count - 1]
     inside = np.add.outer(place * per_step, tempo * np.arange(per_step)).ravel()
-    mel = _interpolate(lesson.mel.reshape(-1, bands), inside)
+    mel = interpolate_rows(lesson.mel.reshape(-1, bands), inside)
     return Lesson(
         mel.reshape(len(place), per_step, bands),
-        _interpolate(lesson.motion, place),
-        _interpolate(lesson.weight, place),
+        interpolate_rows(lesson.motion, place),
+        interpolate_rows(lesson.weight, place),
         lesson.phones[np.round(place).astype(int)],
     )
-
-
-def _interpolate(rows: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Rows `[N, C]` at fractional places `[M]`, linearly between neighbors, float32."""
-    below = np.minimum(place.astype(int), len(rows) - 1)
-    above = np.minimum(below + 1, len(rows) - 1)
-    part = (place - below)[:, None].clip(0.0, 1.0).astype(np.float32)
-    return np.asarray(rows[below] * (1 - part) + rows[above] * part, np.float32)
 
 
 def draw(

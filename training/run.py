@@ -157,11 +157,11 @@ def prepare(config: TrainConfig, place: Place | None = None) -> Run:
         for folder in data.vertices
     ]
     network, active = build_from_data(config, train, meshes)
-    priors = fit_priors(
-        network, [*train, *(c for m in meshes for c in m.clips)], config.network, config.seed
-    )
     if config.start_from:
         priors = begin_as(network, config.start_from)
+    else:
+        heard: list[AnyClip] = [*train, *(c for m in meshes for c in m.clips)]
+        priors = fit_priors(network, heard, config.network, config.seed)
     network.to(device)
     objective = Objective(network, priors.to(device), config.loss)
     return Run(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from training.clips import SAMPLE_RATE_HZ, CorpusError, Phone
+from training.clips import SAMPLE_RATE_HZ, CorpusError, Phone, interpolate_rows
 from training.configs import VertexConfig
 from training.datasets.vertex_clips import (
     VertexClip,
@@ -137,8 +137,4 @@ def fill_head(head: VertexHead, data: VertexData, styles: list[str], rate_hz: fl
 def resample(motion: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
     """Interpolate motion `[frames, C]` linearly to another rate; frame k depicts k / rate."""
     count = int((len(motion) - 1) * to_hz / from_hz + 1e-6) + 1
-    position = np.arange(count) * (from_hz / to_hz)
-    below = np.minimum(position.astype(np.int64), len(motion) - 1)
-    above = np.minimum(below + 1, len(motion) - 1)
-    part = (position - below)[:, None].astype(np.float32)
-    return np.asarray(motion[below] * (1 - part) + motion[above] * part, dtype=np.float32)
+    return interpolate_rows(motion, np.arange(count) * (from_hz / to_hz))
