@@ -40,7 +40,7 @@ UNBITTEN = tuple(
 
 
 # How far the jaw rises in a contact, of what it would be open without one: nearer to what captured
-# motion shows than the 0.7 and 0.92 that were set by hand (docs/experiments.md).
+# motion shows than the 0.7 and 0.92 that were set by hand (docs/log/experiments.md).
 JAW_RISE = 0.5
 # How much of the rest the lower lip makes up for where it meets the teeth; shut lips need all.
 LIP_RISE = 0.8

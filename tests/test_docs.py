@@ -1,0 +1,85 @@
+"""The pages: links lead somewhere, what they name exists, and tables say where they are from."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+# What stands here was true when it was written.
+PAST = {ROOT / "CHANGELOG.md", *(DOCS / "log").glob("*.md")}
+PRESENT = [page for page in PAGES if page not in PAST]
+PARTS = ("dualtalker", "training", "engines", "benchmarks", "tests", "launch", "config", "docs")
+
+
+def name_page(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def strip_code(text: str) -> str:
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"`[^`]*`", "", text)
+
+
+def find_anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    anchors = set()
+    for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+        anchors.add(re.sub(r"[^\w\- ]", "", plain).replace(" ", "-"))
+    return anchors
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_page)
+def test_links_lead_somewhere(page):
+    lost = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", strip_code(page.read_text("utf-8"))):
+        if re.match(r"https?://|mailto:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists():
+            lost.append(link)
+        elif anchor and anchor not in find_anchors(target):
+            lost.append(link)
+    assert not lost
+
+
+@pytest.mark.parametrize("page", PRESENT, ids=name_page)
+def test_files_and_modules_that_a_page_names_exist(page):
+    """`training/losses.py`, `python -m training.train`, `python benchmarks/stream.py`."""
+    text = page.read_text("utf-8")
+    files = re.findall(rf"(?:^|[\s`(])((?:{'|'.join(PARTS)})/[\w/.-]+\.\w+)", text)
+    modules = re.findall(r"\b-m ((?:dualtalker|training|engines)[\w.]*\w)", text)
+    missing = [name for name in files if not (ROOT / name).exists()]
+    missing += [name for name in modules if find_spec(name) is None]
+    assert not missing
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    seen, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in seen or page.suffix != ".md":
+            continue
+        seen.add(page)
+        links = re.findall(r"\]\(([^)\s#]+)[^)\s]*\)", strip_code(page.read_text("utf-8")))
+        targets = [(page.parent / link).resolve() for link in links if "://" not in link]
+        waiting += [target for target in targets if target.is_file()]
+    assert set(PAGES) <= seen
+
+
+def test_result_tables_name_command_data_and_commit():
+    sections = re.split(r"^## ", (DOCS / "results.md").read_text("utf-8"), flags=re.MULTILINE)[1:]
+    assert len(sections) >= 3
+    for section in sections:
+        assert "\n|" in section
+        assert re.search(r"`python -m \w+\.\w+", section), section[:40]
+        assert re.search(r"^- Data: ", section, re.MULTILINE), section[:40]
+        assert re.search(r"^- Commit: [0-9a-f]{7}$", section, re.MULTILINE), section[:40]
