@@ -1,4 +1,4 @@
-"""How fast is each engine here? `python -m engines.benchmark NAME.onnx NAME-int8.onnx`.
+"""How fast is each engine here? `python -m engines.benchmark NAME.onnx NAME-fp16.onnx`.
 
 Every bundle in every engine that loads, one after the other in one run, so that the ratios can be
 trusted where the machine is shared. Hot: steps without pause. Paced: the steps due at each tick of

@@ -1,12 +1,7 @@
-"""fp32 bundle -> fp16 or int8: `python -m engines.convert NAME.onnx --precision int8 -o X.onnx`.
+"""fp32 bundle -> fp16 bundle: `python -m engines.convert NAME.onnx -o NAME-fp16.onnx`.
 
-fp16 is for TensorRT (`engines.build_engine` does it by itself); int8 is for onnxruntime on a CPU.
-For int8 give real speech, the kind that the robot will hear: the weights are rounded for it, and
-the products that would move the lips too far on it stay in fp32:
-
-    python -m engines.convert NAME.onnx -o NAME-int8.onnx --calibrate A.wav B.wav --audio C.wav
-
-The lip gap of the result is compared with the original's before the bundle is written.
+fp16 is for TensorRT, for which `engines.build_engine` does it by itself. The lip gap of the
+result is compared with the original's before the bundle is written.
 """
 
 from __future__ import annotations
@@ -32,10 +27,6 @@ if TYPE_CHECKING:
     import onnx
 
 
-SEARCHES = 4  # for int8, each with less of the tolerance
-CARE = 0.75
-
-
 @dataclass
 class ConvertConfig:
     """Convert one bundle."""
@@ -44,31 +35,18 @@ class ConvertConfig:
     """The fp32 bundle (.onnx)."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Where to write the new graph; the sidecar goes beside it as .json."""
-    precision: Literal["fp16", "int8"] = "int8"
+    precision: Literal["fp16"] = "fp16"
     """Precision of the weights."""
-    calibrate: tuple[Path, ...] = ()
-    """int8: recordings of speech, several speakers if possible, to round the weights for and to
-    choose the products on (default: a made signal, which is worse)."""
-    calibrate_s: float = 8.0
-    """How much of each of them is used, seconds."""
     audio: Path | None = None
-    """Speech to compare on, better none of those (default: a made signal)."""
+    """Speech to compare on (default: a made signal)."""
     seconds: float = 20.0
     """Length of the comparison; the audio is repeated or cut to it."""
     tolerance_mm: float = 0.2
     """Largest difference of the lip gap on the default head that is accepted, mm."""
 
 
-@dataclass(frozen=True)
-class Converted:
-    """What a conversion made."""
-
-    difference: Difference  # from the original
-    products: str = ""  # int8: how many products are what
-
-
-def convert(config: ConvertConfig) -> Converted:
-    """Convert, compare and write; says how far the result is from the original.
+def convert(config: ConvertConfig) -> Difference:
+    """Convert, compare and write; returns how far the result is from the original.
 
     Raises:
         PrecisionError: the difference is too large, or the bundle is not fp32; nothing is written.
@@ -81,8 +59,8 @@ def convert(config: ConvertConfig) -> Converted:
     config.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=config.out.parent, prefix=".converting-") as folder:
         draft = Path(folder) / config.out.name
-        converted = _write_draft(bundle, draft, config)
-        difference = converted.difference
+        write_fp16(bundle, draft)
+        difference = _compare(bundle, load_bundle(draft), config)
         if not difference.lip_gap_max_mm <= config.tolerance_mm:
             raise PrecisionError(
                 f"{config.precision} moves the lips by up to {difference.lip_gap_max_mm:.3f} mm, "
@@ -90,22 +68,7 @@ def convert(config: ConvertConfig) -> Converted:
             )
         for suffix in (".onnx", ".json"):
             os.replace(draft.with_suffix(suffix), config.out.with_suffix(suffix))
-    return converted
-
-
-def _write_draft(bundle: Bundle, draft: Path, config: ConvertConfig) -> Converted:
-    """Write the bundle, in int8 more and more carefully until it fits, and compare it."""
-    if config.precision == "fp16":
-        write_fp16(bundle, draft)
-        return Converted(_compare(bundle, load_bundle(draft), config))
-    for attempt in range(SEARCHES):
-        # The speech that decides is not that of the search, so it may find a larger error.
-        search_mm = config.tolerance_mm * CARE**attempt
-        products = write_searched_int8(bundle, draft, config, search_mm)
-        converted = Converted(_compare(bundle, load_bundle(draft), config), products)
-        if converted.difference.lip_gap_max_mm <= config.tolerance_mm:
-            break
-    return converted
+    return difference
 
 
 def write_fp16(bundle: Bundle, out: Path) -> Path:
@@ -114,32 +77,6 @@ def write_fp16(bundle: Bundle, out: Path) -> Path:
 
     return write_changed(
         bundle, convert_to_fp16(onnx.load(str(bundle.onnx_path))), out, precision="fp16"
-    )
-
-
-def write_searched_int8(
-    bundle: Bundle, out: Path, config: ConvertConfig, tolerance_mm: float
-) -> str:
-    """Write the bundle with as much int8 as the tolerance allows; say how much that is."""
-    import onnx
-
-    from engines.int8_search import search_int8
-
-    rate_hz = bundle.sidecar.sample_rate_hz
-    speech = [
-        read_speech(path, config.calibrate_s, rate_hz) for path in config.calibrate or (None,)
-    ]
-    model, choice = search_int8(
-        onnx.load(str(bundle.onnx_path)),
-        bundle,
-        speech,
-        tolerance_mm,
-        lambda model, path: write_changed(bundle, model, path, precision="int8"),
-    )
-    write_changed(bundle, model, out, precision="int8")
-    return (
-        f"{len(choice.computed)} products computed in int8, {len(choice.stored)} stored in int8, "
-        f"{len(choice.kept)} and the spectrum in fp32"
     )
 
 
@@ -168,17 +105,14 @@ def main() -> None:
     """Parse the command line and convert."""
     config = tyro.cli(ConvertConfig, description=__doc__)
     try:
-        converted = convert(config)
+        difference = convert(config)
     except DualtalkerError as error:
         sys.exit(f"engines.convert: {error}")
     sizes = [path.stat().st_size / 1e6 for path in (config.bundle, config.out)]
     print(
         f"{config.out}: {sizes[1]:.2f} MB (from {sizes[0]:.2f} MB), lip gap differs by at most "
-        f"{converted.difference.lip_gap_max_mm:.4f} mm, weights by "
-        f"{converted.difference.largest:.1e}"
+        f"{difference.lip_gap_max_mm:.4f} mm, weights by {difference.largest:.1e}"
     )
-    if converted.products:
-        print(converted.products)
 
 
 if __name__ == "__main__":

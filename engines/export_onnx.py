@@ -62,11 +62,9 @@ class ExportConfig:
     """Largest difference of a blendshape weight that is accepted."""
     metrics: Path | None = None
     """JSON of `python -m training.evaluate` to put into the sidecar."""
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
-    """Other than fp32: convert after the check, as `python -m engines.convert` does; fp16 is for
-    TensorRT (engines.build_engine does it by itself), int8 for onnxruntime on a CPU."""
-    calibrate: tuple[Path, ...] = ()
-    """int8: recordings of speech to round the weights for (default: a made signal, worse)."""
+    precision: Literal["fp32", "fp16"] = "fp32"
+    """fp16: convert after the check, as `python -m engines.convert` does; for TensorRT, for which
+    engines.build_engine does it by itself."""
 
 
 def name_states(shapes: list[tuple[int, ...]]) -> list[dict[str, Any]]:
@@ -188,7 +186,7 @@ def export(config: ExportConfig) -> float:
         difference = _export_fp32(config, draft)
         if config.precision != "fp32":
             converted = Path(folder) / config.precision / config.out.name
-            convert(ConvertConfig(draft, converted, config.precision, calibrate=config.calibrate))
+            convert(ConvertConfig(draft, converted, config.precision))
             draft = converted
         for suffix in (".onnx", ".json"):
             os.replace(draft.with_suffix(suffix), config.out.with_suffix(suffix))

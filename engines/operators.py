@@ -19,7 +19,7 @@ class OperatorError(DualtalkerError):
     """The graph holds what TensorRT on a robot does not run."""
 
 
-_INT8 = "int8 for onnxruntime; build from the fp32 or fp16 bundle"
+_INT8 = "quantized for onnxruntime; build from the fp32 or fp16 bundle"
 _BRANCH = "it makes the time of a step depend on the data; unroll or trace it away in the export"
 
 # Operators that people's exports really contain, with what to do about each.
