@@ -20,10 +20,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 from dualtalker import Talker  # noqa: E402
 from dualtalker.arkit import ARKIT_INDEX  # noqa: E402
 from dualtalker.audio import mix_to_mono, read_audio  # noqa: E402
-from dualtalker.expression import SpeakingLife  # noqa: E402
 from dualtalker.plots import plot_upper_face  # noqa: E402
 from dualtalker.prosody import Cue, ProsodyTracker  # noqa: E402
 from dualtalker.resampling import StreamingResampler  # noqa: E402
+from dualtalker.speaking import SpeakingLife  # noqa: E402
 
 RATE_HZ, HOP, FPS = 16000, 320, 60
 BROW, BLINK = ARKIT_INDEX["browInnerUp"], ARKIT_INDEX["eyeBlinkLeft"]

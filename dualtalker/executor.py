@@ -12,7 +12,7 @@ from dualtalker.backends import Backend
 from dualtalker.clock import FrameClock
 from dualtalker.errors import BackendError
 from dualtalker.faults import Faults
-from dualtalker.finishing import FaceFinisher, IdleLife, Smoother
+from dualtalker.finishing import FaceFinisher, Life, Smoother
 from dualtalker.manner import Manner, scale_speech
 from dualtalker.sidecar import Sidecar
 
@@ -134,7 +134,7 @@ class FrameExecutor:
         self.begin(self.next_time_s)
         return self.next_index
 
-    def switch_life(self, life: IdleLife | None) -> None:
+    def switch_life(self, life: Life | None) -> None:
         """Let idle life come or go with the next frames."""
         self._finisher.switch_life(life)
 

@@ -1,7 +1,7 @@
 """Hears the melody of speech: pitch, loudness, pitch accents, pauses. Moves nothing.
 
 All of it is causal and runs on any chunks with the same result; memory and cost per second are
-constant. What is made of it is in `expression`.
+constant. What is made of it is in `speaking`.
 
 The pitch estimate follows YIN (de Cheveigné and Kawahara 2002: the cumulative mean normalized
 difference function, an absolute threshold, parabolic interpolation). That a pitch accent is a

@@ -16,13 +16,14 @@ from dualtalker.bundle import Bundle, load_bundle
 from dualtalker.clock import FrameClock, StampClock, StampJudge, as_duration
 from dualtalker.errors import DualtalkerError
 from dualtalker.executor import FrameExecutor
-from dualtalker.expression import make_life
 from dualtalker.faults import Faults
-from dualtalker.finishing import FaceFinisher, Smoother, check_seed
+from dualtalker.finishing import FaceFinisher, Smoother
 from dualtalker.frame import Frame
+from dualtalker.idle import check_seed
 from dualtalker.intake import AudioIntake
 from dualtalker.manner import Manner
 from dualtalker.segments import Segments
+from dualtalker.speaking import make_life
 from dualtalker.styles import Style, list_styles
 
 # Stamps that go back further than this are a source that started anew, not late audio.

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualtalker import finishing
+from dualtalker import finishing, idle
 from dualtalker.arkit import ARKIT_INDEX, MOUTH_INDICES
-from dualtalker.finishing import FaceFinisher, IdleLife, Smoother, smoothstep
+from dualtalker.finishing import FaceFinisher, Smoother, smoothstep
+from dualtalker.idle import IdleLife
 
 MOUTH = list(MOUTH_INDICES)
 BLINK = ARKIT_INDEX["eyeBlinkLeft"]
@@ -70,7 +71,7 @@ def test_gaze_moves_in_quick_steps_between_rests():
     gaze = np.array([life.gaze(t) for t in times_s])
     speed = np.abs(np.diff(gaze, axis=0)).max(axis=1)
     assert (speed == 0).mean() > 0.85  # at rest most of the time
-    assert np.abs(gaze).max() <= finishing.GAZE_REACH
+    assert np.abs(gaze).max() <= idle.GAZE_REACH
     assert 20 < np.count_nonzero(np.diff((speed > 0).astype(int)) == 1) < 80
     assert speed.max() < 0.2
 

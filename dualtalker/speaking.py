@@ -1,7 +1,7 @@
 """The upper face of someone who speaks: brows, blinks, glances and nods that follow the voice.
 
 It moves brows, lids, eyes and, if asked, the head; never the mouth. The voice's melody comes from
-`prosody`; what goes on when nobody speaks is `finishing.IdleLife`, which this extends.
+`prosody`; what goes on when nobody speaks is `idle.IdleLife`, which this extends.
 
 What people do, as measured by others:
 - Brow raises go with pitch accents, and tend to begin before them (Gast 2023); viewers prefer
@@ -23,8 +23,8 @@ import numpy as np
 
 from dualtalker.arkit import MOUTH_INDICES
 from dualtalker.errors import DualtalkerError
-from dualtalker.finishing import IdleLife, face_indices, smoothstep
-from dualtalker.glances import BlinkPlan, GlancePlan
+from dualtalker.finishing import smoothstep
+from dualtalker.idle import BlinkPlan, GlancePlan, IdleLife, face_indices
 from dualtalker.prosody import Cue, ProsodyTracker
 
 INNER_RAISE, OUTER_RAISE = 0.42, 0.28  # weights of the strongest accent

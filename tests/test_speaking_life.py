@@ -10,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spoken_phrases import NOISES, RATE_HZ, Phrases, make_noise, speak_phrases
 
-from dualtalker import Talker, expression
+from dualtalker import Talker, speaking
 from dualtalker.arkit import ARKIT_INDEX, HEAD_NAMES, MOUTH_INDICES
 from dualtalker.errors import DualtalkerError
-from dualtalker.expression import SpeakingLife, Springs
-from dualtalker.finishing import BROW_REACH, IdleLife
-from dualtalker.glances import BlinkPlan
+from dualtalker.idle import BROW_REACH, BlinkPlan, IdleLife
+from dualtalker.speaking import SpeakingLife, Springs
 
 HOP_S, LOOKAHEAD_S = 0.02, 0.1
 HOP = round(HOP_S * RATE_HZ)
@@ -91,7 +90,7 @@ def test_brows_move_as_fast_as_brows_do(ten_minutes):
     speed = np.diff(faces[:, BROWS], axis=0) / LOOK_S
     assert np.abs(speed).max() < 4.0  # a full raise takes no less than a quarter of a second
     jolt = np.diff(speed, axis=0) / LOOK_S
-    assert np.abs(jolt).max() < 16.0**2 * expression.INNER_RAISE * 1.3
+    assert np.abs(jolt).max() < 16.0**2 * speaking.INNER_RAISE * 1.3
     raises = begins(times_s, faces[:, BROWS[0]] > 0.12)
     assert 0.4 * len(said.accents_s) < len(raises) < 0.85 * len(said.accents_s)
     left, right = faces[:, BROWS[1]], faces[:, BROWS[2]]
@@ -257,7 +256,7 @@ def test_the_head_moves_only_when_asked(tiny, spoken):
     heads = np.stack([f.head for f in frames_of(spoken, model=tiny, head_motion=True)])
     assert heads.shape[1] == len(HEAD_NAMES) and heads.dtype == np.float32
     assert 0.005 < np.ptp(heads, axis=0).min()
-    assert np.abs(heads).max() <= expression.HEAD_REACH
+    assert np.abs(heads).max() <= speaking.HEAD_REACH
     swaying = frames_of(spoken, model=tiny, prosody=False, head_motion=True)
     assert np.ptp([frame.head for frame in swaying], axis=0).min() > 0.001
     with pytest.raises(DualtalkerError, match="idle_motion"):
@@ -274,7 +273,7 @@ def believe(sound: np.ndarray, rate_hz: int) -> np.ndarray:
             beliefs.append(self._voice)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(expression, "SpeakingLife", Watched)
+        patch.setattr(speaking, "SpeakingLife", Watched)
         talker = Talker(fps=60.0)
         for start in range(0, len(sound), rate_hz // 50):
             talker.push(sound[start : start + rate_hz // 50], rate_hz)
