@@ -3,16 +3,15 @@
     python benchmarks/pose.py                     the default head, the shipped model
     python benchmarks/pose.py --rig head.glb --model my.onnx
 
-On the host it is one product with the blendshapes laid out weight by weight (`Rig.pose`); beside
-it stand the same product with them the other way round, and a step of the model with and without
-the product inside its graph (`engines.attach_rig`). One thread: set OMP_NUM_THREADS=1.
+It is one product with the blendshapes laid out weight by weight (`Rig.pose`); beside it stand the
+same product with them the other way round, and a step of the model. One thread: set
+OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +27,6 @@ from dualtalker.bundle import Bundle, load_bundle  # noqa: E402
 from dualtalker.errors import DualtalkerError  # noqa: E402
 from dualtalker.head import build_head  # noqa: E402
 from dualtalker.rig import load_rig  # noqa: E402
-from engines.attach_rig import write_posed  # noqa: E402
 from engines.timing import Latency, summarize  # noqa: E402
 
 
@@ -55,10 +53,7 @@ def main() -> None:
             lambda i: turned @ own[i % 64] + flat, options.steps
         ),
     }
-    with tempfile.TemporaryDirectory() as folder:
-        posed = load_bundle(write_posed(bundle, rig, Path(folder) / "posed.onnx"))
-        for name, used in (("step of the model", bundle), ("step with vertices", posed)):
-            rows[name] = time_steps(used, options.steps)
+    rows["step of the model"] = time_steps(bundle, options.steps)
     print(f"{rig.name}: {len(rig.neutral)} vertices, {len(rig.names)} shapes; ms, hot, one thread")
     print(f"{'':<32}{'p50':>8}{'p99':>8}")
     for name, times in rows.items():
@@ -84,11 +79,7 @@ def time_steps(bundle: Bundle, steps: int) -> Latency:
     state = [backend.new_state()]
 
     def step(index: int) -> None:
-        hop = noise[index % 16]
-        if bundle.sidecar.vertices_output:
-            _, _, state[0] = backend.step_posed(hop, state[0])
-        else:
-            _, state[0] = backend.step(hop, state[0])
+        _, state[0] = backend.step(noise[index % 16], state[0])
 
     times = time_calls(step, steps)
     backend.close()

@@ -136,8 +136,6 @@ def _check_graph(onnx_path: Path, sidecar_path: Path, sidecar: Sidecar) -> None:
     wanted_in[sidecar.audio_input] = ("audio_input", (1, sidecar.input_samples))
     motion_shape = (1, sidecar.graph_frames, len(sidecar.output_names))
     wanted_out[sidecar.motion_output] = ("motion_output", motion_shape)
-    if sidecar.vertices_output:
-        wanted_out[sidecar.vertices_output] = ("vertices_output", sidecar.vertices_shape)
     if sidecar.style_input:
         if sidecar.style_input in wanted_in:
             name = sidecar.style_input

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,13 +43,6 @@ class Rig:
     def missing(self) -> tuple[str, ...]:
         """ARKit shapes this rig does not have; posing ignores them."""
         return tuple(name for name in ARKIT_NAMES if name not in self.names)
-
-    @cached_property
-    def topology(self) -> str:
-        """Name and digest of the mesh's vertices and triangles: equal for the same mesh only."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.neutral, "<f4").tobytes())
-        digest.update(np.ascontiguousarray(self.triangles, "<i4").tobytes())
-        return f"{self.name} {len(self.neutral)} {digest.hexdigest()}"
 
     def pose(self, weights: np.ndarray, names: Sequence[str] = ARKIT_NAMES) -> np.ndarray:
         """Return neutral + sum of weight * delta. weights [..., names] -> [..., vertices, 3] m.

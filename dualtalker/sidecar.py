@@ -26,7 +26,6 @@ MAX_STATE_ELEMENTS = 1 << 24
 MAX_STATES = 1024
 MAX_WINDOW_S = 30
 MAX_STYLES = 1024
-MAX_VERTICES = 1 << 20
 DEFAULT_STYLE = "default"  # the public name of `Sidecar.default_style`
 
 _PROMISED = (
@@ -87,9 +86,6 @@ class Sidecar:
     style_names: tuple[str, ...] = ()  # styles in the order of that input, as they were trained
     default_style: tuple[float, ...] = ()  # their weights where nobody chooses; the sum is 1
     style_presets: dict[str, tuple[float, ...]] = field(default_factory=dict)  # by public name
-    vertices_output: str = ""  # graph output of `vertices_shape` float32, metres; "" is none
-    vertex_count: int = 0
-    topology: str = ""  # `Rig.topology` of the mesh whose vertices these are
     training: dict[str, Any] = field(default_factory=dict)  # data, command, commit
     metrics: dict[str, Any] = field(default_factory=dict)
 
@@ -103,7 +99,6 @@ class Sidecar:
             "output_names_sha256": names,
             # Bundles of before there were styles to choose from have no such stamp.
             **({"style_names": json.dumps(self.style_names)} if self.style_input else {}),
-            **({"topology": self.topology} if self.vertices_output else {}),
         }
 
     @property
@@ -120,11 +115,6 @@ class Sidecar:
     def graph_frames(self) -> int:
         """Frames that the graph gives in one step; a windowed graph gives more than are used."""
         return self.frames_per_step if self.kind == "stateful" else self.window_frames
-
-    @property
-    def vertices_shape(self) -> tuple[int, int, int, int]:
-        """Shape of the graph's vertices, where it gives them."""
-        return (1, self.graph_frames, self.vertex_count, 3)
 
     @property
     def hop_s(self) -> float:
@@ -155,6 +145,7 @@ def parse_sidecar(record: object, path: Path) -> Sidecar:
     """Turn decoded JSON into a Sidecar; `path` is for messages. Raises BundleError."""
     if not isinstance(record, dict):
         raise mismatch(path, "top level", type(record).__name__, "a JSON object")
+    record = {k: v for k, v in record.items() if k not in _RETIRED or v != _RETIRED[k]}
     _check_types(record, path)
     states = tuple(_parse_state(item, i, path) for i, item in enumerate(record["states"]))
     values = dict(record)
@@ -198,10 +189,10 @@ _OPTIONAL_TYPES: dict[str, type] = {
     "style_names": list,
     "default_style": list,
     "style_presets": dict,
-    "vertices_output": str,
-    "vertex_count": int,
-    "topology": str,
 }
+
+# Fields of graphs that gave vertices: earlier sidecars of all others hold them like this.
+_RETIRED = {"vertices_output": "", "vertex_count": 0, "topology": ""}
 
 
 def _check_types(record: dict[str, Any], path: Path) -> None:
@@ -245,11 +236,6 @@ def _check_values(sidecar: Sidecar, path: Path) -> None:
     _check_window(sidecar, path)
     _check_names(sidecar, path)
     _check_styles(sidecar, path)
-    given = bool(sidecar.vertices_output)
-    count = sidecar.vertex_count
-    expect("vertex_count", 3 * given <= count <= MAX_VERTICES * given, f"up to {MAX_VERTICES}, "
-           "and 0 without vertices_output")  # fmt: skip
-    expect("topology", given == bool(sidecar.topology), "the mesh of vertices_output, if any")
     digest = sidecar.onnx_sha256
     is_hex = len(digest) == 64 and set(digest) <= set("0123456789abcdef")
     expect("onnx_sha256", is_hex, "64 lower-case hexadecimal digits")

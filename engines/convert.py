@@ -12,7 +12,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -22,9 +22,6 @@ from dualtalker.bundle import Bundle, load_bundle, write_sidecar
 from dualtalker.errors import DualtalkerError
 from engines.half_precision import PrecisionError, convert_to_fp16
 from engines.parity import Difference, measure_difference, read_speech, run_stream
-
-if TYPE_CHECKING:
-    import onnx
 
 
 @dataclass
@@ -75,19 +72,13 @@ def write_fp16(bundle: Bundle, out: Path) -> Path:
     """Write the bundle in fp16, unchecked, and return its path."""
     import onnx
 
-    return write_changed(
-        bundle, convert_to_fp16(onnx.load(str(bundle.onnx_path))), out, precision="fp16"
-    )
-
-
-def write_changed(bundle: Bundle, model: onnx.ModelProto, out: Path, **changes: Any) -> Path:
-    """Write another graph with the bundle's sidecar, some of whose fields change."""
+    model = convert_to_fp16(onnx.load(str(bundle.onnx_path)))
     write_whole(out, model.SerializeToString())
     fields: dict[str, Any] = dataclasses.asdict(bundle.sidecar)
     states = [dict(state) for state in fields.pop("states")]
     for name in ("onnx_sha256", "format", "format_version"):
         del fields[name]
-    write_sidecar(out, states, **(fields | changes))
+    write_sidecar(out, states, **(fields | {"precision": "fp16"}))
     return out
 
 

@@ -6,7 +6,6 @@ convolutions, and the cheap operators between them, run in fp16; in fp32 stay
 - normalizations, softmax, reductions and powers, which overflow or lose their small differences;
 - everything that leads to a logarithm: the spectrum's squares exceed fp16's 65504;
 - whatever follows the last matrix product, down to the outputs: it costs nothing;
-- the vertices of an attached rig;
 - audio, motion and states, so that an engine of either precision is fed alike.
 """
 
@@ -28,8 +27,6 @@ _FOLLOWERS = """
     Reshape Sigmoid Slice Split Squeeze Sub Tanh Transpose Unsqueeze Where"""
 FOLLOWERS = frozenset(_FOLLOWERS.split())
 FP16_LARGEST = 65504.0
-# Nodes of an attached rig (`engines.attach_rig`): fp16 has 0.06 mm at the edge of a face.
-POSE_PREFIX = "pose/"
 
 
 class PrecisionError(DualtalkerError):
@@ -89,8 +86,7 @@ def _find_tail(graph: onnx.GraphProto) -> set[int]:
     tail = set()
     for index in reversed(range(len(graph.node))):
         node = graph.node[index]
-        posing = node.name.startswith(POSE_PREFIX)
-        if not posing and (node.op_type in PRODUCTS or before_product.intersection(node.output)):
+        if node.op_type in PRODUCTS or before_product.intersection(node.output):
             before_product.update(node.input)
         else:
             tail.add(index)

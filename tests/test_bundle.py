@@ -167,6 +167,17 @@ def test_unknown_fields_are_refused(own):
         load_bundle(own)
 
 
+RETIRED = {"vertices_output": "", "vertex_count": 0, "topology": ""}
+
+
+def test_retired_fields_are_taken_where_they_say_nothing(own):
+    damage(own, **RETIRED)
+    assert load_bundle(own).sidecar.hop_samples == 320
+    damage(own, vertices_output="vertices", vertex_count=45)
+    with pytest.raises(BundleError, match="field vertex_count, vertices_output: found a field un"):
+        load_bundle(own)
+
+
 def test_a_stamp_replaces_the_one_before_and_nothing_else(own):
     model = onnx.load(own)
     before = model.graph.SerializeToString()

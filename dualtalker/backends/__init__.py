@@ -11,7 +11,6 @@ import numpy as np
 
 from dualtalker.bundle import Bundle
 from dualtalker.errors import BackendError
-from dualtalker.sidecar import Sidecar
 
 ENGINES = ("auto", "onnxruntime", "tensorrt")
 
@@ -43,32 +42,6 @@ class Backend(Protocol):
     def close(self) -> None:
         """Free the engine; it cannot be used afterwards."""
         ...
-
-
-class PosingBackend(Backend, Protocol):
-    """A backend whose graph may also give the vertices of a mesh (`Sidecar.vertices_output`)."""
-
-    def step_posed(
-        self, audio: np.ndarray, state: Any, style: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray, Any]:
-        """Run a step; return motion, vertices [1, frames, vertices, 3] in metres, and the state.
-
-        The vertices are those of the motion as the model gives it, in [0, 1] and at its own rate:
-        before a Talker interpolates, limits and adds idle life.
-
-        Raises:
-            BackendError: the model gives no vertices.
-        """
-        ...
-
-
-def check_posing(sidecar: Sidecar) -> None:
-    """Raise BackendError where a model gives no vertices."""
-    if not sidecar.vertices_output:
-        raise BackendError(
-            "this model gives no vertices: make one that does, from a checkout: "
-            "python -m engines.attach_rig NAME.onnx -o NAME-posed.onnx"
-        )
 
 
 def open_backend(bundle: Bundle, engine: str = "auto", threads: int = 1) -> Backend:

@@ -21,10 +21,7 @@ class Slot:
         styles = len(sidecar.style_names)
         self.style = device.pin((1, styles)) if styles else None
         self.style_is_there = False  # on the GPU
-        posing = bool(sidecar.vertices_output)
-        self.vertices = device.pin(sidecar.vertices_shape) if posing else None
-        posed = 0 if self.vertices is None else self.vertices.nbytes
-        sizes = [self.audio.nbytes, self.motion.nbytes, 4 * styles, posed]
+        sizes = [self.audio.nbytes, self.motion.nbytes, 4 * styles]
         sizes += 2 * [4 * int(np.prod(state.shape)) for state in sidecar.states]
         padded = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
         self.size = sum(padded)
@@ -32,9 +29,8 @@ class Slot:
         offsets = np.concatenate([[0], np.cumsum(padded)[:-1]])
         addresses = [self.base + int(offset) for offset in offsets]
         self.audio_address, self.motion_address, self.style_address = addresses[:3]
-        self.vertices_address = addresses[3]
-        half = 4 + len(sidecar.states)
-        self.states = (addresses[4:half], addresses[half:])
+        half = 3 + len(sidecar.states)
+        self.states = (addresses[3:half], addresses[half:])
         self.turn = 0  # which of `states` is read; the other is written
         self.graphs: list[Graph | None] = [None, None]
 
@@ -45,7 +41,7 @@ class Slot:
                 graph.close()
         self.graphs = [None, None]
         device.free(self.base)
-        for array in (self.audio, self.motion, self.style, self.vertices):
+        for array in (self.audio, self.motion, self.style):
             if array is not None:
                 device.unpin(array)
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dualtalker.backends import check_posing
 from dualtalker.bundle import Bundle
 from dualtalker.errors import BackendError, BundleError
 
@@ -51,15 +50,6 @@ class OnnxRuntimeBackend:
         """
         motion, *new_state = self._run(self._outputs, audio, state, style)
         return motion, new_state
-
-    def step_posed(
-        self, audio: np.ndarray, state: list[np.ndarray], style: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-        """Run a step and return motion, vertices and state; see `PosingBackend`."""
-        check_posing(self._sidecar)
-        outputs = [self._sidecar.vertices_output, *self._outputs]
-        vertices, motion, *new_state = self._run(outputs, audio, state, style)
-        return motion, vertices, new_state
 
     def _run(
         self,

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from dualtalker.backends import check_posing
 from dualtalker.backends.device_memory import Device, Graph, open_device
 from dualtalker.backends.device_state import DeviceState, Slot
 from dualtalker.backends.engine_files import (
@@ -176,16 +175,6 @@ class TensorRtBackend:
         """
         return self.step_many([audio], [state], [style])[0], state
 
-    def step_posed(
-        self, audio: np.ndarray, state: DeviceState, style: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray, DeviceState]:
-        """Run a step and return motion, vertices and state; see `PosingBackend`."""
-        check_posing(self._sidecar)
-        with self._lock:
-            motion, state = self.step(audio, state, style)
-            vertices: Any = state.slot.vertices
-            return motion, vertices.copy(), state
-
     def step_many(
         self,
         audios: list[np.ndarray],
@@ -271,8 +260,6 @@ class TensorRtBackend:
             wanted[state.input] = wanted[state.output] = state.shape
         if sidecar.style_input:
             wanted[sidecar.style_input] = (1, len(sidecar.style_names))
-        if sidecar.vertices_output:
-            wanted[sidecar.vertices_output] = sidecar.vertices_shape
         found = {}
         for index in range(engine.num_io_tensors):
             name = engine.get_tensor_name(index)
@@ -342,8 +329,6 @@ class TensorRtBackend:
         context.set_tensor_address(sidecar.motion_output, slot.motion_address)
         if sidecar.style_input:
             context.set_tensor_address(sidecar.style_input, slot.style_address)
-        if sidecar.vertices_output:
-            context.set_tensor_address(sidecar.vertices_output, slot.vertices_address)
         for state, source, target in zip(sidecar.states, read, written, strict=True):
             context.set_tensor_address(state.input, source)
             context.set_tensor_address(state.output, target)
@@ -351,8 +336,6 @@ class TensorRtBackend:
         if not context.execute_async_v3(self._device.stream):
             raise BackendError(f"{self.path}: a step failed: {say_errors(self._log_lines)}")
         self._device.download(slot.motion, slot.motion_address)
-        if slot.vertices is not None:
-            self._device.download(slot.vertices, slot.vertices_address)
 
     def _check_open(self) -> None:
         if self._closed:

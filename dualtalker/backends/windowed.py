@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dualtalker.backends import PosingBackend
+from dualtalker.backends import Backend
 from dualtalker.bundle import Sidecar
 
 
@@ -17,7 +17,7 @@ class SlidingWindow:
     audio was cut: streaming equals offline as it does for a stateful graph.
     """
 
-    def __init__(self, graph: PosingBackend, sidecar: Sidecar) -> None:
+    def __init__(self, graph: Backend, sidecar: Sidecar) -> None:
         """`graph` takes `[1, window_samples]` and gives `[1, window_frames, channels]`."""
         self._graph = graph
         self._hop = sidecar.hop_samples
@@ -43,19 +43,6 @@ class SlidingWindow:
         window = np.concatenate([history, audio], axis=1)
         motion, graph_state = self._graph.step(window, graph_state, style)
         return motion[:, self._valid], (window[:, self._hop :], graph_state)
-
-    def step_posed(
-        self,
-        audio: np.ndarray,
-        state: tuple[np.ndarray, Any],
-        style: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, Any]]:
-        """Run a step and return motion, vertices and state; see `PosingBackend`."""
-        history, graph_state = state
-        window = np.concatenate([history, audio], axis=1)
-        motion, vertices, graph_state = self._graph.step_posed(window, graph_state, style)
-        used = self._valid
-        return motion[:, used], vertices[:, used], (window[:, self._hop :], graph_state)
 
     def close(self) -> None:
         """Free the graph's engine."""
