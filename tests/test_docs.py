@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,9 +45,7 @@ def test_links_lead_somewhere(page):
             continue
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
-        if not target.exists():
-            lost.append(link)
-        elif anchor and anchor not in find_anchors(target):
+        if not target.exists() or (anchor and anchor not in find_anchors(target)):
             lost.append(link)
     assert not lost
 
@@ -73,6 +72,18 @@ def test_every_page_can_be_reached_from_the_readme():
         targets = [(page.parent / link).resolve() for link in links if "://" not in link]
         waiting += [target for target in targets if target.is_file()]
     assert set(PAGES) <= seen
+
+
+def test_the_ros_page_lists_every_counter(tiny):
+    from dualtalker.audio_messages import KINDS as REFUSED
+    from dualtalker.delivery import Delivery
+    from dualtalker.faults import KINDS as FAULTS
+    from dualtalker.talker import Talker
+
+    with contextlib.closing(Talker(tiny)) as talker:
+        delivered = Delivery(talker, paced=True).counters
+    page = (DOCS / "ros_api.md").read_text("utf-8")
+    assert not [name for name in (*REFUSED, *FAULTS, *delivered) if f"`{name}`" not in page]
 
 
 def test_result_tables_name_command_data_and_commit():
