@@ -86,6 +86,13 @@ def test_the_ros_page_lists_every_counter(tiny):
     assert not [name for name in (*REFUSED, *FAULTS, *delivered) if f"`{name}`" not in page]
 
 
+def test_glossary_is_in_order_and_leads_to_where_words_are_used():
+    entries = re.split(r"^- ", (DOCS / "glossary.md").read_text("utf-8"), flags=re.MULTILINE)[1:]
+    words = [re.match(r"\*\*(.+?)\*\*", entry)[1].lower() for entry in entries]
+    assert len(words) > 30 and words == sorted(words)
+    assert not [word for word, entry in zip(words, entries, strict=True) if "](" not in entry]
+
+
 def test_result_tables_name_command_data_and_commit():
     sections = re.split(r"^## ", (DOCS / "results.md").read_text("utf-8"), flags=re.MULTILINE)[1:]
     assert len(sections) >= 3
