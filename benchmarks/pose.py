@@ -26,7 +26,7 @@ from dualtalker.backends.onnxruntime import OnnxRuntimeBackend  # noqa: E402
 from dualtalker.bundle import Bundle, load_bundle  # noqa: E402
 from dualtalker.errors import DualtalkerError  # noqa: E402
 from dualtalker.head import build_head  # noqa: E402
-from dualtalker.rig import load_rig  # noqa: E402
+from dualtalker.rig_files import load_rig  # noqa: E402
 from engines.timing import Latency, summarize  # noqa: E402
 
 

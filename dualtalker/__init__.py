@@ -17,14 +17,26 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from dualtalker.animation import Animation, animate
     from dualtalker.bundle import load_bundle
+    from dualtalker.rig_files import load_rig, save_rig
     from dualtalker.talker import Frame, Talker
 
-__all__ = ["Animation", "Frame", "Talker", "__version__", "animate", "load_bundle"]
+__all__ = [
+    "Animation",
+    "Frame",
+    "Talker",
+    "__version__",
+    "animate",
+    "load_bundle",
+    "load_rig",
+    "save_rig",
+]
 
 _HOMES = {
     "Animation": "dualtalker.animation",
     "animate": "dualtalker.animation",
     "load_bundle": "dualtalker.bundle",
+    "load_rig": "dualtalker.rig_files",
+    "save_rig": "dualtalker.rig_files",
     "Frame": "dualtalker.talker",
     "Talker": "dualtalker.talker",
 }

@@ -1,12 +1,10 @@
-"""A face rig: a neutral mesh and ARKit blendshapes on it, posed linearly. Files live elsewhere."""
+"""A face rig: a neutral mesh and ARKit blendshapes on it, posed linearly. Files: `rig_files`."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +17,7 @@ _CENTRAL_SHARE = 0.35
 # The largest side of a rig's bounding box: from a toy to a stage set.
 MIN_EXTENT_M = 0.001
 MAX_EXTENT_M = 1000.0
+MAX_VERTICES = 400_000  # with 52 shapes on them 250 MB; more is a mistake or an attack
 
 
 @dataclass(eq=False)
@@ -64,18 +63,6 @@ class Rig:
         rest_m, slopes_m = self.lip_gap_line
         return rest_m + self._own_weights(weights, names) @ slopes_m
 
-    def save_npz(self, path: str | os.PathLike[str]) -> Path:
-        """Write the rig as .npz for `load_rig`; returns the path."""
-        from dualtalker.rig_files import save_npz
-
-        return save_npz(self, path)
-
-    def save_glb(self, path: str | os.PathLike[str]) -> Path:
-        """Write the rig as binary glTF with morph targets (three.js, Blender)."""
-        from dualtalker.glb_writer import write_glb
-
-        return write_glb(self, path)
-
     @cached_property
     def lip_gap_line(self) -> tuple[float, np.ndarray]:
         """The gap as a line in the weights: rest gap (m), and metres per unit weight [shapes]."""
@@ -109,13 +96,6 @@ class Rig:
             if name in column:
                 own[..., index] = weights[..., column[name]]
         return own
-
-
-def load_rig(path: str | os.PathLike[str], scale: float | None = None) -> Rig:
-    """Load a rig from .npz, .glb or a folder of OBJ files; see `rig_files.load_rig`."""
-    from dualtalker import rig_files
-
-    return rig_files.load_rig(path, scale)
 
 
 def build_rig(

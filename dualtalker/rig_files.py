@@ -1,6 +1,6 @@
 """Reads and writes face rigs: .npz, .glb with morph targets, folders of OBJ files.
 
-The glTF container itself is in `glb_reader` and `glb_writer`; what a rig is, is in `rig`.
+The glTF container itself is in `gltf`; what a rig is, is in `rig`.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from pathlib import Path
 
 import numpy as np
 
-from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
+from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import RigError
+from dualtalker.gltf import read_glb, write_glb
 from dualtalker.lips import find_lip_vertices
-from dualtalker.rig import Rig, build_rig
+from dualtalker.rig import MAX_VERTICES, Rig, build_rig
+from dualtalker.shape_names import gather_shapes
 
 _log = logging.getLogger("dualtalker")
 
-MAX_VERTICES = 400_000  # a rig with 52 shapes on them takes 250 MB; more is a mistake or an attack
 _NPZ_REQUIRED = ("neutral", "triangles", "names", "deltas")
 _NPZ_OPTIONAL = ("colors", "lip_upper", "lip_lower", "lip_vertices", "upper_face_vertices")
 _NEUTRAL_STEMS = ("neutral", "base", "generic_neutral_mesh")
 _MOUTH_WIDTH_M = 0.055  # of an adult; tells millimetres from centimetres and metres
-_BY_LOWER_NAME = {name.lower(): name for name in ARKIT_NAMES}
 
 
 def load_rig(path: str | os.PathLike[str], scale: float | None = None) -> Rig:
-    """Load a rig from a `.npz` of `save_npz`, a `.glb` or a folder with one OBJ per shape.
+    """Load a rig from a `.npz` of `save_rig`, a `.glb` or a folder with one OBJ per shape.
 
     A folder holds `neutral.obj` (or `base.obj`, `generic_neutral_mesh.obj`) and one OBJ per shape
     named after it, all with the same vertices in the same order. Shape names are ARKit's, in any
@@ -51,8 +51,6 @@ def load_rig(path: str | os.PathLike[str], scale: float | None = None) -> Rig:
     if path.suffix.lower() == ".npz":
         return _load_npz(path, 1.0 if scale is None else scale)
     if path.suffix.lower() == ".glb":
-        from dualtalker.glb_reader import read_glb
-
         return read_glb(path, 1.0 if scale is None else scale)
     raise RigError(
         f"{path}: found the ending {path.suffix!r}; expected .npz, .glb or a folder of OBJ files "
@@ -60,71 +58,21 @@ def load_rig(path: str | os.PathLike[str], scale: float | None = None) -> Rig:
     )
 
 
-def save_npz(rig: Rig, path: str | os.PathLike[str]) -> Path:
-    """Write a rig so that `load_rig` gives back the same; returns the path."""
+def save_rig(rig: Rig, path: str | os.PathLike[str]) -> Path:
+    """Write a rig as `.npz`, from which `load_rig` gives the same, or `.glb`; return the path.
+
+    A `.glb` is binary glTF with morph targets, for three.js, Blender and `load_rig`.
+    """
     path = Path(path)
+    if path.suffix.lower() == ".glb":
+        return write_glb(rig, path)
     if path.suffix.lower() != ".npz":
-        raise RigError(f"{path}: found the ending {path.suffix!r}; expected .npz")
+        raise RigError(f"{path}: found the ending {path.suffix!r}; expected .npz or .glb")
     arrays = {key: getattr(rig, key) for key in ("neutral", "triangles", "deltas")}
     arrays |= {key: getattr(rig, key) for key in _NPZ_OPTIONAL if getattr(rig, key) is not None}
     with path.open("wb") as file:
         np.savez_compressed(file, name=rig.name, names=np.array(rig.names), **arrays)
     return path
-
-
-def gather_shapes(
-    source: str, raw_names: Sequence[str], raw_deltas: Sequence[np.ndarray]
-) -> tuple[tuple[str, ...], np.ndarray]:
-    """Turn a file's shapes into ARKit's: names in ARKit order and deltas [shapes, vertices, 3].
-
-    Names that are none of ARKit's are left out and logged. RigError where none is left, or where
-    two have the same meaning.
-    """
-    found: dict[str, np.ndarray] = {}
-    halves: dict[str, list[tuple[str, np.ndarray]]] = {}
-    ignored: list[str] = []
-    for raw, delta in zip(raw_names, raw_deltas, strict=True):
-        name, is_half = arkit_name(raw)
-        if name is None:
-            ignored.append(raw)
-        elif is_half:
-            halves.setdefault(name, []).append((raw.lower(), delta))
-        elif name in found:
-            raise RigError(f"{source}: two shapes mean {name}; keep one (the second is {raw!r})")
-        else:
-            found[name] = delta
-    for name, parts in halves.items():
-        if len({raw for raw, _ in parts}) != len(parts):
-            raise RigError(f"{source}: a half of {name} comes twice; keep one of each side")
-        if name not in found:
-            found[name] = np.sum([delta for _, delta in parts], axis=0)
-    if ignored:
-        _log.warning("%s: ignored shapes that ARKit does not have: %s", source, ", ".join(ignored))
-    if not found:
-        raise RigError(
-            f"{source}: found no ARKit shape among {list(raw_names)[:8]}; "
-            "expected names such as jawOpen or mouthSmile_L"
-        )
-    names = tuple(sorted(found, key=ARKIT_INDEX.__getitem__))
-    return names, np.stack([found[name] for name in names])
-
-
-def arkit_name(raw: str) -> tuple[str | None, bool]:
-    """Return the ARKit name that a shape's name in a file means, and whether it is a half of it.
-
-    `head.MouthSmile_L` -> (mouthSmileLeft, False), `browInnerUp_R` -> (browInnerUp, True).
-    """
-    plain = raw.replace(":", ".").rsplit(".", 1)[-1].strip().lower()
-    if plain in _BY_LOWER_NAME:
-        return _BY_LOWER_NAME[plain], False
-    for ending, side in (("_l", "left"), ("_r", "right"), ("_left", "left"), ("_right", "right")):
-        if plain.endswith(ending):
-            stem = plain[: -len(ending)]
-            if stem + side in _BY_LOWER_NAME:
-                return _BY_LOWER_NAME[stem + side], False
-            if stem in _BY_LOWER_NAME:
-                return _BY_LOWER_NAME[stem], True
-    return None, False
 
 
 def _load_npz(path: Path, scale: float) -> Rig:
@@ -177,7 +125,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         RuntimeError,  # an encrypted archive
     ) as e:
         raise RigError(
-            f"{path}: cannot be read as .npz ({e}); expected a file written by Rig.save_npz"
+            f"{path}: cannot be read as .npz ({e}); expected a file written by save_rig"
         ) from e
 
 

@@ -17,6 +17,7 @@ from tiny_bundle import make_tiny_bundle
 from tiny_rig import parts, tiny_rig, write_obj, write_obj_folder
 
 from dualtalker.command import main
+from dualtalker.rig_files import save_rig
 
 ROOT = Path(__file__).parents[1]
 TONE = 0.4 * np.sin(2 * np.pi * 300 * np.arange(16000) / 16000)
@@ -178,7 +179,7 @@ def test_a_rig_of_no_size_is_refused_before_it_is_drawn(tiny, wav, tmp_path, out
 
 
 def test_a_good_rig_without_use_is_told(tiny, wav, tmp_path, out, caplog):
-    rig = tiny_rig().save_npz(tmp_path / "face.npz")
+    rig = save_rig(tiny_rig(), tmp_path / "face.npz")
     assert run("animate", wav, "-o", out, "--model", tiny, "--rig", rig) == 0
     assert "changes nothing without --vertices or --video" in caplog.text
     assert run("animate", wav, "-o", out, "--model", tiny, "--rig", rig, "--vertices") == 0

@@ -15,7 +15,7 @@ from tiny_rig import tiny_rig
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import RigError
 from dualtalker.head import build_head
-from dualtalker.rig import load_rig
+from dualtalker.rig_files import load_rig, save_rig
 
 
 def test_every_color_survives_glb(tmp_path):
@@ -24,7 +24,7 @@ def test_every_color_survives_glb(tmp_path):
     for shift in (0, 135):
         rig.colors[:] = (np.arange(rig.colors.size).reshape(-1, 3) + shift) % 256
         np.testing.assert_array_equal(
-            load_rig(rig.save_glb(tmp_path / "c.glb")).colors, rig.colors
+            load_rig(save_rig(rig, tmp_path / "c.glb")).colors, rig.colors
         )
 
 
@@ -32,7 +32,7 @@ def test_every_color_survives_glb(tmp_path):
 @given(data=st.data())
 def test_flipped_bytes_give_a_rig_or_a_rig_error(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("rig") / "rig.glb"
-    tiny_rig().save_glb(path)
+    save_rig(tiny_rig(), path)
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
@@ -106,7 +106,7 @@ def set_in(*keys_and_value):
     ],
 )
 def test_hostile_glb_is_refused(tmp_path, change, expected):
-    path = tiny_rig().save_glb(tmp_path / "rig.glb")
+    path = save_rig(tiny_rig(), tmp_path / "rig.glb")
     edit_glb(path, change)
     with pytest.raises(RigError, match=expected):
         load_rig(path)
@@ -114,7 +114,7 @@ def test_hostile_glb_is_refused(tmp_path, change, expected):
 
 def test_glb_node_transforms_are_applied(tmp_path):
     rig = tiny_rig()
-    path = rig.save_glb(tmp_path / "rig.glb")
+    path = save_rig(rig, tmp_path / "rig.glb")
     quarter = [0, 0, float(np.sqrt(0.5)), float(np.sqrt(0.5))]  # 90 degrees about z
     edit_glb(path, set_in("nodes", 0, "rotation", quarter))
     edit_glb(path, set_in("nodes", 0, "translation", [1, 2, 3]))
@@ -126,7 +126,7 @@ def test_glb_node_transforms_are_applied(tmp_path):
 
 def test_glb_is_what_other_readers_expect(tmp_path):
     rig = build_head()
-    path = rig.save_glb(tmp_path / "head.glb")
+    path = save_rig(rig, tmp_path / "head.glb")
     content = path.read_bytes()
     (length,) = struct.unpack_from("<I", content, 12)
     document = json.loads(content[20 : 20 + length])

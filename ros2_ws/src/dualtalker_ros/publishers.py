@@ -15,7 +15,8 @@ from std_msgs.msg import Bool, Float32
 
 from dualtalker.arkit import ARKIT_INDEX, HEAD_NAMES
 from dualtalker.delivery import TimedFrame
-from dualtalker.rig import Rig, load_rig
+from dualtalker.rig import Rig
+from dualtalker.rig_files import load_rig
 from dualtalker_ros.facs import FACS_TYPE, ActionUnitEncoder
 from dualtalker_ros.parameters import OUTPUTS
 from dualtalker_ros.speaking import SpeechWatch

@@ -1,4 +1,4 @@
-"""Reads rigs from binary glTF 2.0 (.glb) with morph targets. Writing is in `glb_writer`.
+"""Reads rigs from binary glTF 2.0 (.glb) with morph targets. Writing is in `writer`.
 
 Nothing in a file is trusted: every offset and count is checked before it is used.
 """
@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from dualtalker.errors import RigError
-from dualtalker.glb_accessors import AccessorReader
-from dualtalker.glb_writer import BIN_CHUNK, GLB_MAGIC, JSON_CHUNK, TRIANGLES
-from dualtalker.rig import Rig, build_rig
-from dualtalker.rig_files import MAX_VERTICES, arkit_name, gather_shapes
-from dualtalker.srgb import srgb_from_linear
+from dualtalker.gltf.accessors import AccessorReader
+from dualtalker.gltf.format import BIN_CHUNK, GLB_MAGIC, JSON_CHUNK, TRIANGLES, srgb_from_linear
+from dualtalker.rig import MAX_VERTICES, Rig, build_rig
+from dualtalker.shape_names import arkit_name, gather_shapes
 
 _log = logging.getLogger("dualtalker")
 

@@ -1,4 +1,4 @@
-"""Writes rigs as binary glTF 2.0 (.glb) with morph targets. Reading is in `glb_reader`."""
+"""Writes rigs as binary glTF 2.0 (.glb) with morph targets. Reading is in `reader`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from dualtalker.gltf.format import (
+    BIN_CHUNK,
+    FLOAT,
+    GLB_MAGIC,
+    JSON_CHUNK,
+    TRIANGLES,
+    UNSIGNED_INT,
+    UNSIGNED_SHORT,
+    linear_from_srgb,
+)
 from dualtalker.rig import Rig
-from dualtalker.srgb import linear_from_srgb
 
-GLB_MAGIC, JSON_CHUNK, BIN_CHUNK = 0x46546C67, 0x4E4F534A, 0x004E4942
-TRIANGLES = 4
-_FLOAT, _UNSIGNED_SHORT, _UNSIGNED_INT = 5126, 5123, 5125
 _ARRAY_BUFFER, _ELEMENT_BUFFER = 34962, 34963
 
 
@@ -53,7 +59,7 @@ def _describe_mesh(rig: Rig, writer: _Writer) -> dict[str, Any]:
     indices = rig.triangles.astype(np.uint32).ravel()
     primitive = {
         "attributes": _write_attributes(rig, writer),
-        "indices": writer.add(indices, _UNSIGNED_INT, "SCALAR", target=_ELEMENT_BUFFER),
+        "indices": writer.add(indices, UNSIGNED_INT, "SCALAR", target=_ELEMENT_BUFFER),
         "mode": TRIANGLES,
         "material": 0,
         "targets": [{"POSITION": writer.add_sparse(delta)} for delta in rig.deltas],
@@ -71,15 +77,15 @@ def _describe_mesh(rig: Rig, writer: _Writer) -> dict[str, Any]:
 
 def _write_attributes(rig: Rig, writer: _Writer) -> dict[str, int]:
     attributes = {
-        "POSITION": writer.add(rig.neutral, _FLOAT, "VEC3", bounds=True),
-        "NORMAL": writer.add(_normals(rig), _FLOAT, "VEC3"),
+        "POSITION": writer.add(rig.neutral, FLOAT, "VEC3", bounds=True),
+        "NORMAL": writer.add(_normals(rig), FLOAT, "VEC3"),
     }
     if rig.colors is not None:
         # glTF's vertex colors are linear; 16 bits keep all 8-bit sRGB values apart.
         linear = np.round(linear_from_srgb(rig.colors) * 65535)
         opaque = np.full((len(linear), 1), 65535)
         color = np.concatenate([linear, opaque], axis=1).astype(np.uint16)
-        attributes["COLOR_0"] = writer.add(color, _UNSIGNED_SHORT, "VEC4", normalized=True)
+        attributes["COLOR_0"] = writer.add(color, UNSIGNED_SHORT, "VEC4", normalized=True)
     return attributes
 
 
@@ -134,7 +140,7 @@ class _Writer:
         """A morph target that stores only what moves; most shapes move a part of the face."""
         moved = np.flatnonzero(np.abs(delta).max(axis=1) > 0)
         accessor: dict[str, Any] = {
-            "componentType": _FLOAT,
+            "componentType": FLOAT,
             "count": len(delta),
             "type": "VEC3",
             "min": delta.min(axis=0).tolist(),
@@ -145,7 +151,7 @@ class _Writer:
                 "count": len(moved),
                 "indices": {
                     "bufferView": self._view(moved.astype(np.uint32)),
-                    "componentType": _UNSIGNED_INT,
+                    "componentType": UNSIGNED_INT,
                 },
                 "values": {"bufferView": self._view(delta[moved].astype(np.float32))},
             }

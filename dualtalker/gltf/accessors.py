@@ -1,4 +1,4 @@
-"""Reads numeric arrays out of a glTF buffer, checking every offset. Meshes: `glb`."""
+"""Reads numeric arrays out of a glTF buffer, checking every offset; meshes are in `reader`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 
 from dualtalker.errors import RigError
-
-_DTYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
-_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+from dualtalker.gltf.format import COMPONENT_DTYPES, TYPE_WIDTHS
 
 
 class AccessorReader:
@@ -34,7 +32,7 @@ class AccessorReader:
         limit = self._max_count * (12 if whole else 1)
         if not 1 <= count <= limit:
             raise RigError(f"{what}: found count {count}; expected 1 to {limit}")
-        width = _WIDTHS[accessor["type"]]
+        width = TYPE_WIDTHS[accessor["type"]]
         dtype = _dtype(accessor, what)
         if "bufferView" in accessor:
             offset = _whole(accessor, "byteOffset", what, default=0)
@@ -118,6 +116,8 @@ def _whole(holder: dict[str, Any], key: str, what: str, default: int | None = No
 
 def _dtype(holder: dict[str, Any], what: str) -> np.dtype[Any]:
     component = holder.get("componentType")
-    if component not in _DTYPES:
-        raise RigError(f"{what}: componentType {component!r}; expected one of {list(_DTYPES)}")
-    return np.dtype(_DTYPES[component])
+    if component not in COMPONENT_DTYPES:
+        raise RigError(
+            f"{what}: componentType {component!r}; expected one of {list(COMPONENT_DTYPES)}"
+        )
+    return np.dtype(COMPONENT_DTYPES[component])

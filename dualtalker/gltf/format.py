@@ -1,8 +1,23 @@
-"""The sRGB transfer curve of IEC 61966-2-1: glTF stores linear colors, rigs and pictures sRGB."""
+"""What reader and writer of glTF share: its numbers, and the color curve."""
 
 from __future__ import annotations
 
 import numpy as np
+
+GLB_MAGIC, JSON_CHUNK, BIN_CHUNK = 0x46546C67, 0x4E4F534A, 0x004E4942
+TRIANGLES = 4  # mode of a primitive
+FLOAT, UNSIGNED_SHORT, UNSIGNED_INT = 5126, 5123, 5125  # component types
+COMPONENT_DTYPES = {
+    5120: "<i1",
+    5121: "<u1",
+    5122: "<i2",
+    UNSIGNED_SHORT: "<u2",
+    UNSIGNED_INT: "<u4",
+    FLOAT: "<f4",
+}
+TYPE_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+
+# glTF stores linear colors, rigs and pictures sRGB: the transfer curve of IEC 61966-2-1.
 
 
 def linear_from_srgb(colors: np.ndarray) -> np.ndarray:
