@@ -114,7 +114,7 @@ def compare_with_cpu(
         run_stream(slide(used, bundle), bundle.sidecar, audio, weights)
         for used in (OnnxRuntimeBackend(bundle), backend)
     ]
-    difference = measure_difference(*motions, bundle.sidecar.model_rate_hz)
+    difference = measure_difference(*motions)
     return {
         "lip gap max mm": difference.lip_gap_max_mm,
         "weights max": difference.largest,

@@ -95,7 +95,7 @@ def compare(config: CompareConfig) -> tuple[str, list[Comparison]]:
             results.append(Comparison(name, precision or "fp16", None, str(error)))
             continue
         precision = precision or ("fp16" if " fp16 " in described else "fp32")
-        difference = measure_difference(reference, motion, sidecar.model_rate_hz)
+        difference = measure_difference(reference, motion)
         results.append(Comparison(name, precision, difference))
     if not any(result.difference for result in results):
         reasons = "; ".join(result.reason for result in results)

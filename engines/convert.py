@@ -89,7 +89,7 @@ def _compare(original: Bundle, converted: Bundle, config: ConvertConfig) -> Diff
         backend = open_backend(bundle, "onnxruntime")
         motions.append(run_stream(backend, bundle.sidecar, audio))
         backend.close()
-    return measure_difference(motions[0], motions[1], original.sidecar.model_rate_hz)
+    return measure_difference(motions[0], motions[1])
 
 
 def main() -> None:

@@ -36,17 +36,12 @@ class Difference:
         return {k: v for k, v in vars(self).items() if not isinstance(v, np.ndarray)}
 
 
-def measure_difference(
-    reference: np.ndarray, other: np.ndarray, rate_hz: float, names: tuple[str, ...] | None = None
-) -> Difference:
-    """Compare motions `[frames, 52]` at `rate_hz`.
-
-    The lip gap is measured on the default head (`Rig.lip_gap`).
+def measure_difference(reference: np.ndarray, other: np.ndarray) -> Difference:
+    """Compare motions `[frames, 52]`; the lip gap is that of the default head (`Rig.lip_gap`).
 
     Raises:
         DualtalkerError: the shapes differ, or a motion holds NaN: any figure would be a lie.
     """
-    from dualtalker.arkit import ARKIT_NAMES
     from dualtalker.head import build_head
 
     if reference.shape != other.shape or reference.ndim != 2 or len(reference) == 0:
@@ -58,7 +53,7 @@ def measure_difference(
     relative = np.divide(error.max(0), moves, out=np.zeros_like(moves, float), where=moves > 1e-3)
     part = max(1, len(error) // 6)
     rig = build_head()
-    gaps_mm = [1000.0 * rig.lip_gap(m, names or ARKIT_NAMES) for m in (reference, other)]
+    gaps_mm = [1000.0 * rig.lip_gap(m) for m in (reference, other)]
     gap_error_mm = np.abs(gaps_mm[1] - gaps_mm[0])
     return Difference(
         frames=len(error),

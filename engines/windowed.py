@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dualtalker.bundle import write_sidecar
 from engines.export_onnx import (
@@ -24,14 +24,7 @@ from engines.export_onnx import (
 )
 
 if TYPE_CHECKING:
-    from transformers import Wav2Vec2Model
-
     from training.network import DualTalker, WindowTalker
-
-# Of wav2vec2's convolutional front end (Baevski et al. 2020): one frame each 320 samples, each
-# of which sees 400.
-WAV2VEC2_SPACING = 320
-WAV2VEC2_REACH = 400
 
 
 @dataclass(frozen=True)
@@ -47,23 +40,19 @@ class WindowPlan:
 
 
 def plan_window(
-    window_samples: int,
-    hop_samples: int,
-    future_frames: int,
-    spacing: int = WAV2VEC2_SPACING,
-    reach: int = WAV2VEC2_REACH,
+    window_samples: int, hop_samples: int, future_frames: int, spacing: int
 ) -> WindowPlan:
-    """Choose the valid range of an encoder whose frame j sees `reach` samples from j * `spacing`.
+    """Choose the valid range of a network whose frame j depicts sample j * `spacing`.
 
-    A frame depicts the middle of what it sees. The last frame used has `future_frames` after it
-    in the window; with more of them the motion is better and later.
+    The last frame used has `future_frames` after it in the window; with more of them the motion
+    is better and later.
 
     Raises:
         ValueError: the hop is no multiple of the spacing, or the window is too short.
     """
     if hop_samples <= 0 or hop_samples % spacing:
         raise ValueError(f"hop of {hop_samples} samples: expected a multiple of {spacing}")
-    frames = (window_samples - reach) // spacing + 1
+    frames = window_samples // spacing + 1
     per_step = hop_samples // spacing
     start = frames - future_frames - per_step
     if start < 0 or future_frames < 0:
@@ -71,26 +60,8 @@ def plan_window(
             f"a window of {window_samples} samples has {frames} frames, too few for "
             f"{per_step} in a step and {future_frames} after them"
         )
-    depicted = (start + per_step - 1) * spacing + reach // 2
-    lookahead = window_samples - depicted
+    lookahead = window_samples - (start + per_step - 1) * spacing
     return WindowPlan(window_samples, hop_samples, frames, start, per_step, lookahead)
-
-
-class WindowedTalker(nn.Module):
-    """Audio `[1, window]` -> motion `[1, frames, channels]` in [0, 1]: wav2vec2 and a head."""
-
-    def __init__(self, encoder: Wav2Vec2Model, head: nn.Module) -> None:
-        """`head` maps latents `[1, frames, hidden]` to logits `[1, frames, channels]`."""
-        super().__init__()
-        self.encoder = encoder
-        self.head = head
-
-    def forward(self, audio: Tensor) -> Tensor:
-        """Normalize the window as wav2vec2's feature extractor does, encode, decode."""
-        centered = audio - audio.mean(dim=1, keepdim=True)
-        scale = torch.sqrt((centered * centered).mean(dim=1, keepdim=True) + 1e-7)
-        latents = self.encoder(centered / scale).last_hidden_state
-        return torch.sigmoid(self.head(latents))
 
 
 def fuse_weight_norm(module: nn.Module) -> None:
@@ -173,7 +144,6 @@ def export_network(
         hop_samples * config.window_hop_frames,
         config.window_future_frames,
         spacing=hop_samples,
-        reach=0,
     )
     talker = WindowTalker(network, mixture, tuple(origin.get("style_names", ()))).eval()
     # Frames are not smoothed here: neighbors in a window are made together.

@@ -152,13 +152,13 @@ def test_weights_beyond_fp16_are_refused(stateful):
 
 
 def test_the_plan_of_a_window():
-    assert PLAN.window_frames == 12 and PLAN.frames_per_step == 2
+    assert PLAN.window_frames == 14 and PLAN.frames_per_step == 2
     last = PLAN.valid_start + PLAN.frames_per_step - 1
     assert PLAN.window_frames - 1 - last == 3
-    assert PLAN.lookahead_samples == 4080 - (last * 320 + 200)
-    for arguments in [(4080, 300, 3), (4080, 640, 11), (500, 640, 0), (4080, 640, -1)]:
+    assert PLAN.lookahead_samples == 4160 - last * 320
+    for arguments in [(4160, 300, 3), (4160, 640, 13), (200, 640, 0), (4160, 640, -1)]:
         with pytest.raises(ValueError, match=r"expected a multiple|too few"):
-            plan_window(*arguments)
+            plan_window(*arguments, spacing=320)
 
 
 def test_windowed_graph_equals_torch(windowed):
@@ -214,7 +214,7 @@ def test_windowed_streaming_equals_offline(windowed, chunk):
     [
         ("window_samples", 0), ("window_samples", 100), ("window_samples", 10**7),
         ("window_samples", 4000), ("window_frames", 1), ("window_frames", 13),
-        ("valid_start", 11), ("valid_start", -1), ("lookahead_samples", 5000),
+        ("valid_start", 13), ("valid_start", -1), ("lookahead_samples", 5000),
         ("kind", "stateful"), ("kind", "sliding"), ("precision", "int4"), ("valid_start", 2.0),
     ],
 )  # fmt: skip
@@ -228,9 +228,9 @@ def test_a_lie_about_the_window_is_refused(field, value, windowed, tmp_path):
 
 
 def test_a_network_that_is_not_the_plans_is_refused(windowed, tmp_path):
-    other = plan_window(window_samples=8080, hop_samples=640, future_frames=3)
-    short = torch.nn.Sequential(torch.nn.Unflatten(1, (1, 8080)), torch.nn.Linear(8080, 52))
-    with pytest.raises(ValueError, match="gives 1 frames; expected 25"):
+    other = plan_window(window_samples=8000, hop_samples=640, future_frames=3, spacing=320)
+    short = torch.nn.Sequential(torch.nn.Unflatten(1, (1, 8000)), torch.nn.Linear(8000, 52))
+    with pytest.raises(ValueError, match="gives 1 frames; expected 26"):
         export_windowed(short, tmp_path / "x.onnx", other)
 
 
@@ -240,20 +240,20 @@ def test_a_network_that_is_not_the_plans_is_refused(windowed, tmp_path):
 def test_differences_are_measured_in_millimetres():
     motion = np.zeros((60, 52), np.float32)
     motion[:, 17] = np.linspace(0, 1, 60)  # jawOpen
-    same = measure_difference(motion, motion, 50)
+    same = measure_difference(motion, motion)
     assert same.largest == same.lip_gap_max_mm == 0.0
     assert same.gap_range_mm > 10.0  # the jaw opens by centimetres
     other = motion.copy()
     other[-1, 17] -= 0.1
-    less = measure_difference(motion, other, 50)
+    less = measure_difference(motion, other)
     assert less.largest == pytest.approx(0.1) and less.worst_channel == 17
     assert less.lip_gap_max_mm == pytest.approx(0.1 * same.gap_range_mm, rel=1e-3)
     assert less.first_max == 0.0 < less.last_max
     with pytest.raises(DualtalkerError, match="shapes"):
-        measure_difference(motion, motion[1:], 50)
+        measure_difference(motion, motion[1:])
     other[3, 3] = np.nan
     with pytest.raises(DualtalkerError, match="NaN"):
-        measure_difference(motion, other, 50)
+        measure_difference(motion, other)
 
 
 def test_speech_is_repeated_to_the_length_wanted(tmp_path):

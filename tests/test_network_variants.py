@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.tiny_training import TINY_NETWORK  # noqa: E402
+from tests.tiny_training import TINY_NETWORK, TINY_WAV2VEC2  # noqa: E402
 from training.autoregressive import describe_attention  # noqa: E402
 from training.checkpoints import build_network, describe_network  # noqa: E402
 from training.configs import (  # noqa: E402
@@ -26,9 +26,6 @@ from training.network import DualTalker, HeadPlan, StreamingTalker, WindowTalker
 from training.wav2vec2_encoder import make_resampling  # noqa: E402
 
 HOP = TINY_NETWORK.hop_samples
-TINY_WAV2VEC2 = EncoderConfig(
-    kind="wav2vec2", layers=2, hidden=16, attention_heads=2, front_channels=8
-)
 
 
 def make_network(**fields: object) -> DualTalker:
@@ -317,7 +314,7 @@ def test_window_is_exported_as_a_bundle_that_gives_the_same(tmp_path: Path) -> N
     from dualtalker.bundle import load_bundle
     from engines.windowed import export_windowed, plan_window
 
-    plan = plan_window(20 * HOP, 2 * HOP, 3, spacing=HOP, reach=0)
+    plan = plan_window(20 * HOP, 2 * HOP, 3, spacing=HOP)
     network = make_network(encoder=TINY_WAV2VEC2)  # its weight norm is fused on the way
     talker = WindowTalker(network, {"rules": 1.0}).eval()
     audio = make_audio(20)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 from onnx import TensorProto, helper  # noqa: E402
-from tiny_training import TINY_NETWORK  # noqa: E402
+from tiny_training import TINY_NETWORK, TINY_WAV2VEC2  # noqa: E402
 
 from dualtalker.bundle import load_bundle, write_sidecar  # noqa: E402
 from engines.export_onnx import export_graph  # noqa: E402
-from engines.windowed import WindowedTalker, export_windowed, plan_window  # noqa: E402
-from training.network import DualTalker, StreamingTalker  # noqa: E402
+from engines.windowed import export_windowed, plan_window  # noqa: E402
+from training.network import DualTalker, StreamingTalker, WindowTalker  # noqa: E402
 
 
 def make_stateful(folder):
@@ -27,20 +29,17 @@ def make_stateful(folder):
     return load_bundle(path)
 
 
-PLAN = plan_window(window_samples=4080, hop_samples=640, future_frames=3)
+PLAN = plan_window(window_samples=4160, hop_samples=640, future_frames=3, spacing=320)
 
 
 def make_windowed(folder):
-    """A tiny randomly initialized wav2vec2 with a head as a windowed bundle, and the network."""
-    transformers = pytest.importorskip("transformers")
+    """A tiny randomly initialized wav2vec2 network as a windowed bundle, and the network."""
+    pytest.importorskip("transformers")
     torch.manual_seed(1)
-    config = transformers.Wav2Vec2Config(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
-        conv_dim=(8,) * 7, num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
-        attn_implementation="eager",
-    )  # fmt: skip
-    head = torch.nn.Linear(16, 52)
-    talker = WindowedTalker(transformers.Wav2Vec2Model(config), head).eval()
+    config = dataclasses.replace(TINY_NETWORK, encoder=TINY_WAV2VEC2)
+    network = DualTalker(config, [True] * 52, ["rules"], ["a", "b"]).eval()
+    torch.nn.init.normal_(network.animation.head.weight, std=0.3)
+    talker = WindowTalker(network, {"rules": 1.0}).eval()
     path = folder / "windowed.onnx"
     export_windowed(talker, path, PLAN, training={"data": "none"})
     return load_bundle(path), talker

@@ -10,7 +10,7 @@ import numpy as np
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
 from training.clips import Clip, Phone, save_clips
-from training.configs import DataConfig, NetworkConfig, TrainConfig, VertexConfig
+from training.configs import DataConfig, EncoderConfig, NetworkConfig, TrainConfig, VertexConfig
 
 if TYPE_CHECKING:
     from training.batches import Batch
@@ -26,6 +26,9 @@ TINY_NETWORK = NetworkConfig(
     motion_dilations=(1,),
     joint_channels=8,
     units=6,
+)
+TINY_WAV2VEC2 = EncoderConfig(
+    kind="wav2vec2", layers=2, hidden=16, attention_heads=2, front_channels=8
 )
 
 

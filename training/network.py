@@ -343,7 +343,7 @@ class WindowTalker(nn.Module):
     """Audio `[1, window]` -> finished motion `[1, window / hop + 1, 52]`: any encoder, no state.
 
     Frame k depicts sample k * hop of the window. For `engines.windowed.export_windowed` plan the
-    window with `plan_window(..., spacing=hop, reach=0)`. With `styles` the graph takes their
+    window with `plan_window(..., spacing=hop)`. With `styles` the graph takes their
     weights `[1, styles]` after the audio.
     """
 

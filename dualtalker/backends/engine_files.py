@@ -149,15 +149,13 @@ def check_engine(path: Path, bundle: Bundle, here: Target) -> EngineRecord:
     return record
 
 
-def find_engine(
-    bundle: Bundle, here: Target, folders: list[Path] | None = None
-) -> tuple[Path, EngineRecord]:
+def find_engine(bundle: Bundle, here: Target) -> tuple[Path, EngineRecord]:
     """Return the engine to run: beside the bundle or in `engine_folder()`, fp16 before fp32.
 
     Raises:
         BackendError: none fits; says why each does not, and how to build one.
     """
-    folders = folders or [bundle.onnx_path.parent, engine_folder()]
+    folders = [bundle.onnx_path.parent, engine_folder()]
     found: list[tuple[Path, EngineRecord]] = []
     refused = []
     for folder in folders:

@@ -44,11 +44,6 @@ class PlayoutQueue:
         """Seconds of audio that wait."""
         return self._queued / self.rate_hz
 
-    @property
-    def is_playing(self) -> bool:
-        """Whether audio, not silence, goes out."""
-        return self._playing
-
     def add(self, samples: np.ndarray, rate_hz: int, time_s: float, now_s: float) -> None:
         """Append mono float32 samples [n]; `time_s` is when their first was (for the latency).
 
