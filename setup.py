@@ -41,6 +41,7 @@ TRAIN = [
     "torch==2.13.0",
     "transformers>=4.57",
     "safetensors>=0.4",
+    "msgspec>=0.18",  # checks the configs that checkpoints bring
     "tensorboard>=2.15",
     "onnx>=1.16",
     "onnxscript>=0.5",

@@ -243,5 +243,8 @@ def test_hop_that_is_no_multiple_of_the_mel_hop_is_refused() -> None:
 
 def test_config_survives_json() -> None:
     assert from_plain(NetworkConfig, to_plain(TINY_NETWORK)) == TINY_NETWORK
-    with pytest.raises(ValueError, match="wings"):
-        from_plain(NetworkConfig, {"wings": 2})
+    with pytest.raises(ValueError, match=r"vertex\.wings \(2\)"):
+        from_plain(NetworkConfig, {"vertex": {"wings": 2}})
+    for wrong in ({"units": "6"}, {"units": 6.5}, {"contacts": [1]}, {"vertex": {"rank": None}}):
+        with pytest.raises(ValueError, match=rf"NetworkConfig: .*{min(wrong)}"):
+            from_plain(NetworkConfig, wrong)

@@ -11,17 +11,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from tests.tiny_training import TINY_NETWORK, TINY_WAV2VEC2  # noqa: E402
-from training.autoregressive import describe_attention  # noqa: E402
 from training.checkpoints import build_network, describe_network  # noqa: E402
 from training.configs import (  # noqa: E402
-    AutoregressiveConfig,
     EncoderConfig,
     LossConfig,
     NetworkConfig,
-    VertexConfig,
 )
-from training.decoders import finish_motion  # noqa: E402
-from training.heads import VertexHead, fit_basis, measure_lips, project  # noqa: E402
+from training.heads import fit_basis, measure_lips, project  # noqa: E402
 from training.network import DualTalker, HeadPlan, StreamingTalker, WindowTalker  # noqa: E402
 from training.wav2vec2_encoder import make_resampling  # noqa: E402
 
@@ -135,78 +131,18 @@ def test_window_of_wav2vec2_is_the_whole_utterance(heard: DualTalker) -> None:
 def test_unknown_kinds_are_refused() -> None:
     with pytest.raises(ValueError, match="wav2vec2"):
         make_network(encoder=EncoderConfig(kind="hubert"))
-    with pytest.raises(ValueError, match="autoregressive"):
-        make_network(decoder="diffusion")
-
-
-# ---- Autoregressive -----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def following() -> DualTalker:
-    settings = AutoregressiveConfig(layers=2, attention_heads=2, history_frames=5)
-    return make_network(decoder="autoregressive", autoregressive=settings)
-
-
-def test_cached_decoding_equals_uncached(following: DualTalker) -> None:
-    decoder = following.animation
-    style = decoder.mix_styles({"rules": 1.0})
-    with torch.no_grad():
-        latents = following.audio_encoder(make_audio(24))
-        cached = decoder.run_freely(latents, style)
-        plain = decoder.run_freely(latents, style, cached=False)
-    assert cached.std() > 1e-3
-    torch.testing.assert_close(cached, plain, atol=1e-5, rtol=0)
-
-
-def test_forcing_its_own_motion_gives_that_motion(following: DualTalker) -> None:
-    decoder = following.animation
-    style = decoder.mix_styles({"rules": 1.0})
-    with torch.no_grad():
-        latents = following.audio_encoder(make_audio(24))
-        free = decoder.run_freely(latents, style)
-        shown = finish_motion(free, decoder.gate(latents))
-        past = torch.cat([torch.zeros_like(shown[:, :1]), shown[:, :-1]], dim=1)
-        forced = decoder.force(latents, style, past)
-    torch.testing.assert_close(forced, free, atol=1e-5, rtol=0)
-
-
-def test_teacher_forcing_feeds_the_frame_before(following: DualTalker) -> None:
-    audio, style = make_audio(24), torch.tensor([1])
-    frames = 24 - TINY_NETWORK.shift_frames
-    truth = torch.zeros(1, frames, 52)
-    changed = truth.clone()
-    changed[:, 7] = 1.0
-    with torch.no_grad():
-        before = following.animate(audio, style, truth=truth).weights
-        after = following.animate(audio, style, truth=changed).weights
-    difference = (before - after).abs().amax(-1)[0]
-    assert int(torch.nonzero(difference > 1e-6)[0]) == 8
-    # Two layers that look back 5 frames each cannot carry it further than 1 + 2 * 5.
-    assert int(torch.nonzero(difference > 1e-6)[-1]) <= 7 + 1 + 2 * 5
-
-
-def test_attention_is_described_in_frames(following: DualTalker) -> None:
-    with torch.no_grad():
-        following.animate(make_audio(12), torch.tensor([0]), truth=torch.zeros(1, 9, 52))
-    figures = describe_attention(following.animation)
-    assert set(figures) == {
-        f"attention/layer_{i}_{n}" for i in (0, 1) for n in ("lookback_frames", "entropy_nats")
-    }
-    assert 0 < figures["attention/layer_0_lookback_frames"] <= 5
-    assert describe_attention(make_network().animation) == {}
 
 
 # ---- Lip-reading targets ------------------------------------------------------------------------
 
 
 def test_reader_names_what_is_asked() -> None:
-    for targets in (("units",), ("phones", "units"), ("characters",)):
+    for targets in (("units",), ("phones", "units"), ("phones",)):
         config = dataclasses.replace(TINY_NETWORK, lipread_targets=targets)
-        network = DualTalker(config, [True] * 52, ["rules"], ["sil", "AA"], "abc ")
+        network = DualTalker(config, [True] * 52, ["rules"], ["sil", "AA"])
         read = network.lip_reader.read(network.motion_encoder(torch.rand(2, 9, 52)))
         assert set(read) == set(targets)
-        sizes = {"units": TINY_NETWORK.units, "phones": 3, "characters": 5}
+        sizes = {"units": TINY_NETWORK.units, "phones": 3}
         for name, scores in read.items():
             assert scores.shape == (2, 9, sizes[name])
             torch.testing.assert_close(scores.exp().sum(-1), torch.ones(2, 9))
@@ -257,12 +193,10 @@ def test_lip_metric_measures_lip_distance() -> None:
     np.testing.assert_allclose(by_metric, direct / direct.mean(), rtol=1e-3)
 
 
-@pytest.mark.parametrize("basis", ["pca", "learned"])
-def test_heads_share_the_trunk_and_nothing_else(basis: str) -> None:
+def test_heads_share_the_trunk_and_nothing_else() -> None:
     plans = [HeadPlan("flame", 6, 20, 3, 1), HeadPlan("biwi", 4, 30, 5, 1)]
-    config = dataclasses.replace(TINY_NETWORK, vertex=VertexConfig(basis=basis, components=5))
     styles = ["biwi:x", "flame:y", "rules"]
-    network = DualTalker(config, [True] * 52, styles, ["sil"], "", plans)
+    network = DualTalker(TINY_NETWORK, [True] * 52, styles, ["sil"], plans)
     audio, style = make_audio(12), torch.tensor([1])
     for plan in plans:
         network.zero_grad()
@@ -282,26 +216,9 @@ def test_heads_share_the_trunk_and_nothing_else(basis: str) -> None:
     rebuilt.load_state_dict(network.state_dict())
 
 
-def test_unknown_basis_is_refused() -> None:
-    with pytest.raises(ValueError, match="learned"):
-        VertexHead(8, VertexConfig(basis="blend"), 4, 10, 2, 1)
-
-
-def test_nobody_in_particular_is_the_mean_of_the_heads_styles() -> None:
-    network = make_network()
-    decoder = network.animation
-    among = torch.tensor([1])
-    vectors = decoder.look_up(torch.tensor([0, -1]), among)
-    torch.testing.assert_close(vectors[0], decoder.style.weight[0])
-    torch.testing.assert_close(vectors[1], decoder.style.weight[1])
-    mean = decoder.look_up(torch.tensor([-1]))
-    torch.testing.assert_close(mean, decoder.mix_styles({}))
-    torch.testing.assert_close(mean[0], decoder.style.weight.mean(0))
-
-
 def test_streaming_needs_a_blendshape_head() -> None:
     network = DualTalker(
-        NetworkConfig(), [False] * 52, ["a"], ["sil"], "", [HeadPlan("flame", 2, 5, 2, 1)]
+        NetworkConfig(), [False] * 52, ["a"], ["sil"], [HeadPlan("flame", 2, 5, 2, 1)]
     )
     with pytest.raises(ValueError, match="flame"):
         StreamingTalker(network, {"a": 1.0})

@@ -126,15 +126,6 @@ def test_resampled_motion_keeps_its_times() -> None:
     np.testing.assert_allclose(resample(at_50, 50.0, 30.0), motion, atol=1e-6)
 
 
-def test_style_dropout_hears_nobody_in_particular(meshes: Path, tmp_path: Path) -> None:
-    config = mesh_config(meshes, tmp_path)
-    config.data.style_dropout, config.data.noise_share = 0.5, 0.0
-    run = prepare(config)
-    styles = torch.cat([run.batches.make(n).style for n in range(8)])
-    assert 0.2 < float((styles < 0).float().mean()) < 0.8
-    assert np.isfinite(take_step(run)["total"])
-
-
 def test_training_stops_when_validation_no_longer_improves(meshes: Path, tmp_path: Path) -> None:
     config = mesh_config(
         meshes, tmp_path, steps=40, validate_every=1, patience=2, learning_rate=0.0

@@ -19,12 +19,10 @@ from tests.tiny_training import (  # noqa: E402
     tiny_train_config,
 )
 from tests.tiny_vertices import make_vertex_corpus  # noqa: E402
-from training.batches import collect_alphabet, spell  # noqa: E402
 from training.checkpoints import load_network  # noqa: E402
-from training.clips import load_clips, save_clips  # noqa: E402
+from training.clips import save_clips  # noqa: E402
 from training.collapse import CollapseDetector, Vitals, measure_vitals  # noqa: E402
 from training.configs import (  # noqa: E402
-    AutoregressiveConfig,
     LossConfig,
     TrainConfig,
     from_plain,
@@ -106,44 +104,6 @@ def test_devices_that_are_not_there_are_refused(corpus: Path, tmp_path: Path) ->
         pytest.skip("this machine has a GPU")
     with pytest.raises(ValueError, match="--device cpu"):
         prepare(tiny_train_config(corpus, tmp_path, device="cuda"))
-
-
-# ---- Variants of the network --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("forced", [True, False])
-def test_autoregressive_network_trains(corpus: Path, tmp_path: Path, forced: bool) -> None:
-    settings = AutoregressiveConfig(1, 2, 10, teacher_forcing=forced)
-    config = tiny_train_config(corpus, tmp_path, steps=2, validate_every=2)
-    config.data.segment_s = 0.4
-    config.network = dataclasses.replace(
-        TINY_NETWORK, decoder="autoregressive", autoregressive=settings
-    )
-    run = prepare(config)
-    take_step(run)
-    past = run.network.animation.past.weight
-    assert past.grad is not None and past.grad.abs().sum() > 0
-
-
-def test_characters_are_read_from_whole_clips(tmp_path: Path) -> None:
-
-    words = [make_clip(f"c{i}", i, seconds=0.9, transcript="Bah, BAH!") for i in range(3)]
-    save_clips(tmp_path / "c", words)
-    config = tiny_train_config(tmp_path / "c", tmp_path / "out")
-    config.augment = False
-    config.data.noise_share = 0.0
-    config.network = dataclasses.replace(TINY_NETWORK, lipread_targets=("characters", "units"))
-    run = prepare(config)
-    assert run.network.characters == " abh" == collect_alphabet(load_clips(tmp_path / "c"))
-    batch = run.batches.make(0)
-    assert (batch.has_characters == 1).all()
-    assert batch.characters[0].tolist() == [3, 2, 4, 1, 3, 2, 4] and spell("It's  a") == "it's a"
-    terms, _ = judge(run.network, batch, run.priors, config.loss, torch.Generator())
-    terms["lipread_true"].backward()
-    assert run.network.lip_reader.characters.weight.grad.abs().sum() > 0
-    assert run.network.lip_reader.phones.weight.grad is None
-    config.data.segment_s = 0.5
-    assert (prepare(config).batches.make(0).has_characters == 0).all()
 
 
 # ---- Early stop, collapse, presets --------------------------------------------------------------
@@ -254,10 +214,8 @@ def test_checkpoint_from_before_the_variants_loads_and_resumes(
     path = save(run)
     meta_path = path.with_suffix(".json")
     meta = json.loads(meta_path.read_text())
-    for name in ("characters", "heads"):
-        del meta["description"][name]
-    del meta["early_stop"]
-    for name in ("encoder", "decoder", "autoregressive", "vertex", "lipread_targets"):
+    del meta["description"]["heads"], meta["early_stop"]
+    for name in ("encoder", "vertex", "lipread_targets"):
         del meta["description"]["network"][name], meta["config"]["network"][name]
     meta_path.write_text(json.dumps(meta))
     network, _ = load_network(path)
@@ -265,6 +223,50 @@ def test_checkpoint_from_before_the_variants_loads_and_resumes(
     again = prepare(config)
     restore(again, path)
     assert again.step == 1
+
+
+def test_checkpoint_with_variants_that_are_gone_loads_where_it_used_none(
+    corpus: Path, tmp_path: Path
+) -> None:
+    import json
+
+    config = tiny_train_config(corpus, tmp_path)
+    run = prepare(config)
+    take_step(run)
+    path = save(run)
+    meta_path = path.with_suffix(".json")
+    meta = json.loads(meta_path.read_text())
+    meta["description"]["characters"] = ""
+    gone = {"decoder": "parallel", "autoregressive": {"layers": 2, "teacher_forcing": True}}
+    for network in (meta["description"]["network"], meta["config"]["network"]):
+        network |= gone
+        network["vertex"] |= {"basis": "pca", "components": 48}
+    meta["config"]["data"]["style_dropout"] = 0.1
+    meta_path.write_text(json.dumps(meta))
+    assert load_network(path)[0].config == config.network
+    assert from_plain(TrainConfig, meta["config"]) == config
+    again = prepare(config)
+    restore(again, path)
+    assert again.step == 1
+    for place, name, value in (
+        (meta["description"]["network"], "decoder", "autoregressive"),
+        (meta["description"]["network"]["vertex"], "basis", "learned"),
+    ):
+        kept, place[name] = place[name], value
+        meta_path.write_text(json.dumps(meta))
+        with pytest.raises(ValueError, match=rf"{name} \('{value}'\)"):
+            load_network(path)
+        place[name] = kept
+
+
+def test_config_of_the_shipped_model_is_understood() -> None:
+    import json
+
+    from dualtalker.bundle import DEFAULT_MODEL
+
+    sidecar = json.loads(DEFAULT_MODEL.with_suffix(".json").read_text())
+    config = from_plain(TrainConfig, sidecar["training"]["config"])
+    assert config.network.contacts == ("bilabial", "labiodental")
 
 
 def test_a_run_that_collapses_says_so(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from training.configs import DataConfig, EncoderConfig, NetworkConfig, TrainConf
 if TYPE_CHECKING:
     from training.batches import Batch
 
-TINY_VERTEX = VertexConfig(rank=3, components=3, fit_frames=60)
+TINY_VERTEX = VertexConfig(rank=3, fit_frames=60)
 TINY_NETWORK = NetworkConfig(
     mel_bands=16,
     channels=16,

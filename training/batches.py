@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -40,12 +40,6 @@ class Batch:
     """1 in each contact of the lips, `[batch, frames, contacts]`."""
     contacts_mask: Tensor
     """1 where contacts are labelled, `[batch, frames, 1]`."""
-    characters: Tensor
-    """Characters of the whole utterance, from 1, padded with 0, `[batch, longest]`."""
-    character_counts: Tensor
-    """How many characters, `[batch]`."""
-    has_characters: Tensor
-    """1 where the segment is a whole clip with a transcript, `[batch]`."""
     phones: Tensor
     """Phone classes in order, from 1, padded with 0, `[batch, longest]`."""
     phone_counts: Tensor
@@ -57,7 +51,7 @@ class Batch:
     paired: Tensor
     """1 where there is motion to learn from, `[batch]`."""
     style: Tensor
-    """Style index, `[batch]`; -1 is nobody in particular."""
+    """Style index, `[batch]`."""
     head: str = ARKIT
     """Which head's motion this is."""
 
@@ -71,8 +65,6 @@ TENSORS = tuple(f.name for f in fields(Batch) if f.name != "head")
 
 def style_of(clip: AnyClip, maker: BatchMaker, rng: np.random.Generator) -> int:
     """Index of the clip's style; unpaired clips, which have none, are heard in any."""
-    if maker.config.style_dropout and rng.random() < maker.config.style_dropout:
-        return -1
     if clip.motion is None:
         return int(rng.integers(len(maker.styles)))
     return maker.styles.index(clip.style)
@@ -145,14 +137,12 @@ class BatchMaker(BatchSource):
         augmented: bool = True,
         workers: int = 0,
         head: str = ARKIT,
-        characters: str = "",
     ) -> None:
         self.network, self.config, self.seed, self.augmented = network, config, seed, augmented
         self.phones = {label: index + 1 for index, label in enumerate(phones)}
         self.styles = styles
         self.active = active
         self.head = head
-        self.characters = {letter: index + 1 for index, letter in enumerate(characters)}
         self.frames = round(config.segment_s * network.model_rate_hz)
         captured = [c for c in clips if c.motion is not None and c.style.startswith("captured")]
         rules = [c for c in clips if c.motion is not None and not c.style.startswith("captured")]
@@ -179,11 +169,10 @@ class BatchMaker(BatchSource):
         """Return the batch of this step."""
         rng = np.random.default_rng([self.seed, step])
         rows: list[dict[str, Any]] = [self._make_row(rng) for _ in range(self.config.batch)]
-        for name, count in (("phones", "phone_counts"), ("characters", "character_counts")):
-            longest = max(1, max(len(row[name]) for row in rows))
-            for row in rows:
-                row[count] = np.int64(len(row[name]))
-                row[name] = np.pad(row[name], (0, longest - len(row[name])))
+        longest = max(1, max(len(row["phones"]) for row in rows))
+        for row in rows:
+            row["phone_counts"] = np.int64(len(row["phones"]))
+            row["phones"] = np.pad(row["phones"], (0, longest - len(row["phones"])))
         tensors = {n: torch.from_numpy(np.stack([row[n] for row in rows])) for n in TENSORS}
         return Batch(**tensors, head=self.head)
 
@@ -209,8 +198,6 @@ class BatchMaker(BatchSource):
             "mask": np.tile(self.active.astype(np.float32), shape),
             "contacts": np.zeros((self.frames, len(self.network.contacts)), np.float32),
             "contacts_mask": np.ones(shape, np.float32),
-            "characters": np.zeros(0, np.int64),
-            "has_characters": np.float32(0),
             "phones": np.zeros(0, np.int64),
             "has_phones": np.float32(0),
             "speech": np.float32(0),
@@ -258,8 +245,6 @@ def cut_row(
         # A cut in mid-speech: the network has heard nothing of what the first frames depend on.
         mask[: int(0.2 * model_rate_hz)] = 0.0
     contacts, known = label_contacts(clip, times_s, maker.network.contacts)
-    whole_clip = first_frame == 0 and len(clip.audio) <= samples * rate
-    characters = list_characters(clip, maker.characters) if whole_clip else np.zeros(0, np.int64)
     return {
         "audio": augment(clean, rng) if maker.augmented else clean,
         "clean": clean,
@@ -267,8 +252,6 @@ def cut_row(
         "mask": mask,
         "contacts": contacts,
         "contacts_mask": np.full((maker.frames, 1), known, np.float32),
-        "characters": characters,
-        "has_characters": np.float32(len(characters) > 0),
         "phones": list_phones(clip, times_s, maker.phones),
         "has_phones": np.float32(clip.phones is not None),
         "speech": np.float32(1),
@@ -323,22 +306,3 @@ def list_phones(clip: AnyClip, times_s: np.ndarray, numbers: dict[str, int]) -> 
         if p.label != SILENCE_CLASS and times_s[0] <= (p.start_s + p.end_s) / 2 <= times_s[-1]
     ]
     return np.array(inside, np.int64)
-
-
-def spell(transcript: str) -> str:
-    """Return a transcript as the lip reader spells it: lower case, words parted by one space."""
-    kept = "".join(c if c.isalnum() or c == "'" else " " for c in transcript.casefold())
-    return " ".join(kept.split())
-
-
-def collect_alphabet(clips: Iterable[Clip]) -> str:
-    """Return the characters of all transcripts, sorted; empty where there are none."""
-    return "".join(sorted({c for clip in clips for c in spell(clip.transcript or "")}))
-
-
-def list_characters(clip: AnyClip, numbers: dict[str, int]) -> np.ndarray:
-    """Return the characters of a whole clip's transcript; empty where one is unknown."""
-    letters = spell(clip.transcript or "")
-    if not all(letter in numbers for letter in letters):
-        return np.zeros(0, np.int64)
-    return np.array([numbers[letter] for letter in letters], np.int64)

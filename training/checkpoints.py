@@ -31,7 +31,6 @@ def describe_network(network: DualTalker) -> dict[str, Any]:
         "active": [bool(v) for v in network.animation.active.tolist()],
         "styles": network.animation.styles,
         "phones": network.phones,
-        "characters": network.characters,
         "heads": [asdict(plan) for plan in network.head_plans],
     }
     if isinstance(network.audio_encoder, Wav2Vec2Encoder):
@@ -42,7 +41,9 @@ def describe_network(network: DualTalker) -> dict[str, Any]:
 def complete_description(description: dict[str, Any]) -> dict[str, Any]:
     """Return a description as of today: what an older checkpoint lacks gets its default."""
     config = to_plain(from_plain(NetworkConfig, description["network"]))
-    return {"characters": "", "heads": [], **description, "network": config}
+    complete = {"heads": [], **description, "network": config}
+    complete.pop("characters", None)  # the alphabet of a lip-reading target that is gone
+    return complete
 
 
 def build_network(description: dict[str, Any]) -> DualTalker:
@@ -54,7 +55,6 @@ def build_network(description: dict[str, Any]) -> DualTalker:
         description["active"],
         description["styles"],
         description["phones"],
-        description.get("characters", ""),
         [HeadPlan(**plan) for plan in description.get("heads", [])],
         description.get("architecture"),
     )

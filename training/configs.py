@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar
+
+import msgspec
+
+Config = TypeVar("Config")
 
 
 @dataclass
@@ -32,29 +36,11 @@ class EncoderConfig:
 
 
 @dataclass
-class AutoregressiveConfig:
-    """The decoder that sees its own past motion (`network.decoder = "autoregressive"`)."""
-
-    layers: int = 2
-    """Transformer layers."""
-    attention_heads: int = 4
-    """Attention heads; must divide `network.channels`."""
-    history_frames: int = 100
-    """Longest look back at past motion, frames; bounds the key-value cache."""
-    teacher_forcing: bool = True
-    """Train on the true past motion (else on the decoder's own: slower, no exposure bias)."""
-
-
-@dataclass
 class VertexConfig:
     """Heads that give mesh vertices; one is made for each folder of `data.vertices`."""
 
-    basis: str = "pca"
-    """`pca`, or `learned`: a trained matrix mixes `components` outputs into the coordinates."""
     rank: int = 64
     """Coordinates (principal components of displacement) in which a mesh moves."""
-    components: int = 48
-    """Outputs of a head with a learned basis."""
     fit_frames: int = 800
     """Frames from which the principal components are found; memory is frames x vertices x 24 B."""
 
@@ -64,12 +50,9 @@ class NetworkConfig:
     """Sizes of the DualTalker network."""
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    decoder: str = "parallel"
-    """`parallel` (streams, is exported) or `autoregressive` (for comparison)."""
-    autoregressive: AutoregressiveConfig = field(default_factory=AutoregressiveConfig)
     vertex: VertexConfig = field(default_factory=VertexConfig)
     lipread_targets: tuple[str, ...] = ("phones", "units")
-    """What the lip reader names: any of `phones`, `units` (acoustic), `characters`."""
+    """What the lip reader names: `phones`, `units` (acoustic), or both."""
 
     sample_rate_hz: int = 16000
     """Audio rate of the network, Hz."""
@@ -143,7 +126,7 @@ class LossConfig:
 
     def check(self, targets: tuple[str, ...]) -> None:
         """Raise ValueError where a term needs a lip-reading target that is not among `targets`."""
-        known = ("phones", "units", "characters")
+        known = ("phones", "units")
         if not set(targets) <= set(known):
             raise ValueError(f"lipread_targets are {targets}, expected some of {known}")
         reading = self.lipread_true or self.lipread_predicted
@@ -189,8 +172,6 @@ class DataConfig:
     """Folders written by `python -m training.prepare vocaset|biwi`; each gets its own head."""
     vertex_share: float = 0.5
     """Share of the batches that show vertices, where there are blendshape clips too."""
-    style_dropout: float = 0.0
-    """Share of segments heard in the mean of the trained styles (for unseen subjects)."""
 
 
 @dataclass
@@ -245,37 +226,49 @@ class TrainConfig:
     """Continue from the newest checkpoint in `out`."""
 
 
+# What configs of older checkpoints say of choices that are gone: the one that today's network has
+# made, or None where the weights do not depend on it.
+RETIRED = {
+    "decoder": "parallel",
+    "autoregressive": None,
+    "basis": "pca",
+    "components": None,
+    "style_dropout": None,
+}
+
+
 def to_plain(config: Any) -> Any:
     """Return a dataclass config as JSON-ready dicts, lists and strings."""
-    if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {f.name: to_plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
-    if isinstance(config, (tuple, list)):
-        return [to_plain(item) for item in config]
-    return str(config) if isinstance(config, Path) else config
+    return json.loads(json.dumps(asdict(config), default=str))
 
 
-def from_plain(kind: type, plain: dict[str, Any]) -> Any:
-    """Rebuild a config dataclass from `to_plain` output.
+def from_plain(kind: type[Config], plain: dict[str, Any]) -> Config:
+    """Rebuild a config dataclass from `to_plain` output; fields that it lacks get their default.
 
     Raises:
-        ValueError: a field is unknown to `kind`.
+        ValueError: a field is unknown to `kind` (and not `RETIRED`), or its value is of another
+            type.
     """
-    hints = get_type_hints(kind)
-    unknown = sorted(set(plain) - set(hints))
+    try:
+        config = msgspec.convert(plain, kind, dec_hook=lambda path, value: path(value))
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{kind.__name__}: {error}") from error
+    unknown = list(_find_unknown(plain, to_plain(config)))
     if unknown:
-        raise ValueError(f"{kind.__name__}: unknown fields {unknown}; known are {sorted(hints)}")
-    values: dict[str, Any] = {}
+        raise ValueError(
+            f"{kind.__name__}: unknown fields {', '.join(unknown)}: it is of another version, "
+            "expected one that this version wrote"
+        )
+    return config
+
+
+def _find_unknown(plain: dict[str, Any], known: dict[str, Any], place: str = "") -> Iterator[str]:
     for name, value in plain.items():
-        hint = hints[name]
-        if dataclasses.is_dataclass(hint):
-            values[name] = from_plain(hint, value)  # type: ignore[arg-type]
-        elif isinstance(value, list):
-            paths = "Path" in str(hint)
-            values[name] = tuple(Path(item) if paths else item for item in value)
-        else:
-            named = hint is Path or (hint == (Path | None) and value is not None)
-            values[name] = Path(value) if named else value
-    return kind(**values)
+        if name in known:
+            if isinstance(value, dict):
+                yield from _find_unknown(value, known[name], f"{place}{name}.")
+        elif name not in RETIRED or RETIRED[name] not in (None, value):
+            yield f"{place}{name} ({value!r})"
 
 
 def save_config(config: Any, path: Path) -> None:

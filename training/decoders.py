@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
 from training.configs import NetworkConfig
 from training.encoders import CausalBlock
-from training.heads import ARKIT, VertexHead
+from training.heads import ARKIT
 
 JAW_OPEN = ARKIT_INDEX["jawOpen"]
 MOUTH_CLOSE = ARKIT_INDEX["mouthClose"]
@@ -204,22 +204,6 @@ class AnimationDecoder(nn.Module):
         parts = [self.style.weight[self.styles.index(s)] * (w / total) for s, w in mixture.items()]
         return torch.stack(parts).sum(dim=0, keepdim=True)
 
-    def look_up(self, style: Tensor, among: Tensor | None = None) -> Tensor:
-        """Return style vectors `[batch, 16]` of indices `[batch]`.
-
-        -1 stands for nobody in particular: the mean of the styles `among` (indices; default all).
-        """
-        if not bool((style < 0).any()):
-            vectors: Tensor = self.style(style)
-            return vectors
-        table = self.style.weight
-        mean = (table if among is None else table[among]).mean(dim=0, keepdim=True)
-        return torch.cat([table, mean])[style]
-
-    def add_head(self, name: str, head: VertexHead) -> None:
-        """Give vertices through `head` as well; `name` is no `arkit`."""
-        self.vertex_heads[name] = head
-
     def read_out(self, x: Tensor, head: str = ARKIT) -> Tensor:
         """Map the trunk's activations `[batch, time, channels]` to motion of one head.
 
@@ -244,36 +228,28 @@ class AnimationDecoder(nn.Module):
         Returns the motion of `head` (see `read_out`), the contacts' logits
         `[batch, time, contacts]` (see `decide`), and the new state.
         """
-        x, kept_states = self.run_blocks(latents, style, state)
-        return self.read_out(self.norm(x), head), self.decide(latents), kept_states
-
-    def run_blocks(
-        self, latents: Tensor, style: Tensor, state: list[Tensor] | None = None
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Run the styled causal blocks; returns activations `[batch, time, channels]`, state."""
         x = latents
         kept_states = []
         for index, (block, film) in enumerate(zip(self.blocks, self.film, strict=True)):
             history = None if state is None else state[index]
             x, kept = block(x, history, film(style).unsqueeze(1))
             kept_states.append(kept)
-        return x, kept_states
+        return self.read_out(self.norm(x), head), self.decide(latents), kept_states
 
 
 class LipReadingDecoder(nn.Module):
-    """Dual task: motion latents -> phone classes, characters (CTC) and acoustic units (framewise).
+    """Dual task: motion latents -> phone classes (CTC) and acoustic units (framewise).
 
     `config.lipread_targets` says which of them the losses use.
     """
 
-    def __init__(self, config: NetworkConfig, phones: int, characters: int = 0) -> None:
+    def __init__(self, config: NetworkConfig, phones: int) -> None:
         super().__init__()
         width = config.motion_channels
         self.targets = config.lipread_targets
         self.hidden = nn.Sequential(nn.Linear(width, width), nn.GELU())
         self.phones = nn.Linear(width, phones + 1)
         self.units = nn.Linear(width, config.units)
-        self.characters = nn.Linear(width, characters + 1) if characters else None
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Map latents `[batch, frames, motion_channels]` to log-probabilities.
@@ -287,12 +263,12 @@ class LipReadingDecoder(nn.Module):
     def read(self, latents: Tensor) -> dict[str, Tensor]:
         """Return log-probabilities `[batch, frames, classes]` of each of the targets, by name.
 
-        Index 0 of phones and characters is CTC's blank.
+        Index 0 of phones is CTC's blank.
         """
         hidden = self.hidden(latents)
-        layers = {"phones": self.phones, "units": self.units, "characters": self.characters}
+        layers = {"phones": self.phones, "units": self.units}
         return {
             name: layer(hidden).float().log_softmax(-1)
             for name, layer in layers.items()
-            if layer is not None and name in self.targets
+            if name in self.targets
         }

@@ -310,7 +310,6 @@ def make_batches(training: TrainConfig, network: DualTalker, learned: list[Clip]
         training.seed,
         training.augment,
         training.loader_workers,
-        characters=network.characters,
     )
 
 

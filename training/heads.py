@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.configs import VertexConfig
-
 ARKIT = "arkit"
 
 
@@ -79,27 +77,15 @@ class VertexHead(nn.Module):
     motion_prior: Tensor
     style_indices: Tensor
 
-    def __init__(
-        self, channels: int, config: VertexConfig, rank: int, vertices: int, lips: int, styles: int
-    ) -> None:
+    def __init__(self, channels: int, rank: int, vertices: int, lips: int, styles: int) -> None:
         """Make an empty head; `fit` or a checkpoint fills its frozen tensors.
 
         `styles` counts the subjects that it was trained on.
         """
         super().__init__()
         self.rank = rank
-        if config.basis == "learned":
-            self.outlet: nn.Module = nn.Sequential(
-                nn.Linear(channels, config.components),
-                nn.Linear(config.components, rank, bias=False),
-            )
-        elif config.basis == "pca":
-            self.outlet = nn.Linear(channels, rank)
-        else:
-            raise ValueError(f"vertex.basis is {config.basis!r}, expected `pca` or `learned`")
-        for layer in self.outlet.modules():
-            if isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=0.3 / layer.in_features**0.5)
+        self.outlet = nn.Linear(channels, rank)
+        nn.init.normal_(self.outlet.weight, std=0.3 / channels**0.5)
         # Learned scale of the Gaussian motion likelihood, per coordinate (duality term).
         self.log_scale = nn.Parameter(torch.full((rank,), -2.5))
         self.register_buffer("directions", torch.zeros(rank, vertices * 3))

@@ -107,7 +107,7 @@ def phone_loss(
 ) -> Tensor:
     """CTC (Graves et al. 2006) of phone sequences, per frame, over clips that have them.
 
-    Also of characters. Shapes: log-probabilities `[batch, frames, phones + 1]` (blank 0), phones
+    Shapes: log-probabilities `[batch, frames, phones + 1]` (blank 0), phones
     `[batch, longest]` (values from 1), lengths `[batch]`, has_phones `[batch]` 0/1.
     """
     frames = log_probabilities.shape[1]

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dualtalker.arkit import ARKIT_NAMES
-from training.autoregressive import AutoregressiveDecoder
 from training.configs import NetworkConfig
 from training.decoders import (
     GATE_GAIN,
@@ -79,14 +78,13 @@ class DualTalker(nn.Module):
         active: list[bool],
         styles: list[str],
         phones: list[str],
-        characters: str = "",
         heads: list[HeadPlan] | None = None,
         architecture: dict[str, Any] | None = None,
     ) -> None:
         """Build the network.
 
-        `characters` is the alphabet of the lip-reading target of that name, `heads` are the
-        vertex heads beside ARKit's, `architecture` is a checkpoint's of its wav2vec2 encoder.
+        `heads` are the vertex heads beside ARKit's, `architecture` is a checkpoint's of its
+        wav2vec2 encoder.
         """
         super().__init__()
         if config.early_contacts and config.shift_frames < 1:
@@ -96,20 +94,17 @@ class DualTalker(nn.Module):
             )
         self.config = config
         self.phones = list(phones)
-        self.characters = characters
         self.head_plans = list(heads or [])
         self.audio_encoder = build_encoder(config, architecture)
         self.motion_encoder = MotionEncoder(config, len(ARKIT_NAMES))
-        self.animation = build_decoder(config, active, styles)
-        self.lip_reader = LipReadingDecoder(config, len(phones), len(characters))
+        self.animation = AnimationDecoder(config, active, styles)
+        self.lip_reader = LipReadingDecoder(config, len(phones))
         self.audio_joint = nn.Linear(config.channels, config.joint_channels)
         self.motion_joint = nn.Linear(config.motion_channels, config.joint_channels)
         self.joint_temperature = nn.Parameter(torch.tensor(-2.3))
         for plan in self.head_plans:
-            head = VertexHead(
-                config.channels, config.vertex, plan.rank, plan.vertices, plan.lips, plan.styles
-            )
-            self.animation.add_head(plan.name, head)
+            head = VertexHead(config.channels, plan.rank, plan.vertices, plan.lips, plan.styles)
+            self.animation.vertex_heads[plan.name] = head
             self.motion_encoder.add_head(plan.name, plan.rank)
 
     def styles_of(self, head: str) -> Tensor | None:
@@ -119,26 +114,15 @@ class DualTalker(nn.Module):
         indices: Tensor = self.animation.vertex_heads[head].style_indices  # type: ignore[assignment]
         return indices
 
-    def animate(
-        self, audio: Tensor, style: Tensor, head: str = ARKIT, truth: Tensor | None = None
-    ) -> Prediction:
+    def animate(self, audio: Tensor, style: Tensor, head: str = ARKIT) -> Prediction:
         """Primary task over audio `[batch, steps * hop]` with style indices `[batch]`.
 
-        Index -1 is nobody in particular (`AnimationDecoder.look_up`). The first `shift_frames`
-        steps depict instants before the audio and are dropped, so that frame k of the result
-        depicts time k / model_rate_hz. `truth` `[batch, frames, C]` is the motion that an
-        autoregressive decoder is to go on from (teacher forcing); others ignore it.
+        The first `shift_frames` steps depict instants before the audio and are dropped, so that
+        frame k of the result depicts time k / model_rate_hz.
         """
         shift = self.config.shift_frames
         latents = self.audio_encoder(audio)
-        vector = self.animation.look_up(style, self.styles_of(head))
-        if isinstance(self.animation, AutoregressiveDecoder) and truth is not None:
-            # Step i depicts frame i - shift, so what it follows is frame i - shift - 1.
-            past = functional.pad(truth, (0, 0, shift + 1, 0))[:, : latents.shape[1]]
-            motion = self.animation.force(latents, vector, past, head)
-            gate_logit = self.animation.decide(latents)
-        else:
-            motion, gate_logit, _ = self.animation(latents, vector, head=head)
+        motion, gate_logit, _ = self.animation(latents, self.animation.style(style), head=head)
         motion, gate_logit = motion.float(), gate_logit.float()
         if head == ARKIT:
             # The gates learn from labels alone: motion losses must not teach them to hedge.
@@ -149,7 +133,7 @@ class DualTalker(nn.Module):
         """Map a whole utterance `[1, samples]` to finished motion `[frames, C]` of one head.
 
         `style` is a vector `[1, 16]`. Frame k depicts k / model_rate_hz; silence is appended so
-        that every instant of the audio is depicted. Any encoder, any decoder, any length.
+        that every instant of the audio is depicted. Any encoder, any length.
         """
         config = self.config
         steps = -(-audio.shape[1] // config.hop_samples) + config.shift_frames
@@ -176,23 +160,6 @@ def build_encoder(
         return Wav2Vec2Encoder(config, architecture)
     raise ValueError(
         f"encoder.kind is {config.encoder.kind!r}, expected `streaming` or `wav2vec2`"
-    )
-
-
-def build_decoder(
-    config: NetworkConfig, active: list[bool], styles: list[str]
-) -> AnimationDecoder | AutoregressiveDecoder:
-    """Return the animation decoder that `config.decoder` names.
-
-    Raises:
-        ValueError: there is no such decoder.
-    """
-    if config.decoder == "parallel":
-        return AnimationDecoder(config, active, styles)
-    if config.decoder == "autoregressive":
-        return AutoregressiveDecoder(config, active, styles)
-    raise ValueError(
-        f"network.decoder is {config.decoder!r}, expected `parallel` or `autoregressive`"
     )
 
 

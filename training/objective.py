@@ -87,8 +87,6 @@ EVIDENCE = (
     "units_predicted",
     "phones_true",
     "phones_predicted",
-    "characters_true",
-    "characters_predicted",
     "duality",
     "consistency",
 )
@@ -110,21 +108,14 @@ def count_evidence(batch: Batch) -> dict[str, float]:
         "units_predicted": batch.speech.sum() * frames,
         "duality": (batch.paired * batch.speech).sum(),
     }
-    for name in ("phones", "characters"):
-        lengths, known = lengths_of(batch, name)
-        true = losses.readable_rows(lengths, known * batch.paired, frames)
-        counts[f"{name}_true"] = torch.tensor(true.numel())
-        predicted = losses.readable_rows(lengths, known, frames)
-        counts[f"{name}_predicted"] = torch.tensor(predicted.numel())
+    for kind, known in (
+        ("true", batch.has_phones * batch.paired),
+        ("predicted", batch.has_phones),
+    ):
+        readable = losses.readable_rows(batch.phone_counts, known, frames)
+        counts[f"phones_{kind}"] = torch.tensor(readable.numel())
     # Instants are contrasted within a micro-batch, so each counts the same.
     return {**{name: float(value) for name, value in counts.items()}, "consistency": 1.0}
-
-
-def lengths_of(batch: Batch, target: str) -> tuple[Tensor, Tensor]:
-    """Return (lengths, known) `[batch]` of a sequence target, `phones` or `characters`."""
-    if target == "phones":
-        return batch.phone_counts, batch.has_phones
-    return batch.character_counts, batch.has_characters
 
 
 # ---- The terms ---------------------------------------------------------------------------------
@@ -146,8 +137,7 @@ def judge(
     default all of it) scale the terms, so that those of all micro-batches add up to the step's.
     """
     shares = shares or dict.fromkeys(EVIDENCE, 1.0)
-    forced = network.config.autoregressive.teacher_forcing
-    out = network.animate(batch.audio, batch.style, batch.head, batch.motion if forced else None)
+    out = network.animate(batch.audio, batch.style, batch.head)
     direct = _list_arkit_terms if batch.head == ARKIT else _list_vertex_terms
     terms = {
         name: measure() * shares[name]
@@ -247,8 +237,8 @@ def _reading_loss(
         if name == "units":
             raw = losses.unit_loss(score, units, unit_mask)
         else:
-            lengths, known = lengths_of(batch, name)
-            raw = losses.phone_loss(score, getattr(batch, name), lengths, known * paired)
+            known = batch.has_phones * paired
+            raw = losses.phone_loss(score, batch.phones, batch.phone_counts, known)
         part = raw * shares[f"{name}_{kind}"]
         total = part if total is None else total + part
     assert total is not None  # LossConfig.check demands a target

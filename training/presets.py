@@ -53,7 +53,6 @@ def make_mesh(name: str) -> TrainConfig:
             vertices=(Path(name),),
             batch=8,
             noise_share=0.04,
-            style_dropout=0.1,
         ),
         steps=12000,
         learning_rate=1e-3,

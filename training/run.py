@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dualtalker.arkit import ARKIT_NAMES
-from training.batches import AnyClip, BatchMaker, BatchSource, MixedBatches, collect_alphabet
+from training.batches import AnyClip, BatchMaker, BatchSource, MixedBatches
 from training.checkpoints import (
     CheckpointError,
     complete_description,
@@ -188,7 +188,7 @@ def begin_as(network: DualTalker, path: Path) -> Priors:
 
     Raises:
         CheckpointError: the checkpoint is broken, or its network is of other sizes, or for other
-            styles, phones, letters or meshes.
+            styles, phones or meshes.
     """
     checkpoint = load_checkpoint(path)
     found, wanted = complete_description(checkpoint.meta["description"]), describe_network(network)
@@ -223,7 +223,7 @@ def load_arkit(config: TrainConfig) -> tuple[list[Clip], list[Clip]]:
 def build_from_data(
     config: TrainConfig, train: list[Clip], meshes: list[VertexData]
 ) -> tuple[DualTalker, np.ndarray]:
-    """Build the network for the channels, styles, letters and meshes of the data.
+    """Build the network for the channels, styles and meshes of the data.
 
     Returns it and which blendshapes are active, bool `[52]`.
     """
@@ -235,13 +235,6 @@ def build_from_data(
     names = [mesh.name for mesh in meshes]
     if len(set(names)) < len(names):
         raise ValueError(f"data.vertices holds a data set twice: {names}")
-    wanted = "characters" in config.network.lipread_targets
-    characters = collect_alphabet(train) if wanted else ""
-    if wanted and not characters:
-        raise ValueError(
-            "lipread_targets names `characters`, but no training clip has a transcript: put "
-            "NAME.txt beside NAME.wav, or drop that target"
-        )
     plans = [
         HeadPlan(
             mesh.name,
@@ -252,9 +245,7 @@ def build_from_data(
         )
         for mesh in meshes
     ]
-    network = DualTalker(
-        config.network, active.tolist(), styles, list(PHONE_CLASSES), characters, plans
-    )
+    network = DualTalker(config.network, active.tolist(), styles, list(PHONE_CLASSES), plans)
     for mesh in meshes:
         head = network.animation.vertex_heads[mesh.name]
         fill_head(head, mesh, styles, config.network.model_rate_hz)  # type: ignore[arg-type]
@@ -300,7 +291,6 @@ def make_batches(
             config.augment,
             config.loader_workers,
             head,
-            network.characters,
         )
 
     makers = []

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from dualtalker.errors import DualtalkerError
-from training.autoregressive import describe_attention
 from training.batches import Batch
 from training.collapse import measure_vitals
 from training.configs import LossConfig, TrainConfig, save_config
@@ -147,8 +146,8 @@ def average(run: Run, decay: float) -> None:
 def measure(run: Run) -> dict[str, float]:
     """Return the figures of the averaged weights on held-out clips, of every head."""
     figures = validate(run.network, run.ema, run.validation)
-    figures |= validate_meshes(run.network, run.ema, run.meshes, run.config.validation_clips)
-    return {**figures, **describe_attention(run.network.animation)}
+    meshes = validate_meshes(run.network, run.ema, run.meshes, run.config.validation_clips)
+    return {**figures, **meshes}
 
 
 def check_progress(run: Run, figures: dict[str, float]) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.autoregressive import AutoregressiveDecoder
 from training.decoders import finish_motion
 from training.encoders import AudioEncoder
 from training.heads import ARKIT
@@ -30,17 +28,11 @@ def animate_pieces(
 
     `audio` `[1, samples]`, `style` a vector `[1, 16]`. With the streaming encoder the pieces are
     those of the whole, to float tolerance. A wav2vec2 encoder hears 5 s around each piece of a
-    sound longer than 40 s, since its attention over a whole hour would not fit anywhere. The
-    autoregressive decoder goes on from its own motion, so it comes in one piece.
+    sound longer than 40 s, since its attention over a whole hour would not fit anywhere.
     """
     config, decoder = network.config, network.animation
     steps = -(-audio.shape[1] // config.hop_samples) + config.shift_frames
     padded = functional.pad(audio, (0, steps * config.hop_samples - audio.shape[1]))
-    if isinstance(decoder, AutoregressiveDecoder):
-        parts = [part for part, _ in _encode(network, padded, 0, piece_steps)]
-        motion, logit, _ = decoder(torch.cat(parts, dim=1), style, head=head)
-        yield finish_motion(motion, logit, head)[0, config.shift_frames :]
-        return
     context = sum(block.history for block in decoder.blocks)  # type: ignore[misc]
     early = config.shift_frames  # steps that depict instants before the audio
     for latents, before in _encode(network, padded, context, piece_steps):  # type: ignore[arg-type]

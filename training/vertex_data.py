@@ -38,7 +38,6 @@ class CoordinateClip:
     fps: float
     source: str = "vertices"
     phones: list[Phone] | None = None
-    transcript: str | None = None
     motion_mask: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
