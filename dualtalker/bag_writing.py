@@ -8,8 +8,6 @@ chunk without a stamp when its first is due, because its time is that of its arr
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.bag_types import MGONZS13, ROS_DRIVERS, find_types, import_rosbags
 from dualtalker.bags import STORAGE_SUFFIXES
 from dualtalker.errors import BagError
+from dualtalker.files import written_together
 
 START_NS = 1_000_000_000 * 10**9
 AUDIO_TOPIC = "/audio"
@@ -76,16 +75,12 @@ def write_bag(
     plugin = _choose_plugin(path, storage)
     if path.exists():
         raise BagError(f"{path} exists already; remove it or choose another name")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the goal, so that the bag appears there whole or not at all.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".bag-") as folder:
-        made = Path(folder) / (path.stem or "bag")
+    with written_together(path) as folder:
+        made = folder / path.stem
         messages = _make_audio(samples, rate_hz, audio_type, chunk_s, start_ns)
         _write(made, plugin, [*messages, *_make_reference(motion, start_ns)])
         if path.suffix in STORAGE_SUFFIXES:
-            os.replace(made / f"{made.name}{path.suffix}", path)
-        else:
-            shutil.move(made, path)
+            os.replace(made / f"{made.name}{path.suffix}", folder / path.name)
 
 
 def _choose_plugin(path: Path, storage: str) -> Any:

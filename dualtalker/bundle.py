@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dualtalker.errors import BundleError
+from dualtalker.files import sha256, sha256_of_file, write_whole
 from dualtalker.onnx_stamp import PREFIX, stamp_model
 from dualtalker.onnx_weights import has_outside_weights
 from dualtalker.sidecar import EXPORT_COMMAND, Sidecar, mismatch, parse_sidecar, read_sidecar
@@ -55,7 +54,7 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
                 f"both with: {EXPORT_COMMAND}"
             )
     sidecar = read_sidecar(sidecar_path)
-    digest = _sha256(onnx_path)
+    digest = sha256_of_file(onnx_path)
     if digest != sidecar.onnx_sha256:
         raise mismatch(sidecar_path, "onnx_sha256", sidecar.onnx_sha256, f"{digest} (the file's)")
     _check_weights(onnx_path)
@@ -87,10 +86,9 @@ def write_sidecar(onnx_path: str | Path, states: list[dict[str, Any]], **fields:
     record = {**dataclasses.asdict(draft), "states": states, **fields}
     record = json.loads(json.dumps(record))  # tuples become lists, as a reader will see them
     content = _stamped(onnx_path, parse_sidecar(record, path))
-    record["onnx_sha256"] = hashlib.sha256(content).hexdigest()
-    _replace(onnx_path, content)
-    text = json.dumps(record, indent=2, allow_nan=False) + "\n"
-    _replace(path, text.encode())
+    record["onnx_sha256"] = sha256(content)
+    write_whole(onnx_path, content)
+    write_whole(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
     return path
 
 
@@ -103,13 +101,6 @@ def _stamped(onnx_path: Path, sidecar: Sidecar) -> bytes:
 
 def _not_onnx(path: Path, error: ValueError) -> BundleError:
     return BundleError(f"{path}: not an ONNX file ({error}). Write it anew with: {EXPORT_COMMAND}")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file that others see whole or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
 
 
 def _check_weights(onnx_path: Path) -> None:
@@ -183,11 +174,3 @@ def _check_tensor(path: Path, label: str, found: Any, shape: tuple[int, ...]) ->
         raise mismatch(
             path, label, f"{found.name!r} is {found.shape} in the graph", f"{list(shape)}"
         )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()

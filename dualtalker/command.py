@@ -106,7 +106,7 @@ class Speak(_Output):
         """Synthesize, then write the files."""
         import soundfile
 
-        from dualtalker.outputs import written_whole
+        from dualtalker.files import written_whole
         from dualtalker.speech import synthesize
 
         is_plain = Path(self.name).name == self.name and self.name not in ("", "..")

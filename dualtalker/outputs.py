@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 
 from dualtalker.animation import Animation
 from dualtalker.arkit import ARKIT_NAMES, HEAD_NAMES
+from dualtalker.files import write_whole, written_whole
 
 if TYPE_CHECKING:
     from dualtalker.rig import Rig
@@ -36,17 +35,6 @@ class Curves(Protocol):
     @property
     def fps(self) -> float:
         """Return the frames per second."""
-
-
-@contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, of its suffix, that takes the name if all goes well."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_csv(path: Path, animation: Curves, head: np.ndarray | None = None) -> None:
@@ -86,8 +74,7 @@ def write_report(path: Path, animation: Animation, **more: Any) -> None:
         "names": [*ARKIT_NAMES, *(HEAD_NAMES if animation.head is not None else ())],
         "versions": package_versions(),
     }
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(report, indent=2) + "\n")
 
 
 def write_vertices(

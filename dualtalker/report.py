@@ -7,7 +7,6 @@ reported alike. What runs a model lives elsewhere.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from dualtalker.accuracy import Recording, find_recorded_speech, measure_motions
 from dualtalker.errors import DualtalkerError
 from dualtalker.figures import FIGURES, Columns, Figure, format_rows, list_rows
+from dualtalker.files import write_whole
 from dualtalker.report_page import Picture, write_page
 from dualtalker.rig import Rig
 
@@ -121,8 +121,8 @@ def write_report(
         **options.details,
     }
     html, data = out / HTML_NAME, out / JSON_NAME
-    _write_whole(html, page)
-    _write_whole(data, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_whole(html, page)
+    write_whole(data, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     return Report(figures, rows, table, html, data, options.facts)
 
 
@@ -163,9 +163,3 @@ def _find_start(recording: Recording) -> float:
     spoken = np.flatnonzero(find_recorded_speech(recording))
     start_s = spoken[0] / recording.fps - 0.5 if len(spoken) else 0.0
     return max(0.0, float(start_s))
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

@@ -19,6 +19,7 @@ import numpy as np
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import RigError
+from dualtalker.files import written_whole
 from dualtalker.gltf import read_glb, write_glb
 from dualtalker.lips import find_lip_vertices
 from dualtalker.rig import MAX_VERTICES, Rig, build_rig
@@ -70,7 +71,7 @@ def save_rig(rig: Rig, path: str | os.PathLike[str]) -> Path:
         raise RigError(f"{path}: found the ending {path.suffix!r}; expected .npz or .glb")
     arrays = {key: getattr(rig, key) for key in ("neutral", "triangles", "deltas")}
     arrays |= {key: getattr(rig, key) for key in _NPZ_OPTIONAL if getattr(rig, key) is not None}
-    with path.open("wb") as file:
+    with written_whole(path) as part, part.open("wb") as file:
         np.savez_compressed(file, name=rig.name, names=np.array(rig.names), **arrays)
     return path
 

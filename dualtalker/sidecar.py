@@ -6,7 +6,6 @@ Whether they are true of the graph is found in `bundle`.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import BundleError
+from dualtalker.files import sha256
 
 FORMAT = "dualtalker-bundle"
 FORMAT_VERSION = 1
@@ -92,7 +92,7 @@ class Sidecar:
     @property
     def promises(self) -> dict[str, str]:
         """What the graph's shapes do not show, as it is stamped into the ONNX file."""
-        names = hashlib.sha256("\n".join(self.output_names).encode()).hexdigest()
+        names = sha256("\n".join(self.output_names))
         return {
             **{name: str(getattr(self, name)) for name in _PROMISED},
             "model_rate_hz": repr(self.model_rate_hz),

@@ -18,9 +18,9 @@ from typing import Any
 import tyro
 
 from dualtalker.backends import open_backend
-from dualtalker.backends.engine_files import write_whole
 from dualtalker.bundle import Bundle, load_bundle
 from dualtalker.errors import BackendError, DualtalkerError
+from dualtalker.files import write_whole
 from engines.tegrastats import PowerMeter
 from engines.timing import Latency, measure_cold_start, time_hot, time_paced, time_streams
 
@@ -184,7 +184,7 @@ def main() -> None:
     print(format_report(report))
     if config.json:
         text = json.dumps(dataclasses.asdict(report), indent=2) + "\n"
-        write_whole(config.json, text.encode())
+        write_whole(config.json, text)
     if config.plot:
         draw_report(report, config.plot)
         print(f"drawn: {config.plot}")

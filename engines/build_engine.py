@@ -23,13 +23,12 @@ from dualtalker.backends.engine_files import (
     check_engine,
     engine_folder,
     engine_path,
-    sha256,
     write_engine,
-    write_whole,
 )
 from dualtalker.backends.tensorrt import import_tensorrt
 from dualtalker.bundle import Bundle, load_bundle
 from dualtalker.errors import BackendError, DualtalkerError
+from dualtalker.files import sha256, write_whole
 from engines.half_precision import convert_to_fp16
 from engines.operators import check_operators
 from engines.tensorrt_builder import BuildError, BuildOptions, Built, build_engine, find_target
@@ -124,7 +123,7 @@ def _write(
         precision=precision,
         onnx_sha256=bundle.digest,
         engine_sha256=sha256(built.engine),
-        log_sha256=sha256(built.log_text.encode()),
+        log_sha256=sha256(built.log_text),
         built_utc=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
     )
     try:

@@ -18,9 +18,9 @@ import tyro
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.backends import open_backend
-from dualtalker.backends.engine_files import write_whole
 from dualtalker.bundle import Bundle, load_bundle
 from dualtalker.errors import BackendError, DualtalkerError
+from dualtalker.files import write_whole
 from dualtalker.styles import mix_style
 from engines.parity import Difference, measure_difference, read_speech, run_stream
 
@@ -194,7 +194,7 @@ def main() -> None:
     print(format_report(reference, results, config.channels))
     if config.json:
         text = json.dumps(collect_json(reference, results), indent=2) + "\n"
-        write_whole(config.json, text.encode())
+        write_whole(config.json, text)
     ran = [result for result in results if result.difference is not None]
     sys.exit(0 if all(result.passed for result in ran) else 1)
 

@@ -7,9 +7,7 @@ result is compared with the original's before the bundle is written.
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,9 +15,9 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from dualtalker.backends import open_backend
-from dualtalker.backends.engine_files import write_whole
 from dualtalker.bundle import Bundle, load_bundle, write_sidecar
 from dualtalker.errors import DualtalkerError
+from dualtalker.files import write_whole, written_together
 from engines.half_precision import PrecisionError, convert_to_fp16
 from engines.parity import Difference, measure_difference, read_speech, run_stream
 
@@ -53,9 +51,9 @@ def convert(config: ConvertConfig) -> Difference:
         raise PrecisionError(
             f"{bundle.onnx_path} is {bundle.sidecar.precision}: convert the fp32 bundle"
         )
-    config.out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=config.out.parent, prefix=".converting-") as folder:
-        draft = Path(folder) / config.out.name
+    files = (config.out.with_suffix(suffix) for suffix in (".onnx", ".json"))
+    with written_together(*files) as made:
+        draft = made / config.out.name
         write_fp16(bundle, draft)
         difference = _compare(bundle, load_bundle(draft), config)
         if not difference.lip_gap_max_mm <= config.tolerance_mm:
@@ -63,8 +61,6 @@ def convert(config: ConvertConfig) -> Difference:
                 f"{config.precision} moves the lips by up to {difference.lip_gap_max_mm:.3f} mm, "
                 f"accepted are {config.tolerance_mm} mm (--tolerance-mm); nothing was written"
             )
-        for suffix in (".onnx", ".json"):
-            os.replace(draft.with_suffix(suffix), config.out.with_suffix(suffix))
     return difference
 
 

@@ -7,9 +7,7 @@ bundle is written.
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +16,7 @@ import numpy as np
 import tyro
 
 from dualtalker.errors import DualtalkerError
+from dualtalker.files import written_together
 
 if TYPE_CHECKING:
     from training.network import DualTalker, StreamingTalker
@@ -180,16 +179,12 @@ def export(config: ExportConfig) -> float:
     """
     from engines.convert import ConvertConfig, convert
 
-    config.out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=config.out.parent, prefix=".exporting-") as folder:
-        draft = Path(folder) / config.out.name
+    files = (config.out.with_suffix(suffix) for suffix in (".onnx", ".json"))
+    with written_together(*files) as made:
+        draft = made / config.out.name
         difference = _export_fp32(config, draft)
         if config.precision != "fp32":
-            converted = Path(folder) / config.precision / config.out.name
-            convert(ConvertConfig(draft, converted, config.precision))
-            draft = converted
-        for suffix in (".onnx", ".json"):
-            os.replace(draft.with_suffix(suffix), config.out.with_suffix(suffix))
+            convert(ConvertConfig(draft, draft, config.precision))
     return difference
 
 

@@ -12,9 +12,9 @@ from dualtalker.backends.engine_files import (
     EngineRecord,
     Target,
     engine_path,
-    sha256,
     write_engine,
 )
+from dualtalker.files import sha256
 
 HERE = Target("Fake GPU", "8.7", 16, "tensorrt", "10.3.0")
 

@@ -18,7 +18,6 @@ from dualtalker import animate
 from dualtalker.arkit import ARKIT_NAMES, HEAD_NAMES
 from dualtalker.command import main
 from dualtalker.head import build_head
-from dualtalker.outputs import written_whole
 
 
 @pytest.fixture
@@ -253,16 +252,3 @@ def test_the_module_runs_as_a_program():
     )
     assert done.returncode == 2 and done.stdout == ""
     assert "Traceback" not in done.stderr and "error" in done.stderr
-
-
-def test_a_file_appears_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "a.csv"
-    path.write_text("old")
-    with pytest.raises(RuntimeError), written_whole(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
-    with written_whole(path) as temporary:
-        temporary.write_text("new")
-        assert path.read_text() == "old"
-    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]

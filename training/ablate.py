@@ -11,7 +11,6 @@ where it stopped. Variants with equal fraction and seed see the same data in the
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import multiprocessing
 import os
@@ -29,6 +28,7 @@ import numpy as np
 import tyro
 
 from dualtalker.errors import DualtalkerError
+from dualtalker.files import sha256, write_whole
 from training.ablation_table import BASE_VARIANT, VARIANTS, Cell, write_results
 from training.clips import Clip, digest_of, iterate_clips
 from training.configs import DataConfig, LossConfig, NetworkConfig, TrainConfig, to_plain
@@ -134,7 +134,7 @@ def plan_cell(config: AblateConfig, variant: str, fraction: float, seed: int) ->
         fraction,
         seed,
         train_config,
-        hashlib.sha256(content.encode()).hexdigest(),
+        sha256(content),
         config.out / "cells" / config.name / f"{stem}.json",
         config.keep_runs,
     )
@@ -176,9 +176,7 @@ def run_cell(job: Job) -> Cell:
         train_s=round(seconds, 1),
     )
     job.path.parent.mkdir(parents=True, exist_ok=True)
-    partial = job.path.with_suffix(".partial")
-    partial.write_text(json.dumps(cell.__dict__, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, job.path)
+    write_whole(job.path, json.dumps(cell.__dict__, indent=1) + "\n")
     if not job.keep_run:
         for step in out.glob("step_*"):
             step.unlink()
@@ -192,7 +190,7 @@ def _begin_run(out: Path, digest: str) -> bool:
     if not marker.is_file() or marker.read_text(encoding="ascii") != digest:
         for step in out.glob("step_*"):
             step.unlink()
-        marker.write_text(digest, encoding="ascii")
+        write_whole(marker, digest)
     return bool(list(out.glob("step_*.json")))
 
 

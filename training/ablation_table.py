@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dualtalker.errors import DualtalkerError
+from dualtalker.files import write_whole
 
 BASE_VARIANT = "single"
 # The dual terms that are on. Each addition stands on the dual task, without which it has no
@@ -153,9 +153,7 @@ def write_results(path: Path, name: str, cells: Sequence[Cell], command: str, st
         ]
     )
     text = path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(replace_section(text, f"ablation {name}", body), encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, replace_section(text, f"ablation {name}", body))
 
 
 def replace_section(text: str, marker: str, body: str) -> str:

@@ -12,7 +12,6 @@ and came out.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -26,7 +25,7 @@ from typing import Any
 import tyro
 
 from dualtalker.errors import DualtalkerError
-from dualtalker.outputs import written_whole
+from dualtalker.files import sha256_of_files, write_whole
 from training.checkpoints import find_commit
 
 FOLDERS = (
@@ -251,15 +250,11 @@ def _words(**options: object) -> tuple[str, ...]:
 
 def digest_path(path: Path) -> str:
     """Return the SHA-256 of a file and its sidecar, or of names and contents below a folder."""
-    digest = hashlib.sha256()
     if path.is_file():
         files = [p for p in dict.fromkeys([path, path.with_suffix(".json")]) if p.is_file()]
     else:
         files = sorted(p for p in path.rglob("*") if p.is_file())
-    for file in files:
-        digest.update(file.relative_to(path.parent).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
+    return sha256_of_files(files, path.parent)
 
 
 def check_data(data: Path) -> None:
@@ -337,8 +332,7 @@ def _clear(stage: Stage, ours: bool) -> None:
 
 def _write_record(path: Path, record: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(record, indent=1) + "\n")
 
 
 def build(config: BuildConfig) -> Path | None:
@@ -356,7 +350,7 @@ def build(config: BuildConfig) -> Path | None:
     records = {stage.name: run_stage(stage, config.out / "stages") for stage in stages}
     manifest = {"commit": find_commit(), "stages": records}
     path = config.out / MANIFEST_NAME
-    path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(manifest, indent=1) + "\n")
     return stages[-1].output
 
 

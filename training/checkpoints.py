@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dualtalker.errors import DualtalkerError
+from dualtalker.files import write_whole, written_whole
 from training.configs import NetworkConfig, from_plain, to_plain
 from training.network import DualTalker, HeadPlan
 from training.wav2vec2_encoder import Wav2Vec2Encoder
@@ -97,11 +97,9 @@ def save_checkpoint(path: Path, groups: dict[str, dict[str, Tensor]], meta: dict
         for name, tensor in members.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial)
-    os.replace(partial, path)
-    partial.write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path.with_suffix(".json"))
+    with written_whole(path) as part:
+        save_file(tensors, part)
+    write_whole(path.with_suffix(".json"), json.dumps(meta, indent=2) + "\n")
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

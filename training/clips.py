@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import DualtalkerError
+from dualtalker.files import sha256_of_file, write_whole, written_whole
 
 SAMPLE_RATE_HZ = 16000
 MOTION_RATE_HZ = 50
@@ -134,13 +134,12 @@ def write_shard(folder: Path, stem: str, clips: Iterable[Clip]) -> Path:
         rows.append(_describe(clip))
     if not rows:
         raise CorpusError(f"shard {stem!r} would be empty")
-    partial = folder / f".{stem}.partial.npz"
-    _write_archive(partial, arrays)
     archive = folder / f"{stem}.npz"
-    os.replace(partial, archive)
+    with written_whole(archive) as part:
+        _write_archive(part, arrays)
     description = folder / f"{stem}.json"
-    text = json.dumps({"sha256": _sha256(archive), "clips": rows}, ensure_ascii=False)
-    description.write_text(text, encoding="utf-8")
+    text = json.dumps({"sha256": sha256_of_file(archive), "clips": rows}, ensure_ascii=False)
+    write_whole(description, text)
     return description
 
 
@@ -165,7 +164,7 @@ def write_index(folder: Path, extra: dict[str, Any] | None = None) -> dict[str, 
             raise CorpusError(f"{archive} has no {description.name}: delete it and write it again")
         content = json.loads(description.read_text(encoding="utf-8"))
         whole.update(content["sha256"].encode())
-        whole.update(hashlib.sha256(description.read_bytes()).digest())
+        whole.update(bytes.fromhex(sha256_of_file(description)))
         shards.append({"file": archive.name, "sha256": content["sha256"]})
     index = {
         **(extra or {}),
@@ -178,7 +177,7 @@ def write_index(folder: Path, extra: dict[str, Any] | None = None) -> dict[str, 
         "shards": shards,
     }
     path = folder / INDEX_NAME
-    path.write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(index, indent=1, ensure_ascii=False) + "\n")
     return index
 
 
@@ -243,7 +242,7 @@ def iterate_clips(
         archive = folder / shard["file"]
         if not archive.is_file():
             raise CorpusError(f"{archive} is listed in {INDEX_NAME} but missing: write it again")
-        if verify and _sha256(archive) != shard["sha256"]:
+        if verify and sha256_of_file(archive) != shard["sha256"]:
             raise CorpusError(f"{archive} is not what {INDEX_NAME} lists: write the corpus again")
         rows = json.loads(archive.with_suffix(".json").read_text(encoding="utf-8"))["clips"]
         with np.load(archive, allow_pickle=False) as arrays:
@@ -308,11 +307,3 @@ def _restore(row: dict[str, Any], arrays: Any, number: int) -> Clip:
         source=row["source"],
         split=row["split"],
     )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from dualtalker.files import write_whole
+
 Config = TypeVar("Config")
 
 
@@ -273,4 +275,4 @@ def _find_unknown(plain: dict[str, Any], known: dict[str, Any], place: str = "")
 
 def save_config(config: Any, path: Path) -> None:
     """Write a config as JSON."""
-    path.write_text(json.dumps(to_plain(config), indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(to_plain(config), indent=2) + "\n")

@@ -9,7 +9,6 @@ Running it again continues where it stopped, or does nothing where all is done.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 import multiprocessing
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dualtalker.errors import DualtalkerError
+from dualtalker.files import sha256_of_files, write_whole
 from training.clips import Clip, CorpusError, write_index, write_shard
 from training.recordings import AUDIO_SUFFIXES, read_captured, read_labeled, read_unpaired
 from training.synthesis import (
@@ -131,12 +131,8 @@ def _job(stem: str, kind: str, record: dict[str, Any], config: CorpusConfig, **m
 def _digest_folder(folder: Path) -> str:
     """Return a SHA-256 over the names and contents of the data files below a folder."""
     suffixes = (*AUDIO_SUFFIXES, ".csv", ".json", ".txt")
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in suffixes and path.is_file():
-            digest.update(str(path.relative_to(folder)).encode() + b"\0")
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    paths = (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in suffixes)
+    return sha256_of_files((path for path in paths if path.is_file()), folder)
 
 
 def _plan_path(out: Path, stem: str) -> Path:
@@ -191,7 +187,7 @@ def _make_shard(out: Path, job: _Job) -> None:
     plan_path = _plan_path(out, job.stem)
     plan_path.unlink(missing_ok=True)
     write_shard(out, job.stem, _read(job))
-    plan_path.write_text(json.dumps(job.plan), encoding="utf-8")
+    write_whole(plan_path, json.dumps(job.plan))
 
 
 def _read(job: _Job) -> Iterator[Clip]:
@@ -223,7 +219,7 @@ def _write_manifest(config: CorpusConfig, jobs: list[_Job]) -> dict[str, Any]:
         "shards": {shard["file"]: shard["sha256"] for shard in index["shards"]},
     }
     path = config.out / MANIFEST_NAME
-    path.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
     return manifest
 
 

@@ -26,6 +26,7 @@ from dualtalker.accuracy import Recording, find_recorded_speech, measure_speeds
 from dualtalker.bundle import Bundle, load_bundle
 from dualtalker.errors import DualtalkerError
 from dualtalker.figures import Columns
+from dualtalker.files import write_whole
 from dualtalker.report import Report, ReportOptions, build_report
 from dualtalker.report_page import Picture
 from dualtalker.rig import Rig
@@ -297,7 +298,7 @@ def tell_report(report: Report, json_out: Path | None) -> None:
     print(report.to_text())
     if json_out is not None:
         text = json.dumps(report.figures, indent=2) + "\n"
-        json_out.write_text(text, encoding="utf-8")
+        write_whole(json_out, text)
 
 
 def _draw_sweeps(sweeps: dict[str, Sweep]) -> list[Picture]:

@@ -11,7 +11,6 @@ A second run continues where the first one stopped, or does nothing where all is
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import shutil
 import sys
@@ -24,6 +23,7 @@ import numpy as np
 import tyro
 
 from dualtalker.errors import DualtalkerError
+from dualtalker.files import sha256
 from training import clips as arkit_clips
 from training.clips import CorpusError
 from training.datasets import biwi, captures, vertex_clips, vocaset
@@ -219,7 +219,7 @@ def _stamps(folder: Path, files: Sequence[Path]) -> list[str]:
 
 
 def _digest(lines: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return sha256("\n".join(lines))
 
 
 # ---- Meshes ------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from dualtalker import metrics
+from dualtalker.files import write_whole
 from training.clips import (
     INDEX_NAME,
     MOTION_RATE_HZ,
@@ -165,6 +166,6 @@ def reduce_corpus(
     if leftover_unpaired:
         others += [without_motion(clip) for clip in left if clip.duration_s >= SHORTEST_S]
     out.mkdir(parents=True, exist_ok=True)
-    (out / PLAN_NAME).write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
+    write_whole(out / PLAN_NAME, json.dumps(plan, indent=1) + "\n")
     save_clips(out, [*kept, *others])
     return out

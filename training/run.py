@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.files import sha256_of_file
 from training.batches import AnyClip, BatchMaker, BatchSource, MixedBatches
 from training.checkpoints import (
     CheckpointError,
@@ -333,7 +333,7 @@ def describe_beginning(path: Path) -> dict[str, Any]:
     """Return what a later checkpoint tells of the one that its training began with."""
     kept = ("step", "data", "hours", "paired_hours", "commit", "torch", "config", "began_as")
     meta = load_checkpoint(path).meta
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = sha256_of_file(path)
     told = {key: meta[key] for key in kept if key in meta}
     return {"checkpoint": path.name, "sha256": digest, **told}
 

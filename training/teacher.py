@@ -14,7 +14,6 @@ after Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), and 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -28,6 +27,7 @@ from tqdm import tqdm
 
 from dualtalker import metrics
 from dualtalker.errors import DualtalkerError
+from dualtalker.files import sha256_of_file, write_whole
 from training.checkpoints import find_commit, load_network
 from training.clips import (
     CHANNELS,
@@ -278,7 +278,7 @@ def measure(ensemble: Ensemble, held: Sequence[Clip]) -> dict[str, float]:
 def _write_manifest(config: TeacherConfig, style: str, figures: dict[str, dict]) -> None:
     plain = to_plain(config)
     plain["corpus"] = [folder.name for folder in config.corpus]
-    plain["students"] = [hashlib.sha256(path.read_bytes()).hexdigest() for path in config.students]
+    plain["students"] = [sha256_of_file(path) for path in config.students]
     plain.pop("out")
     manifest = {
         "config": plain,
@@ -289,7 +289,7 @@ def _write_manifest(config: TeacherConfig, style: str, figures: dict[str, dict])
         "figures": figures,
     }
     text = json.dumps(manifest, indent=1) + "\n"
-    (config.out / "teacher.json").write_text(text, encoding="utf-8")
+    write_whole(config.out / "teacher.json", text)
 
 
 def main() -> None:

@@ -6,9 +6,7 @@ an "engine" object that says what the engine was built from and for. The `.log` 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -18,6 +16,7 @@ from typing import Any
 
 from dualtalker.bundle import Bundle
 from dualtalker.errors import BackendError
+from dualtalker.files import sha256_of_file, write_whole
 
 BUILD_COMMAND = "python -m engines.build_engine"
 PORTABLE = "any"  # the GPU of an engine that was built for no particular one
@@ -92,23 +91,8 @@ def write_engine(
     sidecar = dataclasses.asdict(bundle.sidecar) | {"engine": dataclasses.asdict(record)}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, engine)
-    write_whole(path.with_suffix(".log"), log_text.encode())
-    write_whole(path.with_suffix(".json"), (json.dumps(sidecar, indent=2) + "\n").encode())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that others see complete or not at all; raises OSError and leaves nothing."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            part.unlink()
-        raise
+    write_whole(path.with_suffix(".log"), log_text)
+    write_whole(path.with_suffix(".json"), json.dumps(sidecar, indent=2) + "\n")
 
 
 def read_record(path: Path) -> EngineRecord:
@@ -141,7 +125,7 @@ def check_engine(path: Path, bundle: Bundle, here: Target) -> EngineRecord:
     if difference:
         raise BackendError(difference)
     try:
-        digest = sha256(path.read_bytes())
+        digest = sha256_of_file(path)
     except OSError as error:
         raise BackendError(f"it cannot be read ({error})") from error
     if digest != record.engine_sha256:
@@ -179,11 +163,6 @@ def rebuild_command(bundle: Bundle, **options: Any) -> str:
     """Return the command that builds the engine of a bundle anew."""
     extra = "".join(f" --{name} {value}" for name, value in options.items())
     return f"{BUILD_COMMAND} {bundle.onnx_path}{extra} --rebuild"
-
-
-def sha256(content: bytes) -> str:
-    """Return the SHA-256 digest of some bytes in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
 
 
 def _escape(name: str) -> str:

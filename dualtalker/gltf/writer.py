@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dualtalker.files import write_whole
 from dualtalker.gltf.format import (
     BIN_CHUNK,
     FLOAT,
@@ -50,7 +51,7 @@ def write_glb(rig: Rig, path: str | os.PathLike[str]) -> Path:
         "accessors": writer.accessors,
         "buffers": [{"byteLength": len(writer.data)}],
     }
-    path.write_bytes(_pack(document, bytes(writer.data)))
+    write_whole(path, _pack(document, bytes(writer.data)))
     return path
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from dualtalker.files import sha256, write_whole, written_whole
 from training.clips import SAMPLE_RATE_HZ, CorpusError
 from training.datasets.arrays import map_array
 
@@ -145,7 +145,7 @@ def write_clip(
         **about,
     )
     text = json.dumps(asdict(record), ensure_ascii=False)
-    _record_path(folder, name).write_text(text, encoding="utf-8")
+    write_whole(_record_path(folder, name), text)
     return record
 
 
@@ -153,11 +153,10 @@ def _write_npy(
     path: Path, blocks: Iterable[np.ndarray], shape: tuple[int, ...], descr: str, name: str
 ) -> str:
     """Write blocks one after the other as one .npy; return the SHA-256 of the file."""
-    partial = path.with_name(f".{path.name}.partial")
     digest = hashlib.sha256()
     expected = int(np.prod(shape)) * np.dtype(descr).itemsize
     written = 0
-    with partial.open("wb") as stream:
+    with written_whole(path) as part, part.open("wb") as stream:
         header = {"descr": descr, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(stream, header)
         for block in blocks:
@@ -167,10 +166,8 @@ def _write_npy(
             stream.write(data)
             digest.update(data)
             written += len(data)
-    if written != expected:
-        partial.unlink()
-        raise CorpusError(f"{name}: {written} bytes of frames came, expected {expected}")
-    os.replace(partial, path)
+        if written != expected:
+            raise CorpusError(f"{name}: {written} bytes of frames came, expected {expected}")
     return digest.hexdigest()
 
 
@@ -195,7 +192,7 @@ def write_corpus(
         "upper_face_vertices": upper_face.indices.astype("<i4"),
     }
     path = folder / ARRAYS_NAME
-    with path.open("wb") as stream:
+    with written_whole(path) as part, part.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)  # type: ignore[arg-type]
     records = [_demand_record(folder, name) for name in names]
     whole = hashlib.sha256()
@@ -222,7 +219,7 @@ def write_corpus(
         "clips": [asdict(record) for record in records],
     }
     text = json.dumps(index, indent=1, ensure_ascii=False) + "\n"
-    (folder / INDEX_NAME).write_text(text, encoding="utf-8")
+    write_whole(folder / INDEX_NAME, text)
     return index
 
 
@@ -309,7 +306,7 @@ def read_clip(corpus: VertexCorpus, name: str, verify: bool = False) -> VertexCl
             "prepare it again"
         )
     if verify:
-        found = (_digest(vertices), _digest(audio))
+        found = (sha256(vertices), sha256(audio))
         if found != (record.vertices_sha256, record.audio_sha256):
             raise CorpusError(f"clip {name!r} is not what was written: prepare it again")
     return VertexClip(
@@ -334,13 +331,6 @@ def files_complete(folder: Path, index: dict[str, Any]) -> bool:
             if not path.is_file() or path.stat().st_size != size + 128:
                 return False
     return (folder / ARRAYS_NAME).is_file()
-
-
-def _digest(array: np.ndarray) -> str:
-    digest = hashlib.sha256()
-    for start in range(0, len(array), 256):
-        digest.update(np.ascontiguousarray(array[start : start + 256]).tobytes())
-    return digest.hexdigest()
 
 
 def _clip_paths(folder: Path, name: str) -> tuple[Path, Path]:
