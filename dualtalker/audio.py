@@ -1,4 +1,4 @@
-"""Audio as it comes, from files, messages and arrays, made into mono float32. No resampling."""
+"""Audio as it comes, from files, messages and arrays: checked, scaled, mixed. No resampling."""
 
 from __future__ import annotations
 
@@ -81,13 +81,13 @@ def decode_pcm(
     *,
     big_endian: bool = False,
 ) -> np.ndarray:
-    """Decode raw interleaved PCM to mono float32 [n].
+    """Decode raw interleaved PCM to samples [n, channels] that `mix_to_mono` takes.
 
     Args:
         data: the bytes of a message.
         sample_format: S8 U8 S16 U16 S24 S24_32 (24 bits in the low bytes of 32) S32 U32 F32 F64,
             with LE or BE at the end, in any case.
-        channels: interleaved channels, averaged to one.
+        channels: how many are interleaved.
         big_endian: byte order where the format's name does not say it.
 
     Raises:
@@ -105,7 +105,7 @@ def decode_pcm(
         )
     samples = _decode(raw, kind, order).reshape(-1, channels)
     check_samples(samples)
-    return mix_to_mono(samples)[0]
+    return samples
 
 
 def check_samples(samples: object) -> np.ndarray:
@@ -143,18 +143,21 @@ def mix_to_mono(samples: np.ndarray) -> tuple[np.ndarray, int]:
 
     Returns the samples and how many of them (over all channels) lay beyond full scale.
     """
+    scaled, clipped = scale_samples(samples)
+    if scaled.ndim == 2:
+        scaled = scaled[:, 0] if scaled.shape[1] == 1 else scaled.mean(axis=1, dtype=np.float32)
+    return scaled, clipped
+
+
+def scale_samples(samples: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return checked samples of any shape as float32 in [-1, 1], and how many were clipped."""
     if samples.dtype.kind == "f":
         clipped = int(np.count_nonzero(np.abs(samples) > 1.0))
         if clipped:
             samples = np.clip(samples, -1.0, 1.0)
-        scaled = samples.astype(np.float32, copy=False)
-    else:
-        zero, scale = _INTEGER_SCALES[samples.dtype]
-        scaled = ((samples.astype(np.float64) - zero) / scale).astype(np.float32)
-        clipped = 0
-    if scaled.ndim == 2:
-        scaled = scaled[:, 0] if scaled.shape[1] == 1 else scaled.mean(axis=1, dtype=np.float32)
-    return scaled, clipped
+        return samples.astype(np.float32, copy=False), clipped
+    zero, scale = _INTEGER_SCALES[samples.dtype]
+    return ((samples.astype(np.float64) - zero) / scale).astype(np.float32), 0
 
 
 def channels_cancel(samples: np.ndarray, mono: np.ndarray) -> bool:

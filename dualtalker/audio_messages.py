@@ -61,9 +61,9 @@ _PORTAUDIO_FIELDS = {
 
 @dataclass(frozen=True)
 class AudioChunk:
-    """One message's audio."""
+    """One message's audio, as `Talker.push` takes it."""
 
-    samples: np.ndarray  # [n] mono float32 in [-1, 1]
+    samples: np.ndarray  # [n, channels], or [n]; float in [-1, 1] or integer PCM
     rate_hz: int
     stamp_ns: int | None  # of the first sample; None where the message carries no time
     message: Any = None  # as it came, for those who send it on

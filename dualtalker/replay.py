@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dualtalker.audio import mix_to_mono
 from dualtalker.audio_messages import KINDS, AudioFormat, kind_of, read_message
 from dualtalker.bags import BagMessage
 from dualtalker.bundle import Bundle
@@ -54,7 +55,7 @@ class Heard:
     """A piece of audio as the model heard it."""
 
     begin_ns: int  # of its first sample, on the node's clock
-    samples: np.ndarray  # [n] float32
+    samples: np.ndarray  # [n] float32, the mean of the channels
     rate_hz: int
 
 
@@ -113,7 +114,7 @@ class _TapedTalker(Talker):
     def push(self, samples: np.ndarray, sample_rate_hz: int, stamp_ns: int | None = None) -> None:
         super().push(samples, sample_rate_hz, stamp_ns)
         assert stamp_ns is not None  # the delivery stamps every piece
-        self.tape.append(Heard(stamp_ns, samples, sample_rate_hz))
+        self.tape.append(Heard(stamp_ns, mix_to_mono(samples)[0], sample_rate_hz))
 
 
 class _VirtualNode:

@@ -11,6 +11,7 @@ import pytest
 from null_sink import NullSink, why_not
 from ros_processes import TIMEOUT_S, command_of, running
 
+from dualtalker.audio import mix_to_mono
 from dualtalker.audio_messages import AudioFormat, read_message
 from dualtalker_ros.outgoing_audio import fill_message
 
@@ -106,7 +107,7 @@ class Wire:
             return np.zeros(0, np.float32), np.zeros(0)
         assert all(chunk.rate_hz == RATE_HZ for chunk in chunks)
         stamps = np.array([chunk.stamp_ns for chunk in chunks])
-        return np.concatenate([chunk.samples for chunk in chunks]), stamps
+        return np.concatenate([mix_to_mono(chunk.samples)[0] for chunk in chunks]), stamps
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +227,16 @@ def test_bad_audio_is_counted(wire):
     wire.speech.publish(Int16MultiArray())
     wire.speech.publish(Int16MultiArray(data=array.array("h", [1, 2])))
     wire.listener.spin_until(lambda: int(wire.status("speaker")[2]["empty_messages"]) == 1)
+
+
+def test_channels_that_cancel_are_told(wire):
+    noise = make_noise(0.2, RATE_HZ)
+    for _ in range(2):
+        wire.say(np.stack([noise, -noise], axis=1), RATE_HZ)
+    wire.listener.spin_until(
+        lambda: int(wire.status("speaker")[2]["cancelled_audio"]) == 2 * len(noise)
+    )
+    assert wire.logs["speaker"].read_text().count("cancelled_audio: the channels cancel") == 1
 
 
 def test_devices_are_listed(sink):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dualtalker.audio import mix_to_mono
 from dualtalker.audio_messages import AudioFormat, kind_of, read_message
 from dualtalker.errors import AudioError
 from dualtalker_ros.outgoing_audio import fill_message
@@ -38,6 +39,10 @@ def port_audio(number, channels=1, **data):
     return Fields(audio_data=Fields(**{**arrays, **data}), info=info)
 
 
+def mono_of(chunk):
+    return mix_to_mono(chunk.samples)[0]
+
+
 def int16_bytes():
     return array.array("B", PCM.tobytes())
 
@@ -59,7 +64,7 @@ def int16_bytes():
 )
 def test_same_audio_in_every_type(message):
     chunk = read_message(message, AudioFormat(rate_hz=RATE_HZ))
-    np.testing.assert_allclose(chunk.samples, FLOATS, atol=1e-6)
+    np.testing.assert_allclose(mono_of(chunk), FLOATS, atol=1e-6)
     assert chunk.rate_hz == RATE_HZ
     assert chunk.stamp_ns == (5 * 10**9 + 7 if hasattr(message, "header") else None)
 
@@ -72,7 +77,8 @@ def test_channels_by_label_and_offset():
     values = np.array([9, 9, 100, 300, -200, 0], np.int16)
     message = std_array("h", values, [("samples", 2), ("channels", 2)], offset=2)
     chunk = read_message(message, AudioFormat())
-    np.testing.assert_allclose(chunk.samples * 32768, [200, -100])
+    np.testing.assert_array_equal(chunk.samples, [[100, 300], [-200, 0]])
+    np.testing.assert_allclose(mono_of(chunk) * 32768, [200, -100])
 
 
 MP3_FRAME = bytes([0xFF, 0xFB, 0x90, 0xC4]) + bytes(417 - 4)  # 128 kbit/s at 44.1 kHz
@@ -118,7 +124,7 @@ def test_any_bytes_are_samples_or_an_audio_error(data):
     except AudioError:
         return
     assert len(chunk.samples) == len(data) // 2
-    assert np.abs(chunk.samples).max() <= 1
+    assert np.abs(mono_of(chunk)).max() <= 1
 
 
 def empty_message(kind):
@@ -133,7 +139,7 @@ def empty_message(kind):
 def test_filled_messages_read_back(kind, ros):
     message = fill_message(empty_message(kind), FLOATS, RATE_HZ, 3 * 10**9 + 1)
     chunk = read_message(message, AudioFormat(rate_hz=RATE_HZ))
-    np.testing.assert_allclose(chunk.samples, FLOATS, atol=1e-4)
+    np.testing.assert_allclose(mono_of(chunk), FLOATS, atol=1e-4)
     assert chunk.rate_hz == RATE_HZ
     assert chunk.stamp_ns == (None if kind == "array" else 3 * 10**9 + 1)
 

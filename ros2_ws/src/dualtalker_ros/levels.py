@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from dualtalker.audio import scale_samples
+
 # From here on a sample counts as clipped: 16-bit PCM ends at 0.99997.
 FULL_SCALE = 0.9995
 SILENT_DBFS = -120.0
@@ -20,10 +22,10 @@ class LevelMeter:
         self._peak = 0.0
 
     def note(self, samples: np.ndarray) -> None:
-        """Take samples [n] or [n, channels], float in [-1, 1]."""
+        """Take samples [n] or [n, channels], float in [-1, 1] or integer PCM."""
         if samples.size == 0:
             return
-        magnitude = np.abs(samples)
+        magnitude = np.abs(scale_samples(samples)[0])
         self._heard += samples.size
         self._clipped += int(np.count_nonzero(magnitude >= FULL_SCALE))
         self._peak = max(self._peak, float(magnitude.max()))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.audio import mix_to_mono
 from dualtalker.audio_messages import AudioFormat, read_message
 from dualtalker.bag_audio import ChunkTimes
 from dualtalker.bags import Bag, BagMessage
@@ -81,7 +82,7 @@ def read_recording(bag: Path) -> Recording:
     fps = float(status["frame rate (Hz)"])
     if status["first audio (ns)"] == "-":
         raise DualtalkerError(f"{bag}: the talker heard no audio; see the nodes' output")
-    samples = np.concatenate([chunk.samples for chunk in chunks])
+    samples = np.concatenate([mix_to_mono(chunk.samples)[0] for chunk in chunks])
     frames = messages["blendshapes"]
     stamps_ns = np.array([m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for _, m in frames])
     times_s = (stamps_ns - int(status["first audio (ns)"])) / 1e9

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from std_msgs.msg import Float32
 
+from dualtalker.audio import CANCEL_MESSAGE, channels_cancel, mix_to_mono
 from dualtalker.audio_messages import (
     KINDS,
     SAMPLE_FORMATS,
@@ -89,7 +90,12 @@ class SpeakerNode(DeviceNode):
         )
         self._queue: PlayoutQueue | None = None  # only while there is a device
         self._ended_queues: dict[str, int] = {}
-        self._counters = {**dict.fromkeys(KINDS, 0), "device_underflows": 0, "unheard_ms": 0}
+        self._counters = {
+            **dict.fromkeys(KINDS, 0),
+            "cancelled_audio": 0,
+            "device_underflows": 0,
+            "unheard_ms": 0,
+        }
         self._played = 0
         self._latency = self.create_publisher(Float32, "~/latency", 10)
         self._search_timer: Any = None
@@ -174,10 +180,7 @@ class SpeakerNode(DeviceNode):
         try:
             chunk = read_message(message, self._format)
         except AudioError as error:
-            kind = kind_of(error)
-            self._counters[kind] += 1
-            if self._counters[kind] == 1:
-                self.get_logger().warning(f"{kind}: {error} (further ones are only counted)")
+            self._count(kind_of(error), 1, str(error))
             return
         queue = self._queue
         if queue is None:
@@ -187,8 +190,16 @@ class SpeakerNode(DeviceNode):
         if chunk.stamp_ns is not None:
             age_s = (self.get_clock().now().nanoseconds - chunk.stamp_ns) / 1e9
         time_s = now_s - age_s if abs(age_s) < FOREIGN_STAMP_S else now_s
-        queue.add(chunk.samples, chunk.rate_hz, time_s, now_s)
+        mono, _ = mix_to_mono(chunk.samples)
+        if channels_cancel(chunk.samples, mono):
+            self._count("cancelled_audio", len(mono), CANCEL_MESSAGE)
+        queue.add(mono, chunk.rate_hz, time_s, now_s)
         self._played += 1
+
+    def _count(self, kind: str, amount: int, message: str) -> None:
+        if self._counters[kind] == 0:
+            self.get_logger().warning(f"{kind}: {message} (further ones are only counted)")
+        self._counters[kind] += amount
 
     def _on_need(
         self, stream: PortAudioStream, count: int, sounds_s: float, underflow: bool
