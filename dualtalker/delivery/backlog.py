@@ -35,7 +35,7 @@ class Backlog:
         return stamp_ns
 
     def put(self, chunk: AudioChunk, begin_ns: int) -> int:
-        """Take a chunk that begins at `begin_ns`; return how many of its samples (per channel) fit."""
+        """Take a chunk that begins at `begin_ns`; return how many samples of it fit."""
         size = max(int(chunk.rate_hz * PIECE_S), 1)
         for start in range(0, len(chunk.samples), size):
             samples = chunk.samples[start : start + size]
