@@ -1,18 +1,15 @@
-"""Model bundles: `NAME.onnx` with its `NAME.json` sidecar, written and checked. Runs no model."""
+"""Model bundles: `NAME.onnx` with its `NAME.json` sidecar, checked. Runs no model."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dualtalker.errors import BundleError
-from dualtalker.files import sha256, sha256_of_file, write_whole
-from dualtalker.onnx_stamp import PREFIX, stamp_model
+from dualtalker.files import sha256_of_file
 from dualtalker.onnx_weights import has_outside_weights
-from dualtalker.sidecar import EXPORT_COMMAND, Sidecar, mismatch, parse_sidecar, read_sidecar
+from dualtalker.sidecar import EXPORT_COMMAND, STAMP_PREFIX, Sidecar, mismatch, read_sidecar
 
 DEFAULT_MODEL = Path(__file__).parent / "models" / "default.onnx"
 
@@ -62,52 +59,13 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
     return Bundle(onnx_path, sidecar, digest)
 
 
-def write_sidecar(onnx_path: str | Path, states: list[dict[str, Any]], **fields: Any) -> Path:
-    """Write the sidecar of an existing ONNX file, with its digest, and return its path.
-
-    The graph is stamped with what its shapes do not show (`Sidecar.promises`), so that a sidecar
-    that is changed or of another model is told when the bundle is loaded.
-
-    Args:
-        onnx_path: the exported graph.
-        states: one dict per state tensor, with the fields of `StateTensor`.
-        fields: other fields of `Sidecar`, by name.
-
-    Raises:
-        BundleError: a field is unknown or has an impossible value.
-    """
-    onnx_path = Path(onnx_path)
-    path = onnx_path.with_suffix(".json")
-    names = [item.name for item in dataclasses.fields(Sidecar)]
-    unknown = sorted(set(fields) - set(names))
-    if unknown:
-        raise BundleError(f"{path}: unknown sidecar fields {unknown}; expected some of {names}")
-    draft = Sidecar(states=(), onnx_sha256="0" * 64)
-    record = {**dataclasses.asdict(draft), "states": states, **fields}
-    record = json.loads(json.dumps(record))  # tuples become lists, as a reader will see them
-    content = _stamped(onnx_path, parse_sidecar(record, path))
-    record["onnx_sha256"] = sha256(content)
-    write_whole(onnx_path, content)
-    write_whole(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
-    return path
-
-
-def _stamped(onnx_path: Path, sidecar: Sidecar) -> bytes:
-    try:
-        return stamp_model(onnx_path.read_bytes(), sidecar.promises)
-    except ValueError as error:
-        raise _not_onnx(onnx_path, error) from error
-
-
-def _not_onnx(path: Path, error: ValueError) -> BundleError:
-    return BundleError(f"{path}: not an ONNX file ({error}). Write it anew with: {EXPORT_COMMAND}")
-
-
 def _check_weights(onnx_path: Path) -> None:
     try:
         outside = has_outside_weights(onnx_path.read_bytes())
     except ValueError as error:
-        raise _not_onnx(onnx_path, error) from error
+        raise BundleError(
+            f"{onnx_path}: not an ONNX file ({error}). Write it anew with: {EXPORT_COMMAND}"
+        ) from error
     if outside:
         raise BundleError(
             f"{onnx_path}: keeps weights in another file, which the digest does not cover; "
@@ -155,7 +113,7 @@ def _check_graph(onnx_path: Path, sidecar_path: Path, sidecar: Sidecar) -> None:
 def _check_promises(path: Path, sidecar: Sidecar, stamped: dict[str, str]) -> None:
     """Compare the sidecar with what was stamped into the graph when both were written."""
     for name, promised in sidecar.promises.items():
-        found = stamped.get(PREFIX + name)
+        found = stamped.get(STAMP_PREFIX + name)
         if found is None:
             raise mismatch(path, name, promised, "the same in the ONNX metadata, which lack it")
         if found != promised:

@@ -1,4 +1,4 @@
-"""Writes what a graph promises into the ONNX file itself, by its protobuf, without onnx.
+"""Writes bundles: an ONNX file's sidecar, and what it promises into the file. Needs onnx.
 
 A sidecar can be edited or mixed up; the shapes of a graph do not show its lookahead or the order
 of its outputs. `metadata_props` is what ONNX has for it, and onnxruntime and Netron show it.
@@ -6,11 +6,50 @@ of its outputs. `metadata_props` is what ONNX has for it, and onnxruntime and Ne
 
 from __future__ import annotations
 
-from dualtalker.onnx_weights import read_varint
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
 
-PREFIX = "dualtalker."
-_METADATA_PROPS = 14  # of ModelProto; its entries are (1: key, 2: value)
-_BYTES = 2  # wire type
+from dualtalker.errors import BundleError
+from dualtalker.files import sha256, write_whole
+from dualtalker.sidecar import EXPORT_COMMAND, STAMP_PREFIX, Sidecar, parse_sidecar
+
+
+def write_sidecar(onnx_path: str | Path, states: list[dict[str, Any]], **fields: Any) -> Path:
+    """Write the sidecar of an existing ONNX file, with its digest, and return its path.
+
+    The graph is stamped with what its shapes do not show (`Sidecar.promises`), so that a sidecar
+    that is changed or of another model is told when the bundle is loaded.
+
+    Args:
+        onnx_path: the exported graph.
+        states: one dict per state tensor, with the fields of `StateTensor`.
+        fields: other fields of `Sidecar`, by name.
+
+    Raises:
+        BundleError: a field is unknown or has an impossible value, or the file is no ONNX file.
+    """
+    onnx_path = Path(onnx_path)
+    path = onnx_path.with_suffix(".json")
+    names = [item.name for item in dataclasses.fields(Sidecar)]
+    unknown = sorted(set(fields) - set(names))
+    if unknown:
+        raise BundleError(f"{path}: unknown sidecar fields {unknown}; expected some of {names}")
+    draft = Sidecar(states=(), onnx_sha256="0" * 64)
+    record = {**dataclasses.asdict(draft), "states": states, **fields}
+    record = json.loads(json.dumps(record))  # tuples become lists, as a reader will see them
+    promises = parse_sidecar(record, path).promises
+    try:
+        content = stamp_model(onnx_path.read_bytes(), promises)
+    except ValueError as error:
+        raise BundleError(
+            f"{onnx_path}: not an ONNX file ({error}). Write it anew with: {EXPORT_COMMAND}"
+        ) from error
+    record["onnx_sha256"] = sha256(content)
+    write_whole(onnx_path, content)
+    write_whole(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
+    return path
 
 
 def stamp_model(data: bytes, promises: dict[str, str]) -> bytes:
@@ -19,53 +58,18 @@ def stamp_model(data: bytes, promises: dict[str, str]) -> bytes:
     Earlier stamps are replaced, other metadata stay.
 
     Raises:
-        ValueError: the bytes are no protobuf message.
+        ValueError: the bytes are no ONNX model.
     """
-    kept = [data[start:end] for start, end, ours in _split(data) if not ours]
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
+    kept = [item for item in model.metadata_props if not item.key.startswith(STAMP_PREFIX)]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
     for key, value in sorted(promises.items()):
-        entry = _field(1, (PREFIX + key).encode()) + _field(2, value.encode())
-        kept.append(_field(_METADATA_PROPS, entry))
-    return b"".join(kept)
-
-
-def _split(data: bytes) -> list[tuple[int, int, bool]]:
-    """Return the top-level fields: where each starts and ends, and whether it is our stamp."""
-    fields = []
-    at = size = 0
-    end = len(data)
-    while at < end:
-        start = at
-        tag, at = read_varint(data, at, end)
-        wire = tag & 7
-        if wire == 0:
-            _, at = read_varint(data, at, end)
-        elif wire in (1, 5):
-            at += 8 if wire == 1 else 4
-        elif wire == _BYTES:
-            size, at = read_varint(data, at, end)
-            at += size
-        else:
-            raise ValueError(f"wire type {wire} at byte {start}")
-        if at > end:
-            raise ValueError(f"a field at byte {start} runs past the end")
-        ours = wire == _BYTES and tag >> 3 == _METADATA_PROPS and _is_ours(data[at - size : at])
-        fields.append((start, at, ours))
-    return fields
-
-
-def _is_ours(entry: bytes) -> bool:
-    """Whether a metadata entry has our prefix; its key comes first, shorter than 128 bytes."""
-    return entry[:1] == b"\x0a" and entry[2 : 2 + len(PREFIX)] == PREFIX.encode()
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | _BYTES) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+        model.metadata_props.add(key=STAMP_PREFIX + key, value=value)
+    return model.SerializeToString()

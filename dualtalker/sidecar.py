@@ -38,6 +38,7 @@ _PROMISED = (
     "window_samples",
     "valid_start",
 )
+STAMP_PREFIX = "dualtalker."  # of the keys of `Sidecar.promises` in the ONNX file's metadata
 KINDS = ("stateful", "windowed")
 PRECISIONS = ("fp32", "fp16", "int8")
 

@@ -15,9 +15,10 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from dualtalker.backends import open_backend
-from dualtalker.bundle import Bundle, load_bundle, write_sidecar
+from dualtalker.bundle import Bundle, load_bundle
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import write_whole, written_together
+from dualtalker.onnx_stamp import write_sidecar
 from engines.half_precision import PrecisionError, convert_to_fp16
 from engines.parity import Difference, measure_difference, read_speech, run_stream
 

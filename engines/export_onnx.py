@@ -211,7 +211,7 @@ def _export_stateful(
     path: Path,
     origin: dict[str, Any],
 ) -> float:
-    from dualtalker.bundle import write_sidecar
+    from dualtalker.onnx_stamp import write_sidecar
     from training.network import StreamingTalker
 
     styles = tuple(origin.get("style_names", ()))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from dualtalker.bundle import write_sidecar
+from dualtalker.onnx_stamp import write_sidecar
 from engines.export_onnx import (
     OPSET,
     STYLE_INPUT,

@@ -9,8 +9,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dualtalker import animate
 from dualtalker.backends import available_backends, open_backend
-from dualtalker.bundle import load_bundle, write_sidecar
+from dualtalker.bundle import load_bundle
 from dualtalker.errors import BackendError, BundleError
+from dualtalker.onnx_stamp import write_sidecar
 
 
 def make_graph(path, motion_shape, scale=1.0):

@@ -17,9 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dualtalker import bundle as bundles
 from dualtalker.arkit import ARKIT_NAMES
-from dualtalker.bundle import Bundle, load_bundle, write_sidecar
+from dualtalker.bundle import Bundle, load_bundle
 from dualtalker.errors import BundleError
-from dualtalker.onnx_stamp import stamp_model
+from dualtalker.onnx_stamp import stamp_model, write_sidecar
 from dualtalker.onnx_weights import has_outside_weights
 from dualtalker.sidecar import parse_sidecar
 

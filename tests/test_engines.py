@@ -16,8 +16,9 @@ from tiny_exports import PLAN, make_model, make_stateful, make_windowed  # noqa:
 
 from dualtalker import Talker  # noqa: E402
 from dualtalker.backends import open_backend  # noqa: E402
-from dualtalker.bundle import load_bundle, write_sidecar  # noqa: E402
+from dualtalker.bundle import load_bundle  # noqa: E402
 from dualtalker.errors import BundleError, DualtalkerError  # noqa: E402
+from dualtalker.onnx_stamp import write_sidecar  # noqa: E402
 from engines.build_engine import prepare_graph  # noqa: E402
 from engines.compare import CompareConfig, collect_json, compare, format_report  # noqa: E402
 from engines.convert import ConvertConfig, convert, write_fp16  # noqa: E402

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 import soundfile  # noqa: E402
 
 from dualtalker.arkit import ARKIT_NAMES  # noqa: E402
-from dualtalker.bundle import write_sidecar  # noqa: E402
+from dualtalker.onnx_stamp import write_sidecar  # noqa: E402
 from tests.tiny_training import make_clip, make_corpus, tiny_train_config  # noqa: E402
 from training.checkpoints import CheckpointError, load_checkpoint, load_network  # noqa: E402
 from training.finetune import FinetuneConfig, finetune, prepare  # noqa: E402

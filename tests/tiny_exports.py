@@ -12,7 +12,8 @@ onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper  # noqa: E402
 from tiny_training import TINY_NETWORK, TINY_WAV2VEC2  # noqa: E402
 
-from dualtalker.bundle import load_bundle, write_sidecar  # noqa: E402
+from dualtalker.bundle import load_bundle  # noqa: E402
+from dualtalker.onnx_stamp import write_sidecar  # noqa: E402
 from engines.export_onnx import export_graph  # noqa: E402
 from engines.windowed import export_windowed, plan_window  # noqa: E402
 from training.network import DualTalker, StreamingTalker, WindowTalker  # noqa: E402
