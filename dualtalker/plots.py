@@ -6,15 +6,13 @@ import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, MOUTH_INDICES
 from dualtalker.errors import DualtalkerError
-
-if TYPE_CHECKING:
-    from dualtalker.rig import Rig
+from dualtalker.rendering import Renderer
+from dualtalker.rig import Rig
 
 _COLORS = ("#5b6b7c", "#d1495b", "#1b998b", "#2e6fbb")
 _WAVEFORM_COLUMNS = 2000  # more cannot be told apart in a plot
@@ -22,24 +20,20 @@ _WAVEFORM_COLUMNS = 2000  # more cannot be told apart in a plot
 
 def plot_curves(
     path: str | os.PathLike[str],
+    rig: Rig,
     samples: np.ndarray,
     rate_hz: int,
     times_s: np.ndarray,
     weights: np.ndarray,
-    rig: Rig | None = None,
     title: str | None = None,
 ) -> Path:
     """Draw the waveform over jaw opening, lip rounding and lip gap on one time axis.
 
     samples [n] mono at rate_hz; times_s [frames]; weights [frames, 52] in ARKit's order. The gap
-    is that of `rig`, by default of the robot head. The ending of `path` chooses the format.
+    is that of `rig`. The ending of `path` chooses the format.
     DualtalkerError where the shapes do not fit.
     """
     times_s, weights = _checked(times_s, weights)
-    if rig is None:
-        from dualtalker.head import build_head
-
-        rig = build_head()
     rounding = weights[:, ARKIT_INDEX["mouthFunnel"]] + weights[:, ARKIT_INDEX["mouthPucker"]]
     curves = (
         ("jaw opening\n(weight)", weights[:, ARKIT_INDEX["jawOpen"]]),
@@ -125,8 +119,6 @@ def write_contact_sheet(
     else:
         chosen = np.arange(len(times_s))
         captions = [f"{label}  {times_s[index]:.2f} s" for index, label in enumerate(labels)]
-    from dualtalker.rendering import Renderer
-
     renderer = Renderer(rig, size_px, size_px, close_up=True)
     columns = min(columns, len(chosen))
     rows = -(-len(chosen) // columns)

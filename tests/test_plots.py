@@ -33,8 +33,9 @@ def rows_of(drawn, color):
 
 def test_curves_are_drawn_and_follow_the_motion(tmp_path):
     samples, times_s, weights = speech_like()
-    moving = picture(plot_curves(tmp_path / "a.png", samples, 16000, times_s, weights))
-    still = picture(plot_curves(tmp_path / "b.png", samples, 16000, times_s, weights * 0))
+    rig = build_head()
+    moving = picture(plot_curves(tmp_path / "a.png", rig, samples, 16000, times_s, weights))
+    still = picture(plot_curves(tmp_path / "b.png", rig, samples, 16000, times_s, weights * 0))
     assert moving.shape == still.shape == (640, 1000, 3)
     jaw_color, waveform_color = (209, 73, 91), (91, 107, 124)
     assert rows_of(moving, jaw_color) > 80
@@ -44,7 +45,8 @@ def test_curves_are_drawn_and_follow_the_motion(tmp_path):
 
 def test_curves_without_sound_are_drawn(tmp_path):
     _, times_s, weights = speech_like()
-    assert plot_curves(tmp_path / "a.png", np.zeros(0), 16000, times_s, weights).stat().st_size
+    plot = plot_curves(tmp_path / "a.png", build_head(), np.zeros(0), 16000, times_s, weights)
+    assert plot.stat().st_size
 
 
 def test_contact_sheet_shows_as_many_faces_as_asked(tmp_path):
@@ -70,13 +72,13 @@ def test_contact_sheet_of_labelled_frames(tmp_path):
 def test_what_does_not_fit_is_refused(tmp_path):
     samples, times_s, weights = speech_like()
     with pytest.raises(DualtalkerError, match=r"\[29\].*\[30, 52\]"):
-        plot_curves(tmp_path / "a.png", samples, 16000, times_s[1:], weights)
+        plot_curves(tmp_path / "a.png", build_head(), samples, 16000, times_s[1:], weights)
     with pytest.raises(DualtalkerError, match="at least one frame"):
         write_contact_sheet(tmp_path / "a.png", build_head(), times_s[:0], weights[:0])
     with pytest.raises(DualtalkerError, match="2 labels for 30 frames"):
         write_contact_sheet(tmp_path / "a.png", build_head(), times_s, weights, ["a", "b"])
     with pytest.raises(DualtalkerError, match="could not be written"):
-        plot_curves(tmp_path / "a.doc", samples, 16000, times_s, weights)
+        plot_curves(tmp_path / "a.doc", build_head(), samples, 16000, times_s, weights)
 
 
 def test_picked_moments_are_the_telling_ones_all_over_the_clip() -> None:

@@ -29,7 +29,7 @@ def write_pictures(
     rig = build_head()
     samples, rate_hz = recording.samples, recording.rate_hz
     write_csv(csv, recording)
-    plot_curves(plot, samples, rate_hz, recording.times_s, recording.weights)
+    plot_curves(plot, rig, samples, rate_hz, recording.times_s, recording.weights)
     times_s, labels = choose_moments(recording, marks)
     nearest = np.abs(recording.times_s[:, None] - times_s[None]).argmin(axis=0)
     write_contact_sheet(sheet, rig, recording.times_s[nearest], recording.weights[nearest], labels)
