@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from dualtalker.errors import BundleError
-from dualtalker.files import sha256_of_file
-from dualtalker.onnx_weights import has_outside_weights
-from dualtalker.sidecar import EXPORT_COMMAND, STAMP_PREFIX, Sidecar, mismatch, read_sidecar
+from dualtalker.errors import BackendError, BundleError
+from dualtalker.files import sha256
+from dualtalker.graph import check_session, has_outside_weights, open_session, read_stamp
+from dualtalker.sidecar import EXPORT_COMMAND, Sidecar, mismatch, read_sidecar
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 DEFAULT_MODEL = Path(__file__).parent / "models" / "default.onnx"
 
@@ -22,12 +27,22 @@ class Bundle:
     sidecar: Sidecar
     digest: str  # SHA-256 of the ONNX file
 
+    @cached_property
+    def session(self) -> onnxruntime.InferenceSession:
+        """The graph in onnxruntime, opened once for all who run it; raises as `open_session`."""
+        return open_session(self.onnx_path)
+
+    def free_session(self) -> None:
+        """Give the session's memory back, once those who run it are done."""
+        self.__dict__.pop("session", None)
+
 
 def load_bundle(path: str | Path | None = None) -> Bundle:
     """Load and check a bundle from the path of its `.onnx` or `.json` file.
 
     None means the model shipped with the package. The sidecar's types and values, the file's
-    digest and the graph's real inputs and outputs are all checked.
+    digest and the graph's real inputs and outputs are all checked; the last by onnxruntime, and
+    where that is not installed by the TensorRT backend, on its engine.
 
     Raises:
         BundleError: says which field is wrong, what was found, what was expected.
@@ -51,17 +66,22 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
                 f"both with: {EXPORT_COMMAND}"
             )
     sidecar = read_sidecar(sidecar_path)
-    digest = sha256_of_file(onnx_path)
+    content = onnx_path.read_bytes()
+    digest = sha256(content)
     if digest != sidecar.onnx_sha256:
         raise mismatch(sidecar_path, "onnx_sha256", sidecar.onnx_sha256, f"{digest} (the file's)")
-    _check_weights(onnx_path)
-    _check_graph(onnx_path, sidecar_path, sidecar)
-    return Bundle(onnx_path, sidecar, digest)
+    stamp = _scan(onnx_path, content)
+    bundle = Bundle(onnx_path, sidecar, digest)
+    with contextlib.suppress(BackendError):  # no onnxruntime: whoever asks for it is told then
+        check_session(bundle.session, sidecar, sidecar_path)
+    _check_promises(sidecar_path, sidecar, stamp)
+    return bundle
 
 
-def _check_weights(onnx_path: Path) -> None:
+def _scan(onnx_path: Path, content: bytes) -> dict[str, str]:
+    """Return what the file was stamped with; it must hold all of its weights."""
     try:
-        outside = has_outside_weights(onnx_path.read_bytes())
+        outside, stamp = has_outside_weights(content), read_stamp(content)
     except ValueError as error:
         raise BundleError(
             f"{onnx_path}: not an ONNX file ({error}). Write it anew with: {EXPORT_COMMAND}"
@@ -71,64 +91,14 @@ def _check_weights(onnx_path: Path) -> None:
             f"{onnx_path}: keeps weights in another file, which the digest does not cover; "
             f"expected one file. Write it anew with: {EXPORT_COMMAND}"
         )
+    return stamp
 
 
-def _check_graph(onnx_path: Path, sidecar_path: Path, sidecar: Sidecar) -> None:
-    """Compare the sidecar's claims with the graph's own inputs and outputs."""
-    from dualtalker.backends.onnxruntime import open_session
-
-    session = open_session(onnx_path)
-    inputs = {item.name: item for item in session.get_inputs()}
-    outputs = {item.name: item for item in session.get_outputs()}
-    wanted_in: dict[str, tuple[str, tuple[int, ...]]] = {}
-    wanted_out: dict[str, tuple[str, tuple[int, ...]]] = {}
-    wanted_in[sidecar.audio_input] = ("audio_input", (1, sidecar.input_samples))
-    motion_shape = (1, sidecar.graph_frames, len(sidecar.output_names))
-    wanted_out[sidecar.motion_output] = ("motion_output", motion_shape)
-    if sidecar.style_input:
-        if sidecar.style_input in wanted_in:
-            name = sidecar.style_input
-            raise mismatch(sidecar_path, "style_input", name, "each name only once")
-        styles = (1, len(sidecar.style_names))
-        wanted_in[sidecar.style_input] = ("style_input", styles)
-    for i, state in enumerate(sidecar.states):
-        for names, name, side in (
-            (wanted_in, state.input, "input"),
-            (wanted_out, state.output, "output"),
-        ):
-            if name in names:
-                raise mismatch(sidecar_path, f"states[{i}].{side}", name, "each name only once")
-            names[name] = (f"states[{i}].{side}", state.shape)
-    for wanted, found, side in ((wanted_in, inputs, "input"), (wanted_out, outputs, "output")):
-        for name, (label, shape) in wanted.items():
-            if name not in found:
-                raise mismatch(sidecar_path, label, name, f"a graph {side}: {sorted(found)}")
-            _check_tensor(sidecar_path, label, found[name], shape)
-    extra = sorted(set(inputs) - set(wanted_in))
-    if extra:
-        raise mismatch(sidecar_path, "states", f"no entry for the graph's inputs {extra}", "one")
-    _check_promises(sidecar_path, sidecar, session.get_modelmeta().custom_metadata_map)
-
-
-def _check_promises(path: Path, sidecar: Sidecar, stamped: dict[str, str]) -> None:
+def _check_promises(path: Path, sidecar: Sidecar, stamp: dict[str, str]) -> None:
     """Compare the sidecar with what was stamped into the graph when both were written."""
     for name, promised in sidecar.promises.items():
-        found = stamped.get(STAMP_PREFIX + name)
+        found = stamp.get(name)
         if found is None:
             raise mismatch(path, name, promised, "the same in the ONNX metadata, which lack it")
         if found != promised:
             raise mismatch(path, name, promised, f"{found}, which the ONNX file was written with")
-
-
-def _check_tensor(path: Path, label: str, found: Any, shape: tuple[int, ...]) -> None:
-    if found.type != "tensor(float)":
-        raise mismatch(path, label, f"{found.name!r} is {found.type} in the graph", "float32")
-    # A symbolic dimension (a string or None) fits any size; the first step settles it.
-    fixed = [n if isinstance(n, int) and n > 0 else None for n in found.shape]
-    fits = len(fixed) == len(shape) and all(
-        n is None or n == wanted for n, wanted in zip(fixed, shape, strict=True)
-    )
-    if not fits:
-        raise mismatch(
-            path, label, f"{found.name!r} is {found.shape} in the graph", f"{list(shape)}"
-        )

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from dualtalker.bundle import load_bundle
 from dualtalker.onnx_stamp import write_sidecar
 from engines.export_onnx import (
     OPSET,
-    STYLE_INPUT,
     ExportConfig,
     make_test_signal,
     save_program,
@@ -153,17 +153,17 @@ def export_network(
 
 
 def _compare(talker: WindowTalker, path: Path, plan: WindowPlan, windows: int) -> float:
-    from dualtalker.backends.onnxruntime import open_session
+    from dualtalker.backends.onnxruntime import OnnxRuntimeBackend
 
-    session = open_session(path)
-    style = {STYLE_INPUT: uneven_weights(len(talker.styles))} if talker.styles else {}
+    backend = OnnxRuntimeBackend(load_bundle(path))
+    style = uneven_weights(len(talker.styles)) if talker.styles else None
     audio = make_test_signal(plan.window_samples + windows * plan.hop_samples)
     worst = 0.0
     for start in range(0, windows * plan.hop_samples, plan.hop_samples):
         window = audio[None, start : start + plan.window_samples]
         with torch.no_grad():
-            weights = [torch.from_numpy(array) for array in style.values()]
-            expected = talker(torch.from_numpy(window), *weights).numpy()
-        (found,) = session.run(None, {"audio": window, **style})
+            weights = None if style is None else torch.from_numpy(style)
+            expected = talker(torch.from_numpy(window), weights).numpy()
+        found, _ = backend.step(window, [], style)
         worst = max(worst, float(abs(found - expected).max()))
     return worst

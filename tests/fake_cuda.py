@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnxruntime  # here: tests take it away from the runtime
 
 
 class FakeCuda:
@@ -266,8 +267,6 @@ def make_tensorrt(cuda: FakeCuda, onnx_path: Any, version: str = "10.3.0") -> An
 
 class _Engine:
     def __init__(self, cuda: FakeCuda, onnx_path: Any) -> None:
-        import onnxruntime
-
         self.cuda = cuda
         self.session = onnxruntime.InferenceSession(
             str(onnx_path), providers=["CPUExecutionProvider"]

@@ -7,7 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from dualtalker import animate
+from dualtalker import animate, graph
+from dualtalker import bundle as bundles
 from dualtalker.backends import available_backends, open_backend
 from dualtalker.bundle import load_bundle
 from dualtalker.errors import BackendError, BundleError
@@ -48,6 +49,23 @@ def test_non_finite_answers_are_found_before_the_first_word(tmp_path):
     make_graph(path, (1, 1, 52), float("nan"))
     with pytest.raises(BundleError, match="non-finite"):
         open_backend(load_bundle(path))
+
+
+def test_one_session_serves_check_and_backends(tiny, monkeypatch):
+    opened = []
+    real = graph.open_session
+    for module in (graph, bundles):
+        monkeypatch.setattr(module, "open_session", lambda path: opened.append(path) or real(path))
+    bundle = load_bundle(tiny)
+    backends = [open_backend(bundle, "onnxruntime") for _ in range(2)]
+    assert opened == [tiny]
+    hop = np.random.default_rng(0).uniform(-1, 1, (1, 320)).astype(np.float32)
+    alone, state = backends[0].step(hop, backends[0].new_state())
+    again, _ = backends[1].step(hop, backends[1].new_state())
+    np.testing.assert_array_equal(again, alone)
+    backends[1].close()
+    backends[0].step(hop, state)
+    assert opened == [tiny]
 
 
 def test_the_backend_steps_and_resets(tiny):

@@ -19,8 +19,8 @@ from dualtalker import bundle as bundles
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.bundle import Bundle, load_bundle
 from dualtalker.errors import BundleError
+from dualtalker.graph import has_outside_weights, read_stamp
 from dualtalker.onnx_stamp import stamp_model, write_sidecar
-from dualtalker.onnx_weights import has_outside_weights
 from dualtalker.sidecar import parse_sidecar
 
 
@@ -335,8 +335,9 @@ def test_weights_outside_are_found_wherever_they_hide(own):
 @settings(max_examples=200, deadline=None)
 @given(data=st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused(data):
-    with contextlib.suppress(ValueError):
-        has_outside_weights(data)
+    for read in (has_outside_weights, read_stamp):
+        with contextlib.suppress(ValueError):
+            read(data)
 
 
 def test_a_bundle_is_plain_data(tiny):

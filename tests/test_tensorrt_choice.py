@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
+import shutil
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +26,7 @@ from dualtalker.backends.engine_files import (
 )
 from dualtalker.backends.tensorrt import TensorRtBackend
 from dualtalker.bundle import load_bundle
-from dualtalker.errors import BackendError
+from dualtalker.errors import BackendError, BundleError
 
 
 @pytest.fixture
@@ -148,6 +151,49 @@ def test_the_talker_speaks_alike_through_both(installed, bundle, folder):
         talker.close()
     np.testing.assert_array_equal(faces[0], faces[1])
     assert installed.blocks == {}
+
+
+@pytest.fixture
+def no_onnxruntime(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+
+
+def test_tensorrt_needs_no_onnxruntime(installed, tiny, bundle, folder, no_onnxruntime):
+    put_engine(folder, bundle)
+    for engine in ("tensorrt", "auto"):
+        talker = Talker(tiny, engine=engine)
+        assert talker.backend_name.startswith("tensorrt 10.3.0")
+        talker.push(noise(10).reshape(-1), 16000)
+        assert len(talker.flush()) == 6
+        talker.close()
+    with pytest.raises(BackendError, match=r"onnxruntime.*pip install onnxruntime"):
+        open_backend(load_bundle(tiny), "onnxruntime")
+
+
+def test_without_onnxruntime_an_engine_must_be_what_the_sidecar_says(
+    installed, tiny, folder, tmp_path, no_onnxruntime
+):
+    for suffix in (".onnx", ".json"):
+        shutil.copy(tiny.with_suffix(suffix), tmp_path)
+    sidecar = tmp_path / "tiny.json"
+    record = json.loads(sidecar.read_text())
+    record["states"][0]["shape"] = [1, 1601]
+    sidecar.write_text(json.dumps(record))
+    put_engine(folder, load_bundle(sidecar))
+    with pytest.raises(BackendError, match=r"tensors \['tail', 'tail_next'\] are not float32 of"):
+        open_backend(load_bundle(sidecar), "tensorrt")
+    record["lookahead_samples"] = 0
+    sidecar.write_text(json.dumps(record))
+    with pytest.raises(BundleError, match=r"lookahead_samples: found 0.*was written with"):
+        load_bundle(sidecar)
+
+
+def test_beside_an_engine_no_session_is_kept(installed, bundle, folder):
+    put_engine(folder, bundle)
+    session = weakref.ref(bundle.session)
+    open_backend(bundle, "tensorrt")
+    gc.collect()
+    assert session() is None
 
 
 def test_availability_has_a_reason():

@@ -44,7 +44,7 @@ class Backend(Protocol):
         ...
 
 
-def open_backend(bundle: Bundle, engine: str = "auto", threads: int = 1) -> Backend:
+def open_backend(bundle: Bundle, engine: str = "auto") -> Backend:
     """Open `bundle` in the engine asked for; "auto" takes the fastest of those that load.
 
     There is no silent fall-back: an engine asked for by name either runs or raises, "auto" logs
@@ -57,16 +57,18 @@ def open_backend(bundle: Bundle, engine: str = "auto", threads: int = 1) -> Back
     if engine not in ENGINES:
         raise BackendError(f"engine {engine!r} is unknown; expected one of {', '.join(ENGINES)}")
     if engine == "auto":
-        backend = _open_fastest(bundle, threads)
+        backend = _open_fastest(bundle)
     else:
         try:
-            backend = _open(engine, bundle, threads)
+            backend = _open(engine, bundle)
         except BackendError as error:
             reasons = available_backends()
             usable = [name for name, reason in reasons.items() if reason is None] or ["none"]
             raise BackendError(
                 f"engine {engine!r} cannot run: {error}. Usable: {', '.join(usable)}"
             ) from error
+    if not backend.name.startswith("onnxruntime"):
+        bundle.free_session()
     log.info("model %s runs in %s", bundle.onnx_path.name, backend.name)
     return backend
 
@@ -79,7 +81,7 @@ def available_backends() -> dict[str, str | None]:
     return {"onnxruntime": _onnxruntime_reason(), "tensorrt": _tensorrt_reason()}
 
 
-def _open(engine: str, bundle: Bundle, threads: int) -> Backend:
+def _open(engine: str, bundle: Bundle) -> Backend:
     graph: Backend
     if engine == "tensorrt":
         from dualtalker.backends.tensorrt import TensorRtBackend
@@ -88,7 +90,7 @@ def _open(engine: str, bundle: Bundle, threads: int) -> Backend:
     else:
         from dualtalker.backends.onnxruntime import OnnxRuntimeBackend
 
-        graph = OnnxRuntimeBackend(bundle, threads=threads)
+        graph = OnnxRuntimeBackend(bundle)
     if bundle.sidecar.kind == "stateful":
         return graph
     from dualtalker.backends.windowed import SlidingWindow
@@ -96,13 +98,13 @@ def _open(engine: str, bundle: Bundle, threads: int) -> Backend:
     return SlidingWindow(graph, bundle.sidecar)
 
 
-def _open_fastest(bundle: Bundle, threads: int) -> Backend:
+def _open_fastest(bundle: Bundle) -> Backend:
     """Open what loads; where that is more than one, time a few steps and keep the fastest."""
     opened: list[Backend] = []
     reasons = []
     for engine in ("tensorrt", "onnxruntime"):
         try:
-            opened.append(_open(engine, bundle, threads))
+            opened.append(_open(engine, bundle))
         except BackendError as error:
             reasons.append(f"{engine}: {error}")
             log.info("engine auto: not %s: %s", engine, error)

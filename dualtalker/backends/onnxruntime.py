@@ -9,28 +9,28 @@ import numpy as np
 
 from dualtalker.bundle import Bundle
 from dualtalker.errors import BackendError, BundleError
+from dualtalker.graph import session_errors
+from dualtalker.sidecar import EXPORT_COMMAND
 
 if TYPE_CHECKING:
     import onnxruntime
 
 
 class OnnxRuntimeBackend:
-    """One onnxruntime session; one thread by default, since small networks lose with more."""
+    """The session of a bundle, which backends of the same bundle share."""
 
-    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
-        """Open the session and run one step on silence, so that the first real one is not slow.
+    def __init__(self, bundle: Bundle) -> None:
+        """Take the session and run one step on silence, so that the first real one is not slow.
 
         Raises:
             BackendError: onnxruntime is missing.
             BundleError: the graph does not load, fails, or answers with a wrong shape or values.
         """
         self._sidecar = bundle.sidecar
-        self._session: onnxruntime.InferenceSession | None = open_session(
-            bundle.onnx_path, threads
-        )
+        self._session: onnxruntime.InferenceSession | None = bundle.session
         self._outputs = [self._sidecar.motion_output] + [s.output for s in self._sidecar.states]
         self._default_style = np.array([self._sidecar.default_style], np.float32)
-        self.name = f"onnxruntime {_version()} CPU, {threads} thread{'s' * (threads != 1)}"
+        self.name = f"onnxruntime {_version()} CPU, 1 thread"
         self._probe(bundle.onnx_path)
 
     def new_state(self) -> list[np.ndarray]:
@@ -66,14 +66,14 @@ class OnnxRuntimeBackend:
             feed[self._sidecar.style_input] = self._default_style if style is None else style
         try:
             return list(self._session.run(outputs, feed))
-        except _session_errors() as error:
+        except session_errors() as error:
             raise BackendError(
                 f"{self.name} failed in a step: {error}. Start anew; if it fails again, write the "
-                "bundle anew with: python -m engines.export_onnx CHECKPOINT -o NAME.onnx"
+                f"bundle anew with: {EXPORT_COMMAND}"
             ) from error
 
     def close(self) -> None:
-        """Free the session."""
+        """Let go of the session."""
         self._session = None
 
     def _probe(self, path: Path) -> None:
@@ -94,40 +94,6 @@ class OnnxRuntimeBackend:
                 )
         if not all(np.isfinite(array).all() for array in (motion, *new_state)):
             raise BundleError(f"{path}: one step on silence gives non-finite numbers")
-
-
-def open_session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Open an ONNX file on the CPU; raises BackendError (no onnxruntime) or BundleError."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise BackendError(
-            f"onnxruntime cannot be imported ({error}); install it with: "
-            "python -m pip install onnxruntime"
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=["CPUExecutionProvider"]
-        )
-    except _session_errors() as error:
-        raise BundleError(
-            f"{path}: onnxruntime {_version()} cannot load this graph: {error}. Write it anew "
-            "with: python -m engines.export_onnx CHECKPOINT -o NAME.onnx"
-        ) from error
-
-
-def _session_errors() -> tuple[type[Exception], ...]:
-    """All that onnxruntime raises for a bad graph: its classes share no public base."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile")
-    more = ("NotImplemented", "RuntimeException")
-    kinds = [getattr(state, name) for name in names + more if hasattr(state, name)]
-    return (*kinds, RuntimeError, ValueError, MemoryError)
 
 
 def _version() -> str:

@@ -26,6 +26,7 @@ from dualtalker.backends.engine_files import (
 )
 from dualtalker.bundle import Bundle
 from dualtalker.errors import BackendError
+from dualtalker.graph import list_tensors
 
 LIBRARIES = ("tensorrt", "tensorrt_rtx")
 
@@ -251,15 +252,8 @@ class TensorRtBackend:
     def _check_tensors(self, trt: Any) -> None:
         """The engine's tensors are those of the sidecar, and all float32."""
         sidecar, engine = self._sidecar, self._engine
-        channels = len(sidecar.output_names)
-        wanted: dict[str, tuple[int, ...]] = {
-            sidecar.audio_input: (1, sidecar.input_samples),
-            sidecar.motion_output: (1, sidecar.graph_frames, channels),
-        }
-        for state in sidecar.states:
-            wanted[state.input] = wanted[state.output] = state.shape
-        if sidecar.style_input:
-            wanted[sidecar.style_input] = (1, len(sidecar.style_names))
+        inputs, outputs = list_tensors(sidecar, self._bundle.onnx_path.with_suffix(".json"))
+        wanted = {name: shape for name, (_, shape) in (inputs | outputs).items()}
         found = {}
         for index in range(engine.num_io_tensors):
             name = engine.get_tensor_name(index)
