@@ -57,7 +57,7 @@ def measure(network: DualTalker, clip: Clip) -> list[Sums]:
 
     from dualtalker import metrics
     from training.lessons import find_spoken
-    from training.network import StreamingTalker
+    from training.streaming_network import StreamingTalker
 
     assert clip.motion is not None
     talker = StreamingTalker(network, {clip.style: 1.0}, smooth=True).eval()

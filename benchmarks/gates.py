@@ -125,7 +125,7 @@ def measure(
 
     from dualtalker.accuracy import measure_motions
     from dualtalker.head import build_head
-    from training.network import StreamingTalker
+    from training.streaming_network import StreamingTalker
 
     talker = StreamingTalker(network, dict(mixture), smooth=True).eval()
     motions = []

@@ -142,7 +142,7 @@ def time_torch(checkpoint: Path, steps: int = 1000) -> dict:
     import torch
 
     from training.checkpoints import load_network
-    from training.network import StreamingTalker
+    from training.streaming_network import StreamingTalker
 
     if not torch.cuda.is_available():
         raise DualtalkerError("torch sees no CUDA GPU: install a CUDA build of torch")

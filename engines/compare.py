@@ -113,7 +113,7 @@ def run_torch(
     import torch
 
     from training.checkpoints import load_network
-    from training.network import StreamingTalker
+    from training.streaming_network import StreamingTalker
 
     network, _ = load_network(checkpoint)
     mixture = bundle.sidecar.training.get("style") or dict.fromkeys(network.animation.styles, 1.0)

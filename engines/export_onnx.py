@@ -19,7 +19,8 @@ from dualtalker.errors import DualtalkerError
 from dualtalker.files import written_together
 
 if TYPE_CHECKING:
-    from training.network import DualTalker, StreamingTalker
+    from training.network import DualTalker
+    from training.streaming_network import StreamingTalker
 
 OPSET = 18
 STYLE_INPUT = "style"
@@ -212,7 +213,7 @@ def _export_stateful(
     origin: dict[str, Any],
 ) -> float:
     from dualtalker.onnx_stamp import write_sidecar
-    from training.network import StreamingTalker
+    from training.streaming_network import StreamingTalker
 
     styles = tuple(origin.get("style_names", ()))
     talker = StreamingTalker(network, mixture, config.smooth, styles).eval()

@@ -24,7 +24,8 @@ from engines.export_onnx import (
 )
 
 if TYPE_CHECKING:
-    from training.network import DualTalker, WindowTalker
+    from training.network import DualTalker
+    from training.streaming_network import WindowTalker
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def export_network(
     `origin` are the sidecar's fields on its training. Returns the largest difference from torch
     over windows of a test signal; at most a hundred of them, as each costs a whole window.
     """
-    from training.network import WindowTalker
+    from training.streaming_network import WindowTalker
 
     hop_samples = network.config.hop_samples
     plan = plan_window(

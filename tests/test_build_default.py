@@ -28,7 +28,7 @@ from training.build_default import (
 from training.corpus import CorpusConfig
 from training.evaluate import EvaluateConfig
 from training.presets import parse_config
-from training.teacher import TeacherConfig
+from training.teacher_config import TeacherConfig
 
 
 def fake_stage(program: str, source: Path, output: Path, log: Path, **options: Any) -> Stage:

@@ -15,7 +15,8 @@ from benchmarks import contacts  # noqa: E402
 from dualtalker.arkit import ARKIT_INDEX  # noqa: E402
 from tests.tiny_training import TINY_NETWORK, make_clip  # noqa: E402
 from training.clips import save_clips  # noqa: E402
-from training.network import DualTalker, StreamingTalker  # noqa: E402
+from training.network import DualTalker  # noqa: E402
+from training.streaming_network import StreamingTalker  # noqa: E402
 
 STYLE = "captured:one"
 

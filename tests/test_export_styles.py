@@ -26,7 +26,8 @@ from engines.operators import check_operators  # noqa: E402
 from engines.parity import run_stream  # noqa: E402
 from tests.tiny_training import TINY_NETWORK  # noqa: E402
 from training.checkpoints import describe_network, save_checkpoint  # noqa: E402
-from training.network import DualTalker, StreamingTalker  # noqa: E402
+from training.network import DualTalker  # noqa: E402
+from training.streaming_network import StreamingTalker  # noqa: E402
 
 STYLES = ["captured:one", "captured:two", "rules"]
 

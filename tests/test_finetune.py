@@ -17,8 +17,8 @@ from dualtalker.onnx_stamp import write_sidecar  # noqa: E402
 from tests.tiny_training import make_clip, make_corpus, tiny_train_config  # noqa: E402
 from training.checkpoints import CheckpointError, load_checkpoint, load_network  # noqa: E402
 from training.finetune import FinetuneConfig, finetune, prepare  # noqa: E402
-from training.network import StreamingTalker  # noqa: E402
 from training.pack import find_starting_point, pack  # noqa: E402
+from training.streaming_network import StreamingTalker  # noqa: E402
 from training.train import train  # noqa: E402
 
 

@@ -18,7 +18,8 @@ from training.configs import (  # noqa: E402
     NetworkConfig,
 )
 from training.heads import fit_basis, measure_lips, project  # noqa: E402
-from training.network import DualTalker, HeadPlan, StreamingTalker, WindowTalker  # noqa: E402
+from training.network import DualTalker, HeadPlan  # noqa: E402
+from training.streaming_network import StreamingTalker, WindowTalker  # noqa: E402
 from training.wav2vec2_encoder import make_resampling  # noqa: E402
 
 HOP = TINY_NETWORK.hop_samples

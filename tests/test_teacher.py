@@ -16,7 +16,8 @@ from dualtalker.arkit import ARKIT_INDEX
 from tests.tiny_training import make_clip, tiny_train_config
 from training.clips import digest_of, load_clips, save_clips
 from training.lessons import UNKNOWN_PHONE, damage, draw, hear, hurry, prepare_lesson
-from training.teacher import TeacherConfig, TeacherError, teach
+from training.teacher import TeacherError, teach
+from training.teacher_config import TeacherConfig
 from training.train import train
 
 JAW = ARKIT_INDEX["jawOpen"]

@@ -16,7 +16,8 @@ from dualtalker.bundle import load_bundle  # noqa: E402
 from dualtalker.onnx_stamp import write_sidecar  # noqa: E402
 from engines.export_onnx import export_graph  # noqa: E402
 from engines.windowed import export_windowed, plan_window  # noqa: E402
-from training.network import DualTalker, StreamingTalker, WindowTalker  # noqa: E402
+from training.network import DualTalker  # noqa: E402
+from training.streaming_network import StreamingTalker, WindowTalker  # noqa: E402
 
 
 def make_stateful(folder):

@@ -224,7 +224,7 @@ def measure_checkpoint(checkpoint: Path, data: DataConfig) -> dict[str, float]:
     from dualtalker.head import build_head
     from training.checkpoints import load_network
     from training.evaluate import read_training, to_recording
-    from training.network import StreamingTalker
+    from training.streaming_network import StreamingTalker
 
     clips = list_judged(data)
     if not clips:

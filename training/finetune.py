@@ -33,9 +33,9 @@ from training.clips import INDEX_NAME, Clip, load_clips
 from training.configs import DataConfig, LossConfig, TrainConfig, from_plain, save_config, to_plain
 from training.distributed import Place, choose_device, wrap
 from training.losses import masked_mean, motion_loss
-from training.marginals import fit_motion_prior, measure_scales
+from training.marginals import Priors, fit_motion_prior, measure_scales
 from training.network import DualTalker
-from training.objective import Objective, Priors
+from training.objective import Objective
 from training.pack import find_starting_point
 from training.recordings import read_captured
 from training.run import Run, save

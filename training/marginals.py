@@ -1,10 +1,30 @@
-"""Frozen simple models of speech and motion: acoustic units and the duality term's marginals."""
+"""Priors: frozen simple models of speech and motion, for acoustic units and the duality term."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+@dataclass
+class Priors:
+    """Frozen tensors fitted on the training data before the first step."""
+
+    unit_centers: Tensor
+    """Centers of the acoustic units, `[units, per_step * mel_bands]`."""
+    bigram: Tensor
+    """log P(unit | previous unit), `[units, units]`."""
+    motion_prior: Tensor
+    """Autoregressive Gaussian of motion, `[3, 52]`."""
+    lip_basis: Tensor
+    """Lip vertices' deltas of the default head, metres, `[52, lips * 3]`."""
+
+    def to(self, device: torch.device) -> Priors:
+        """Return the priors with every tensor on `device`."""
+        return Priors(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
 
 def fit_units(features: np.ndarray, units: int, seed: int, rounds: int = 25) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,26 +12,14 @@ from training import losses
 from training.batches import Batch
 from training.configs import LossConfig
 from training.heads import ARKIT
-from training.marginals import assign_units, measure_scales, score_motion, score_units
+from training.marginals import (
+    Priors,
+    assign_units,
+    measure_scales,
+    score_motion,
+    score_units,
+)
 from training.network import DualTalker, Prediction
-
-
-@dataclass
-class Priors:
-    """Frozen tensors fitted on the training data before the first step."""
-
-    unit_centers: Tensor
-    """Centers of the acoustic units, `[units, per_step * mel_bands]`."""
-    bigram: Tensor
-    """log P(unit | previous unit), `[units, units]`."""
-    motion_prior: Tensor
-    """Autoregressive Gaussian of motion, `[3, 52]`."""
-    lip_basis: Tensor
-    """Lip vertices' deltas of the default head, metres, `[52, lips * 3]`."""
-
-    def to(self, device: torch.device) -> Priors:
-        """Return the priors with every tensor on `device`."""
-        return Priors(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
 
 def name_units(network: DualTalker, clean: Tensor, priors: Priors) -> Tensor:

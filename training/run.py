@@ -29,9 +29,9 @@ from training.clips import Clip, digest_of, load_clips
 from training.collapse import CollapseDetector
 from training.configs import NetworkConfig, TrainConfig, to_plain
 from training.distributed import Place, choose_device, share_out, wrap
-from training.marginals import fit_bigram, fit_motion_prior, fit_units
+from training.marginals import Priors, fit_bigram, fit_motion_prior, fit_units
 from training.network import DualTalker, HeadPlan
-from training.objective import Objective, Priors
+from training.objective import Objective
 from training.phones import PHONE_CLASSES
 from training.schedules import EarlyStop
 from training.vertex_data import VertexData, fill_head, load_vertex_data

@@ -40,7 +40,8 @@ from training.clips import (
 )
 from training.configs import to_plain
 from training.lessons import find_spoken, hear, prepare_lesson
-from training.network import StreamingTalker
+from training.streaming_network import StreamingTalker
+from training.teacher_config import TeacherConfig
 from training.teacher_network import Teacher, train_member, train_phones
 
 LEAST_SCALE = 0.05
@@ -48,48 +49,6 @@ LEAST_SCALE = 0.05
 
 class TeacherError(DualtalkerError):
     """There is nothing to learn from or to label."""
-
-
-@dataclass
-class TeacherConfig:
-    """Train a teacher on captured clips and label the unpaired ones."""
-
-    corpus: tuple[Path, ...] = (Path("corpus"),)
-    """Folders written by `python -m training.corpus`, with captured and unpaired clips."""
-    out: Path = Path("corpus_taught")
-    """Folder for the labeled clips."""
-    style: str = ""
-    """Captured style to learn; empty: the one with the most data."""
-    members: int = 4
-    """Networks in the ensemble."""
-    phone_steps: int = 1200
-    """Optimizer steps on speech with known phones, before all members; 0 for none."""
-    steps: int = 250
-    """Optimizer steps of each member on captured clips."""
-    students: tuple[Path, ...] = ()
-    """Checkpoints of streaming networks that know the style and join the ensemble."""
-    student_share: float = 0.5
-    """Weight of the students' mean motion against that of the members."""
-    channels: int = 96
-    """Width of each."""
-    dilations: tuple[int, ...] = (1, 2, 4, 8)
-    """Dilation of each convolution of five taps, centered: 0.6 s each way."""
-    dropout: float = 0.5
-    """Dropout inside blocks, on captured clips."""
-    learning_rate: float = 2e-3
-    """Peak of the one-cycle schedules."""
-    weight_decay: float = 0.02
-    """AdamW weight decay."""
-    segment_s: float = 4.0
-    """Length of a training segment, seconds."""
-    tempo: tuple[float, float] = (1.0, 1.0)
-    """Range of factors by which captured clips are heard faster, to make words running speech."""
-    batch: int = 16
-    """Segments in a step."""
-    seed: int = 0
-    """Seed of everything."""
-    threads: int = 1
-    """CPU threads."""
 
 
 @dataclass

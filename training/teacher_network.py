@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,9 +15,7 @@ from training.clips import CHANNELS
 from training.lessons import UNKNOWN_PHONE, Draw, Lesson, draw
 from training.losses import masked_mean
 from training.phones import PHONE_CLASSES
-
-if TYPE_CHECKING:
-    from training.teacher import TeacherConfig
+from training.teacher_config import TeacherConfig
 
 RULES_WEIGHT = 10.0  # of the motion by rule, in [0, 1], beside the phones' cross-entropy
 PHONES_DROPOUT = 0.1  # hours of speech need less of it than minutes of capture

@@ -108,7 +108,7 @@ class Wav2Vec2Encoder(nn.Module):
         """Refuse: there is no state with which this encoder could go hop by hop."""
         raise ValueError(
             "a wav2vec2 encoder cannot stream; expected encoder.kind `streaming`. Export a window "
-            "of it with `training.network.WindowTalker`"
+            "of it with `training.streaming_network.WindowTalker`"
         )
 
     def features(self, audio: Tensor) -> Tensor:
