@@ -132,10 +132,22 @@ def compare_with_torch(talker: StreamingTalker, bundle_path: Path, steps: int) -
 
     Where the style can be chosen, both the default and an uneven mixture are compared.
     """
-    worst = _compare_in_style(talker, bundle_path, steps, None)
-    if talker.styles:
-        uneven = uneven_weights(len(talker.styles))
-        worst = max(worst, _compare_in_style(talker, bundle_path, steps, uneven))
+    import torch
+
+    from dualtalker.backends import open_backend
+    from dualtalker.bundle import load_bundle
+    from engines.parity import run_stream
+
+    bundle = load_bundle(bundle_path)
+    backend = open_backend(bundle, "onnxruntime")
+    audio = make_test_signal(steps * bundle.sidecar.hop_samples)
+    worst = 0.0
+    for style in (None, uneven_weights(len(talker.styles))) if talker.styles else (None,):
+        with torch.no_grad():
+            weights = None if style is None else torch.from_numpy(style)
+            whole = talker.run(torch.from_numpy(audio).unsqueeze(0), weights).numpy()
+        streamed = run_stream(backend, bundle.sidecar, audio, style)[talker.shift_frames :]
+        worst = max(worst, float(np.abs(streamed - whole[: len(streamed)]).max()))
     return worst
 
 
@@ -143,30 +155,6 @@ def uneven_weights(count: int) -> np.ndarray:
     """Return weights `[1, count]` float32 of a mixture in which no two styles have the same."""
     weights = np.arange(count, 0, -1, dtype=np.float32)
     return (weights / weights.sum())[np.newaxis]
-
-
-def _compare_in_style(
-    talker: StreamingTalker, bundle_path: Path, steps: int, style: np.ndarray | None
-) -> float:
-    import torch
-
-    from dualtalker.backends.onnxruntime import OnnxRuntimeBackend
-    from dualtalker.bundle import load_bundle
-
-    hop_samples = talker.encoder.config.hop_samples
-    audio = make_test_signal(steps * hop_samples)
-    with torch.no_grad():
-        weights = None if style is None else torch.from_numpy(style)
-        whole = talker.run(torch.from_numpy(audio).unsqueeze(0), weights).numpy()
-    backend = OnnxRuntimeBackend(load_bundle(bundle_path))
-    state = backend.new_state()
-    frames = []
-    for hop in audio.reshape(steps, 1, hop_samples):
-        motion, state = backend.step(hop, state, style)
-        frames.append(motion[0])
-    backend.close()
-    streamed = np.concatenate(frames)[talker.shift_frames :]
-    return float(np.abs(streamed - whole[: len(streamed)]).max())
 
 
 def export(config: ExportConfig) -> float:
