@@ -30,7 +30,8 @@ from dualtalker.bundle import Bundle, load_bundle  # noqa: E402
 from dualtalker.errors import DualtalkerError  # noqa: E402
 from dualtalker.styles import mix_style  # noqa: E402
 from engines.build_engine import BuildConfig, build  # noqa: E402
-from engines.parity import measure_difference, read_speech, run_stream  # noqa: E402
+from engines.parity import measure_difference, run_stream  # noqa: E402
+from engines.signals import read_speech  # noqa: E402
 from engines.timing import summarize, time_hot, time_streams  # noqa: E402
 
 STREAMS = (1, 2, 4, 8, 16, 32, 64)

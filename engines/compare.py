@@ -1,17 +1,18 @@
-"""Are all runtimes one function? `python -m engines.compare NAME.onnx --checkpoint X.safetensors`.
+"""Are all runtimes one function? `python -m engines.compare NAME.onnx NAME-fp16.onnx`.
 
-Runs 60 s of speech with one unbroken state through torch (where a checkpoint is given),
-onnxruntime and TensorRT, and compares every weight of every frame with the first of them: largest
-and relative error, drift over time, and the difference of the lip gap in mm.
+Runs 60 s of speech with one unbroken state through onnxruntime and TensorRT, and compares every
+weight of every frame with the first of them: largest and relative error, drift over time, and the
+difference of the lip gap in mm.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import tyro
@@ -22,7 +23,8 @@ from dualtalker.bundle import Bundle, load_bundle
 from dualtalker.errors import BackendError, DualtalkerError
 from dualtalker.files import write_whole
 from dualtalker.styles import mix_style
-from engines.parity import Difference, measure_difference, read_speech, run_stream
+from engines.parity import Difference, measure_difference, run_stream
+from engines.signals import read_speech
 
 # Accepted differences of the lip gap on the default head, mm.
 LIMITS_MM = {"fp32": 0.05, "fp16": 0.2, "int8": 0.2}
@@ -34,8 +36,6 @@ class CompareConfig:
 
     bundles: tyro.conf.Positional[tuple[Path, ...]]
     """Bundles of the same model (.onnx), the fp32 one first."""
-    checkpoint: Path | None = None
-    """Its checkpoint (.safetensors): torch is then the reference."""
     audio: Path | None = None
     """Speech to run (default: a made signal)."""
     seconds: float = 60.0
@@ -65,11 +65,25 @@ class Comparison:
         return self.difference.lip_gap_max_mm <= LIMITS_MM[self.precision]
 
 
-def compare(config: CompareConfig) -> tuple[str, list[Comparison]]:
+@dataclass(frozen=True)
+class Reference:
+    """What else may run a bundle's model, for the others to be compared with."""
+
+    name: str
+    run: Callable[[Bundle, np.ndarray, np.ndarray | None], np.ndarray]
+    """Takes a bundle, audio `[samples]` and weights `[1, styles]` or None, the bundle's default;
+    returns motion `[frames, 52]`."""
+
+
+def compare(
+    config: CompareConfig, reference: Reference | None = None
+) -> tuple[str, list[Comparison]]:
     """Run everything; returns the reference's name and the comparisons.
 
+    Without a `reference` it is the first bundle in onnxruntime.
+
     Raises:
-        DualtalkerError: a bundle or the checkpoint is bad, or nothing is left to compare.
+        DualtalkerError: a bundle is bad, or nothing is left to compare.
     """
     bundles = [load_bundle(path) for path in config.bundles]
     sidecar = bundles[0].sidecar
@@ -81,12 +95,11 @@ def compare(config: CompareConfig) -> tuple[str, list[Comparison]]:
         runs.append((name, bundle.sidecar.precision, bundle, "onnxruntime"))
     if sidecar.precision == "fp32":
         runs.append((f"tensorrt {bundles[0].onnx_path.name}", "", bundles[0], "tensorrt"))
-    if config.checkpoint is not None:
-        reference_name = f"torch {config.checkpoint.name}"
-        reference = run_torch(config.checkpoint, bundles[0], audio, style)
+    if reference is not None:
+        reference_name, expected = reference.name, reference.run(bundles[0], audio, style)
     else:
         reference_name, _, bundle, engine = runs.pop(0)
-        reference = _run(bundle, engine, audio, style)[0]
+        expected = _run(bundle, engine, audio, style)[0]
     results = []
     for name, precision, bundle, engine in runs:
         try:
@@ -95,41 +108,12 @@ def compare(config: CompareConfig) -> tuple[str, list[Comparison]]:
             results.append(Comparison(name, precision or "fp16", None, str(error)))
             continue
         precision = precision or ("fp16" if " fp16 " in described else "fp32")
-        difference = measure_difference(reference, motion)
+        difference = measure_difference(expected, motion)
         results.append(Comparison(name, precision, difference))
     if not any(result.difference for result in results):
         reasons = "; ".join(result.reason for result in results)
         raise DualtalkerError(f"nothing to compare with {reference_name}: {reasons}")
     return reference_name, results
-
-
-def run_torch(
-    checkpoint: Path, bundle: Bundle, audio: np.ndarray, style: np.ndarray | None = None
-) -> np.ndarray:
-    """Run the trained network step by step; return `[frames, 52]`.
-
-    `style` are weights `[1, styles]` of the bundle's styles; None is its default.
-    """
-    import torch
-
-    from training.checkpoints import load_network
-    from training.streaming_network import StreamingTalker
-
-    network, _ = load_network(checkpoint)
-    mixture = bundle.sidecar.training.get("style") or dict.fromkeys(network.animation.styles, 1.0)
-    if style is not None:
-        mixture = dict(zip(bundle.sidecar.style_names, style[0].tolist(), strict=True))
-    smooth = bool(bundle.sidecar.training.get("smooth", False))
-    talker = StreamingTalker(network, mixture, smooth).eval()
-    hop = bundle.sidecar.hop_samples
-    state = talker.new_state()
-    frames = []
-    with torch.inference_mode():
-        for start in range(0, len(audio) - hop + 1, hop):
-            chunk = torch.from_numpy(audio[np.newaxis, start : start + hop])
-            motion, *state = talker(chunk, *state)
-            frames.append(motion[0].numpy())
-    return np.concatenate(frames)
 
 
 def _run(
@@ -184,20 +168,26 @@ def collect_json(reference: str, results: list[Comparison]) -> dict[str, Any]:
     return {"reference": reference, "limits_mm": LIMITS_MM, "results": rows}
 
 
-def main() -> None:
-    """Parse the command line, compare, and exit with 1 where the lips differ too much."""
-    config = tyro.cli(CompareConfig, description=__doc__)
+def report(config: CompareConfig, reference: Reference | None = None) -> NoReturn:
+    """Compare, print, and exit: with 1 where the lips differ too much."""
     try:
-        reference, results = compare(config)
+        name, results = compare(config, reference)
     except DualtalkerError as error:
         sys.exit(f"engines.compare: {error}")
-    print(format_report(reference, results, config.channels))
+    print(format_report(name, results, config.channels))
     if config.json:
-        text = json.dumps(collect_json(reference, results), indent=2) + "\n"
+        text = json.dumps(collect_json(name, results), indent=2) + "\n"
         write_whole(config.json, text)
     ran = [result for result in results if result.difference is not None]
     sys.exit(0 if all(result.passed for result in ran) else 1)
 
 
+def main() -> None:
+    """Parse the command line and compare."""
+    report(tyro.cli(CompareConfig, description=__doc__))
+
+
 if __name__ == "__main__":
-    main()
+    from engines import torch_reference
+
+    torch_reference.main()

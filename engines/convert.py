@@ -20,7 +20,8 @@ from dualtalker.errors import DualtalkerError
 from dualtalker.files import write_whole, written_together
 from dualtalker.onnx_stamp import write_sidecar
 from engines.half_precision import PrecisionError, convert_to_fp16
-from engines.parity import Difference, measure_difference, read_speech, run_stream
+from engines.parity import Difference, measure_difference, run_stream
+from engines.signals import read_speech
 
 
 @dataclass

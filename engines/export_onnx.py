@@ -17,6 +17,7 @@ import tyro
 
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import written_together
+from engines.signals import make_test_signal
 
 if TYPE_CHECKING:
     from training.network import DualTalker
@@ -113,18 +114,6 @@ def save_program(program: Any, path: Path) -> None:
         node.metadata_props.clear()
         node.doc_string = None
     program.save(str(path), external_data=False)
-
-
-def make_test_signal(samples: int, seed: int = 0) -> np.ndarray:
-    """Return speech-like sound `[samples]`: voiced bursts of changing pitch, hiss and silences."""
-    rng = np.random.default_rng(seed)
-    time = np.arange(samples) / 16000.0
-    pitch_hz = 120.0 + 60.0 * np.sin(2 * np.pi * 0.7 * time)
-    phase = 2 * np.pi * np.cumsum(pitch_hz) / 16000.0
-    voice = sum(np.sin(h * phase) / h for h in range(1, 20))
-    syllables = np.maximum(0.0, np.sin(2 * np.pi * 2.3 * time))
-    envelope = syllables * (np.sin(2 * np.pi * 0.3 * time) > -0.5)
-    return (0.2 * envelope * voice + 0.01 * rng.standard_normal(samples)).astype(np.float32)
 
 
 def compare_with_torch(talker: StreamingTalker, bundle_path: Path, steps: int) -> float:

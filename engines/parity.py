@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ import numpy as np
 from dualtalker.backends import Backend
 from dualtalker.bundle import Sidecar
 from dualtalker.errors import DualtalkerError
-from engines.export_onnx import make_test_signal
 
 
 @dataclass(frozen=True)
@@ -85,19 +83,3 @@ def run_stream(
         motion, state = backend.step(audio[np.newaxis, start : start + hop], state, style)
         frames.append(motion[0].copy())
     return np.concatenate(frames)
-
-
-def read_speech(path: Path | None, seconds: float, rate_hz: int) -> np.ndarray:
-    """Return speech `[samples]` float32 at `rate_hz`, repeated or cut; None: a made signal."""
-    count = round(seconds * rate_hz)
-    if path is None:
-        if rate_hz != 16000:
-            raise DualtalkerError(f"no made signal at {rate_hz} Hz: give a recording with --audio")
-        return make_test_signal(count)
-    from dualtalker.audio import read_audio
-    from dualtalker.resampling import StreamingResampler
-
-    samples, own_rate_hz = read_audio(path)
-    resampler = StreamingResampler(own_rate_hz, rate_hz)
-    audio = np.concatenate([resampler.push(samples), resampler.flush()])
-    return np.resize(audio, count).astype(np.float32)

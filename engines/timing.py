@@ -16,7 +16,7 @@ import numpy as np
 from dualtalker.backends import Backend
 from dualtalker.bundle import Sidecar
 from dualtalker.errors import BackendError
-from engines.export_onnx import make_test_signal
+from engines.signals import make_test_signal
 
 WARM_UP_STEPS = 20
 

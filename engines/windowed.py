@@ -18,10 +18,10 @@ from dualtalker.onnx_stamp import write_sidecar
 from engines.export_onnx import (
     OPSET,
     ExportConfig,
-    make_test_signal,
     save_program,
     uneven_weights,
 )
+from engines.signals import make_test_signal
 
 if TYPE_CHECKING:
     from training.network import DualTalker

@@ -22,10 +22,10 @@ from dualtalker.onnx_stamp import write_sidecar  # noqa: E402
 from engines.build_engine import prepare_graph  # noqa: E402
 from engines.compare import CompareConfig, collect_json, compare, format_report  # noqa: E402
 from engines.convert import ConvertConfig, convert, write_fp16  # noqa: E402
-from engines.export_onnx import make_test_signal  # noqa: E402
 from engines.half_precision import PrecisionError, convert_to_fp16  # noqa: E402
 from engines.operators import ACCEPTED, REFUSED, OperatorError, check_operators  # noqa: E402
-from engines.parity import measure_difference, read_speech, run_stream  # noqa: E402
+from engines.parity import measure_difference, run_stream  # noqa: E402
+from engines.signals import make_test_signal, read_speech  # noqa: E402
 from engines.tensorrt_builder import BuildError  # noqa: E402
 from engines.windowed import export_windowed, plan_window  # noqa: E402
 

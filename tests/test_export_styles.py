@@ -13,17 +13,18 @@ from dualtalker import animate  # noqa: E402
 from dualtalker.backends import open_backend  # noqa: E402
 from dualtalker.bundle import load_bundle  # noqa: E402
 from dualtalker.styles import mix_style  # noqa: E402
-from engines.compare import CompareConfig, compare, run_torch  # noqa: E402
+from engines.compare import CompareConfig, compare  # noqa: E402
 from engines.convert import ConvertConfig, convert  # noqa: E402
 from engines.export_onnx import (  # noqa: E402
     ExportConfig,
     ExportError,
     describe_styles,
     export,
-    make_test_signal,
 )
 from engines.operators import check_operators  # noqa: E402
 from engines.parity import run_stream  # noqa: E402
+from engines.signals import make_test_signal  # noqa: E402
+from engines.torch_reference import main, make_reference, run_torch  # noqa: E402
 from tests.tiny_training import TINY_NETWORK  # noqa: E402
 from training.checkpoints import describe_network, save_checkpoint  # noqa: E402
 from training.network import DualTalker  # noqa: E402
@@ -96,14 +97,27 @@ def test_a_style_chosen_is_the_style_fixed_at_export(
 def test_torch_and_onnxruntime_are_compared_in_the_style_asked_for(
     exported: Path, checkpoint: Path
 ) -> None:
-    config = CompareConfig((exported,), checkpoint, seconds=2.0, style="natural:0.3,rules:0.7")
-    _, results = compare(config)
+    config = CompareConfig((exported,), seconds=2.0, style="natural:0.3,rules:0.7")
+    name, results = compare(config, make_reference(checkpoint))
+    assert name == f"torch {checkpoint.name}"
     assert results[0].difference is not None and results[0].difference.largest < 1e-4
     bundle = load_bundle(exported)
     audio = make_test_signal(16000)
     rules = mix_style("rules", bundle.sidecar)
     runs = [run_torch(checkpoint, bundle, audio, style) for style in (None, rules)]
     assert np.abs(runs[0] - runs[1]).max() > 1e-3
+
+
+def test_the_command_takes_a_checkpoint_as_the_reference(
+    exported: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    arguments = [str(exported), "--checkpoint", str(checkpoint), "--seconds", "1"]
+    monkeypatch.setattr("sys.argv", ["compare", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert f"against torch {checkpoint.name}" in said and "onnxruntime styled.onnx fp32" in said
 
 
 def test_half_precision_keeps_the_choice(exported: Path, tmp_path: Path) -> None:

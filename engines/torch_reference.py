@@ -1,0 +1,64 @@
+"""What `engines.compare --checkpoint` adds: the trained network in torch as the reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from dualtalker.bundle import Bundle
+from engines import compare
+
+
+@dataclass
+class CompareConfig(compare.CompareConfig):
+    """Compare one model across runtimes and precisions."""
+
+    checkpoint: Path | None = None
+    """Its checkpoint (.safetensors): torch is then the reference."""
+
+
+def make_reference(checkpoint: Path) -> compare.Reference:
+    """Return the network of a checkpoint as the reference of a comparison."""
+    return compare.Reference(
+        f"torch {checkpoint.name}",
+        lambda bundle, audio, style: run_torch(checkpoint, bundle, audio, style),
+    )
+
+
+def run_torch(
+    checkpoint: Path, bundle: Bundle, audio: np.ndarray, style: np.ndarray | None = None
+) -> np.ndarray:
+    """Run the trained network step by step; return `[frames, 52]`.
+
+    `style` are weights `[1, styles]` of the bundle's styles; None is its default.
+    """
+    import torch
+
+    from training.checkpoints import load_network
+    from training.streaming_network import StreamingTalker
+
+    network, _ = load_network(checkpoint)
+    mixture = bundle.sidecar.training.get("style") or dict.fromkeys(network.animation.styles, 1.0)
+    if style is not None:
+        mixture = dict(zip(bundle.sidecar.style_names, style[0].tolist(), strict=True))
+    smooth = bool(bundle.sidecar.training.get("smooth", False))
+    talker = StreamingTalker(network, mixture, smooth).eval()
+    hop = bundle.sidecar.hop_samples
+    state = talker.new_state()
+    frames = []
+    with torch.inference_mode():
+        for start in range(0, len(audio) - hop + 1, hop):
+            chunk = torch.from_numpy(audio[np.newaxis, start : start + hop])
+            motion, *state = talker(chunk, *state)
+            frames.append(motion[0].numpy())
+    return np.concatenate(frames)
+
+
+def main() -> None:
+    """Parse the command line of `engines.compare` and run it."""
+    config = tyro.cli(CompareConfig, description=compare.__doc__)
+    reference = make_reference(config.checkpoint) if config.checkpoint else None
+    compare.report(config, reference)
