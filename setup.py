@@ -41,7 +41,7 @@ TRAIN = [
     "torch==2.13.0",
     "transformers>=4.57",
     "safetensors>=0.4",
-    "msgspec>=0.18",  # checks the configs that checkpoints bring
+    "msgspec>=0.18",  # reads sidecars and configs, and says which field is wrong
     "tensorboard>=2.15",
     "onnx>=1.16",
     "onnxscript>=0.5",

@@ -6,10 +6,11 @@ of its outputs. `metadata_props` is what ONNX has for it, and onnxruntime and Ne
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from dualtalker.errors import BundleError
 from dualtalker.files import sha256, write_whole
@@ -32,12 +33,12 @@ def write_sidecar(onnx_path: str | Path, states: list[dict[str, Any]], **fields:
     """
     onnx_path = Path(onnx_path)
     path = onnx_path.with_suffix(".json")
-    names = [item.name for item in dataclasses.fields(Sidecar)]
+    names = Sidecar.__struct_fields__
     unknown = sorted(set(fields) - set(names))
     if unknown:
         raise BundleError(f"{path}: unknown sidecar fields {unknown}; expected some of {names}")
     draft = Sidecar(states=(), onnx_sha256="0" * 64)
-    record = {**dataclasses.asdict(draft), "states": states, **fields}
+    record = {**msgspec.to_builtins(draft), "states": states, **fields}
     record = json.loads(json.dumps(record))  # tuples become lists, as a reader will see them
     promises = parse_sidecar(record, path).promises
     try:

@@ -6,12 +6,12 @@ result is compared with the original's before the bundle is written.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import msgspec
 import tyro
 
 from dualtalker.backends import open_backend
@@ -72,7 +72,7 @@ def write_fp16(bundle: Bundle, out: Path) -> Path:
 
     model = convert_to_fp16(onnx.load(str(bundle.onnx_path)))
     write_whole(out, model.SerializeToString())
-    fields: dict[str, Any] = dataclasses.asdict(bundle.sidecar)
+    fields: dict[str, Any] = msgspec.to_builtins(bundle.sidecar)
     states = [dict(state) for state in fields.pop("states")]
     for name in ("onnx_sha256", "format", "format_version"):
         del fields[name]

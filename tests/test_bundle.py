@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -106,7 +107,7 @@ LIES = [
     ("motion_output", "face", "motion_output.*face"),
     ("motion_output", "tail_next", "tail_next"),
     ("states", [], "states.*energy.*tail"),
-    ("states", [{"input": "tail", "output": "tail_next"}], r"states\[0\].dtype"),
+    ("states", [{"input": "tail", "output": "next", "shape": [1]}], r"states\[0\].*dtype"),
     ("states", ["tail"], r"states\[0\]"),
     ("states", [{}] * 2000, "states.*2000"),
     ("onnx_sha256", "0" * 64, "onnx_sha256"),
@@ -270,6 +271,36 @@ def test_any_value_in_any_field_parses_or_is_refused(tiny, data):
     record[data.draw(st.sampled_from(sorted(record)))] = data.draw(JSON)
     with contextlib.suppress(BundleError):
         parse_sidecar(record, tiny.with_suffix(".json"))
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), 1e308])
+def test_no_field_takes_a_number_beyond_reason(own, number):
+    record = json.loads(own.with_suffix(".json").read_text())
+    for field in record:
+        for value in (number, [number], {"a": [number]}):
+            if field not in ("training", "metrics") or not isinstance(value, dict):
+                damage(own, **{**record, field: value})
+                with pytest.raises(BundleError, match=field):
+                    load_bundle(own)
+
+
+@pytest.mark.parametrize("depth", [30, 300, 900, 980, 1000, 1100, 30_000])
+def test_nesting_of_any_depth_is_taken_or_refused(own, depth):
+    text = own.with_suffix(".json").read_text()
+    nested = f'{{"a": {"[" * depth}{"]" * depth}}}'
+    own.with_suffix(".json").write_text(re.sub(r'"metrics": {}', f'"metrics": {nested}', text))
+    assert "[[" in own.with_suffix(".json").read_text()
+    with contextlib.suppress(BundleError):
+        load_bundle(own)
+
+
+def test_a_key_that_comes_twice_is_refused(own):
+    text = own.with_suffix(".json").read_text()
+    twice = text.replace('"hop_samples"', '"hop_samples": 160, "hop_samples"')
+    assert twice != text
+    own.with_suffix(".json").write_text(twice)
+    with pytest.raises(BundleError, match=r"given twice: \['hop_samples'\]"):
+        load_bundle(own)
 
 
 def test_a_changed_model_file_is_noticed(own):

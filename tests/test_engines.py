@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -80,7 +80,7 @@ def test_a_quantized_bundle_runs_and_is_refused_for_tensorrt_layer_by_layer(stat
 
     path = tmp_path / "int8.onnx"
     quantize_dynamic(str(stateful.onnx_path), str(path))
-    states = [dataclasses.asdict(state) for state in stateful.sidecar.states]
+    states = msgspec.to_builtins(stateful.sidecar)["states"]
     write_sidecar(path, states, precision="int8")
     bundle = load_bundle(path)
     motion = run_stream(open_backend(bundle, "onnxruntime"), bundle.sidecar, make_test_signal(960))

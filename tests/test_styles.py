@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -71,11 +72,11 @@ LIES = [
     ({"default_style": [0.5, 0.6]}, "sum is 1"),
     ({"default_style": [1.5, -0.5]}, "from 0 to 1"),
     ({"default_style": []}, "default_style"),
-    ({"default_style": [True, False]}, "default_style.*numbers"),
+    ({"default_style": [True, False]}, r"default_style\[0\].*float"),
     ({"default_style": "even"}, "default_style"),
     ({"style_presets": {"rules": [1, 0]}}, "rules.*only once"),
     ({"style_presets": {"x": [1]}}, "style_presets.*2 weights"),
-    ({"style_presets": {"x": "1 0"}}, "style_presets.*numbers"),
+    ({"style_presets": {"x": "1 0"}}, "style_presets.*array"),
     ({"style_presets": {"x\n": [1, 0]}}, "printable"),
     ({"style_presets": []}, "style_presets"),
 ]
@@ -213,7 +214,7 @@ def test_a_style_from_the_start_is_that_style_throughout(styled, share):
     share = round(share, 4)
     samples = speech(0.4, 16000)
     weights = {"rules": share, "captured:someone": 1 - share}
-    sidecar = dataclasses.replace(styled.sidecar, default_style=(share, 1 - share))
+    sidecar = msgspec.structs.replace(styled.sidecar, default_style=(share, 1 - share))
     fixed = dataclasses.replace(styled, sidecar=sidecar)
     np.testing.assert_allclose(
         animate(samples, 16000, model=styled, style=weights).weights,

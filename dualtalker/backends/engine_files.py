@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from dualtalker.bundle import Bundle
 from dualtalker.errors import BackendError
 from dualtalker.files import sha256_of_file, write_whole
@@ -88,7 +90,7 @@ def write_engine(
     Raises:
         OSError: a full disk and the like; what was begun is removed.
     """
-    sidecar = dataclasses.asdict(bundle.sidecar) | {"engine": dataclasses.asdict(record)}
+    sidecar = msgspec.to_builtins(bundle.sidecar) | {"engine": dataclasses.asdict(record)}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, engine)
     write_whole(path.with_suffix(".log"), log_text)
