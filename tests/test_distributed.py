@@ -14,7 +14,8 @@ torch = pytest.importorskip("torch")
 from tests.tiny_training import make_corpus, tiny_train_config  # noqa: E402
 from training.checkpoints import load_checkpoint  # noqa: E402
 from training.distributed import Place, find_place, share_out  # noqa: E402
-from training.train import prepare, take_step  # noqa: E402
+from training.run import prepare  # noqa: E402
+from training.step import take_step  # noqa: E402
 
 STEPS = 4
 SCRIPT = """
@@ -22,7 +23,8 @@ import json, sys
 from pathlib import Path
 from tests.test_distributed import make_config
 from training.distributed import choose_device, find_place, join_group
-from training.train import prepare, save, take_step
+from training.run import prepare, save
+from training.step import take_step
 
 place = find_place()
 with join_group(place, choose_device("cpu", place)):

@@ -141,7 +141,7 @@ def test_reader_names_what_is_asked() -> None:
     for targets in (("units",), ("phones", "units"), ("phones",)):
         config = dataclasses.replace(TINY_NETWORK, lipread_targets=targets)
         network = DualTalker(config, [True] * 52, ["rules"], ["sil", "AA"])
-        read = network.lip_reader.read(network.motion_encoder(torch.rand(2, 9, 52)))
+        read = network.read_lips(torch.rand(2, 9, 52))
         assert set(read) == set(targets)
         sizes = {"units": TINY_NETWORK.units, "phones": 3}
         for name, scores in read.items():

@@ -24,9 +24,11 @@ from training.checkpoints import CheckpointError, load_checkpoint, load_network 
 from training.clips import Phone, load_clips, save_clips  # noqa: E402
 from training.configs import DataConfig, LossConfig  # noqa: E402
 from training.evaluate import EvaluateConfig, evaluate, format_table  # noqa: E402
-from training.objective import judge  # noqa: E402
+from training.objective import Objective  # noqa: E402
+from training.run import prepare, split_clips  # noqa: E402
+from training.step import take_step  # noqa: E402
 from training.streaming_network import StreamingTalker  # noqa: E402
-from training.train import prepare, split_clips, take_step, train  # noqa: E402
+from training.train import train  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,7 @@ def test_interrupted_and_resumed_gives_the_same_weights(
     run = prepare(whole)
     for _ in range(3):
         take_step(run)
-    from training.train import save
+    from training.run import save
 
     save(run)  # killed here
     resumed = train(dataclasses.replace(whole, resume=True))
@@ -121,10 +123,10 @@ def test_loss_falls_on_one_batch(corpus: Path, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     first = None
     for _ in range(40):
-        terms, _ = judge(run.network, batch, run.priors, run.config.loss, generator)
+        total, terms, _ = run.objective(batch, generator)
         first = first or {k: v.item() for k, v in terms.items()}
         run.optimizer.zero_grad()
-        terms["total"].backward()
+        total.backward()
         run.optimizer.step()
     assert terms["total"].item() < 0.75 * first["total"]
     for name in ("motion", "closure", "lipread_true", "consistency"):
@@ -136,16 +138,16 @@ def test_each_loss_term_can_be_switched_off(corpus: Path, tmp_path: Path) -> Non
     batch = run.batches.make(1)
     names = [f.name for f in dataclasses.fields(LossConfig)]
     everything = LossConfig(**dict.fromkeys(names, 1.0))
-    terms, _ = judge(run.network, batch, run.priors, everything, torch.Generator())
+    _, terms, _ = Objective(run.network, run.priors, everything)(batch, torch.Generator())
     assert set(terms) == {*names, "total"}
     for name in names:
         without = dataclasses.replace(everything, **{name: 0.0})
-        terms, _ = judge(run.network, batch, run.priors, without, torch.Generator())
+        _, terms, _ = Objective(run.network, run.priors, without)(batch, torch.Generator())
         assert name not in terms and terms["total"].isfinite()
     single = LossConfig(lipread_true=0, lipread_predicted=0, consistency=0, duality=0)
-    terms, _ = judge(run.network, batch, run.priors, single, torch.Generator())
+    total, _, _ = Objective(run.network, run.priors, single)(batch, torch.Generator())
     run.network.zero_grad()
-    terms["total"].backward()
+    total.backward()
     assert all(p.grad is None for p in run.network.motion_encoder.parameters())
 
 
@@ -157,8 +159,8 @@ def test_reader_that_judges_the_animation_is_not_taught_by_it(
         motion=0, velocity=0, lip_vertices=0, closure=0, lipread_true=0, consistency=0, duality=0,
         lipread_predicted=1.0,
     )  # fmt: skip
-    terms, _ = judge(run.network, run.batches.make(0), run.priors, config, torch.Generator())
-    terms["total"].backward()
+    objective = Objective(run.network, run.priors, config)
+    objective(run.batches.make(0), torch.Generator())[0].backward()
     assert all(p.grad is None for p in run.network.lip_reader.parameters())
     assert all(p.grad is None for p in run.network.motion_encoder.parameters())
     assert run.network.audio_encoder.inlet.weight.grad.abs().sum() > 0
@@ -180,8 +182,7 @@ def test_unpaired_audio_trains_the_primary_task_through_the_dual(
     )
     batch = maker.make(0)
     assert batch.mask.sum() == 0 and batch.paired.sum() == 0
-    terms, _ = judge(run.network, batch, run.priors, LossConfig(), torch.Generator())
-    terms["total"].backward()
+    Objective(run.network, run.priors, LossConfig())(batch, torch.Generator())[0].backward()
     assert run.network.audio_encoder.inlet.weight.grad.abs().sum() > 0
 
 

@@ -26,14 +26,9 @@ from tests.tiny_vertices import VERTICES, make_vertex_corpus  # noqa: E402
 from training.batches import MixedBatches  # noqa: E402
 from training.checkpoints import load_checkpoint, load_network  # noqa: E402
 from training.presets import parse_config  # noqa: E402
-from training.train import (  # noqa: E402
-    find_newest,
-    prepare,
-    restore,
-    save,
-    take_step,
-    train,
-)
+from training.run import find_newest, prepare, restore, save  # noqa: E402
+from training.step import take_step  # noqa: E402
+from training.train import train  # noqa: E402
 from training.validation import animate_mesh, validate_meshes  # noqa: E402
 from training.vertex_data import resample  # noqa: E402
 

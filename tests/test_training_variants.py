@@ -28,18 +28,12 @@ from training.configs import (  # noqa: E402
     from_plain,
     to_plain,
 )
-from training.objective import count_evidence, judge  # noqa: E402
+from training.objective import count_evidence  # noqa: E402
 from training.presets import make_presets, parse_config  # noqa: E402
+from training.run import prepare, restore, save  # noqa: E402
 from training.schedules import EarlyStop, rate_at  # noqa: E402
-from training.train import (  # noqa: E402
-    check_progress,
-    learn,
-    prepare,
-    restore,
-    save,
-    share_evidence,
-    take_step,
-)
+from training.step import learn, share_evidence, take_step  # noqa: E402
+from training.train import check_progress  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +62,9 @@ def test_micro_batches_add_up_to_the_bigger_batch(corpus: Path, tmp_path: Path) 
     )
     divided = {n: p.grad.clone() for n, p in run.network.named_parameters() if p.grad is not None}
     run.network.zero_grad()
-    terms, _ = judge(run.network, join(batches), run.priors, config.loss, torch.Generator())
-    terms["total"].backward()
-    assert float(figures[0, -1]) == pytest.approx(terms["total"].item(), rel=1e-5)
+    total, _, _ = run.objective(join(batches), torch.Generator())
+    total.backward()
+    assert float(figures[0, -1]) == pytest.approx(total.item(), rel=1e-5)
     for name, parameter in run.network.named_parameters():
         if parameter.grad is not None:
             torch.testing.assert_close(divided[name], parameter.grad, atol=1e-6, rtol=1e-3)

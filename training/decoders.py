@@ -251,19 +251,10 @@ class LipReadingDecoder(nn.Module):
         self.phones = nn.Linear(width, phones + 1)
         self.units = nn.Linear(width, config.units)
 
-    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Map latents `[batch, frames, motion_channels]` to log-probabilities.
+    def forward(self, latents: Tensor) -> dict[str, Tensor]:
+        """Map latents `[batch, frames, motion_channels]` to log-probabilities, by target.
 
-        Returns phones `[batch, frames, phones + 1]` (index 0 is CTC's blank) and units
-        `[batch, frames, units]`.
-        """
-        hidden = self.hidden(latents)
-        return self.phones(hidden).log_softmax(-1), self.units(hidden).log_softmax(-1)
-
-    def read(self, latents: Tensor) -> dict[str, Tensor]:
-        """Return log-probabilities `[batch, frames, classes]` of each of the targets, by name.
-
-        Index 0 of phones is CTC's blank.
+        Each is `[batch, frames, classes]`. Index 0 of phones is CTC's blank.
         """
         hidden = self.hidden(latents)
         layers = {"phones": self.phones, "units": self.units}

@@ -40,7 +40,7 @@ from training.pack import find_starting_point
 from training.recordings import read_captured
 from training.run import Run, save
 from training.schedules import EarlyStop
-from training.train import take_step
+from training.step import take_step
 from training.validation import validate
 
 STYLE_RATE = 20.0  # learning rate of the style vector (of order 1) relative to the weights
@@ -106,8 +106,8 @@ class KeepingObjective(Objective):
         self,
         batch: Batch,
         generator: torch.Generator,
-        dual_on_prediction: bool,
-        shares: dict[str, float],
+        dual_on_prediction: bool = True,
+        shares: dict[str, float] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return the total, the terms with `keep` among them, and the predicted motion."""
         total, terms, motion = super().forward(batch, generator, dual_on_prediction, shares)

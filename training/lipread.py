@@ -46,18 +46,29 @@ class LipReader:
 
     @classmethod
     def load(cls, checkpoint: Path) -> LipReader:
-        """Load the averaged weights of a checkpoint. Raises `CheckpointError`."""
-        from training.checkpoints import load_network
+        """Load the averaged weights of a checkpoint.
 
-        return cls(load_network(checkpoint)[0])
+        Raises:
+            CheckpointError: it is missing or broken, or its reader never learned phones.
+        """
+        from training.checkpoints import CheckpointError, load_network
+
+        network, _ = load_network(checkpoint)
+        targets = network.config.lipread_targets
+        if "phones" not in targets:
+            raise CheckpointError(
+                f"{checkpoint} reads {' and '.join(targets) or 'nothing'}, expected phones: train "
+                "one with --network.lipread-targets phones units"
+            )
+        return cls(network)
 
     def read(self, motion: np.ndarray) -> list[str]:
         """Return the phone classes, without silence, that motion `[frames, 52]` shows."""
         import torch
 
         with torch.no_grad():
-            scores, _ = self._network.read_lips(torch.from_numpy(motion).float().unsqueeze(0))
-        return decode(scores[0].argmax(-1).numpy(), self._network.phones)
+            read = self._network.read_lips(torch.from_numpy(motion).float().unsqueeze(0))
+        return decode(read["phones"][0].argmax(-1).numpy(), self._network.phones)
 
 
 def decode(best: np.ndarray, phones: Sequence[str]) -> list[str]:

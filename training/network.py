@@ -121,9 +121,10 @@ class DualTalker(nn.Module):
         motion, gate_logit, _ = self.animation(self.audio_encoder(padded), style, head=head)
         return finish_motion(motion, gate_logit, head)[0, config.shift_frames :]
 
-    def read_lips(self, motion: Tensor, head: str = ARKIT) -> tuple[Tensor, Tensor]:
+    def read_lips(self, motion: Tensor, head: str = ARKIT) -> dict[str, Tensor]:
         """Dual task over motion `[batch, frames, C]`; see `LipReadingDecoder.forward`."""
-        return self.lip_reader(self.motion_encoder(motion, head))
+        scores: dict[str, Tensor] = self.lip_reader(self.motion_encoder(motion, head))
+        return scores
 
 
 def build_encoder(

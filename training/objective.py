@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,8 @@ from training.marginals import (
 )
 from training.network import DualTalker, Prediction
 
+Measure = Callable[[], Tensor]
+
 
 def name_units(network: DualTalker, clean: Tensor, priors: Priors) -> Tensor:
     """Acoustic units `[batch, frames]` of the un-augmented audio, aligned with motion frames.
@@ -38,26 +41,13 @@ def read_with_fixed_reader(network: DualTalker, motion: Tensor, head: str) -> di
 
     Otherwise reader and animation could agree on a private code instead of on readable lips.
     """
-    encoder = {k: v.detach() for k, v in network.motion_encoder.named_parameters()}
-    reader = {k: v.detach() for k, v in network.lip_reader.named_parameters()}
-    latents = functional_call(network.motion_encoder, encoder, (motion, head))
-    return functional_call(_Reading(network.lip_reader), _prefix(reader), (latents,))  # type: ignore[no-any-return]
+    latents = _call_fixed(network.motion_encoder, motion, head)
+    return _call_fixed(network.lip_reader, latents)  # type: ignore[no-any-return]
 
 
-class _Reading(nn.Module):
-    """`LipReadingDecoder.read` as a forward, which is what `functional_call` calls."""
-
-    def __init__(self, reader: nn.Module) -> None:
-        super().__init__()
-        self.reader = reader
-
-    def forward(self, latents: Tensor) -> dict[str, Tensor]:
-        scores: dict[str, Tensor] = self.reader.read(latents)  # type: ignore[operator]
-        return scores
-
-
-def _prefix(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"reader.{name}": value for name, value in parameters.items()}
+def _call_fixed(module: nn.Module, *arguments: Any) -> Any:
+    fixed = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    return functional_call(module, fixed, arguments)
 
 
 # ---- How much evidence there is ----------------------------------------------------------------
@@ -108,153 +98,6 @@ def count_evidence(batch: Batch) -> dict[str, float]:
 # ---- The terms ---------------------------------------------------------------------------------
 
 
-def judge(
-    network: DualTalker,
-    batch: Batch,
-    priors: Priors,
-    config: LossConfig,
-    generator: torch.Generator,
-    dual_on_prediction: bool = True,
-    shares: dict[str, float] | None = None,
-) -> tuple[dict[str, Tensor], Prediction]:
-    """Return every switched-on term, unweighted, their weighted sum as `total`, and the motion.
-
-    `dual_on_prediction` switches the terms in which the lip reader judges predicted motion: they
-    mean nothing before the reader has learned. `shares` of the step's evidence (see `EVIDENCE`;
-    default all of it) scale the terms, so that those of all micro-batches add up to the step's.
-    """
-    shares = shares or dict.fromkeys(EVIDENCE, 1.0)
-    out = network.animate(batch.audio, batch.style, batch.head)
-    direct = _list_arkit_terms if batch.head == ARKIT else _list_vertex_terms
-    terms = {
-        name: measure() * shares[name]
-        for name, measure in direct(network, batch, priors, out).items()
-        if getattr(config, name)
-    }
-    if config.dual_is_on():
-        _add_dual_terms(
-            terms, network, batch, priors, config, shares, generator, dual_on_prediction, out
-        )
-    terms["total"] = torch.stack([getattr(config, k) * v for k, v in terms.items()]).sum()
-    return terms, out
-
-
-def _list_arkit_terms(
-    network: DualTalker, batch: Batch, priors: Priors, out: Prediction
-) -> dict[str, Callable[[], Tensor]]:
-    """Name the terms that compare blendshapes, each with how it is measured."""
-    moved = (out.weights, batch.motion, batch.mask)
-    spread, speed = measure_scales(priors.motion_prior)
-    return {
-        "motion": lambda: losses.motion_loss(*moved, spread),
-        "velocity": lambda: losses.velocity_loss(*moved, speed),
-        "lip_vertices": lambda: losses.lip_vertex_loss(*moved, priors.lip_basis),
-        "closure": lambda: losses.contact_loss(
-            out.gate_logit, batch.contacts, batch.contacts_mask
-        ),
-    }
-
-
-def _list_vertex_terms(
-    network: DualTalker, batch: Batch, priors: Priors, out: Prediction
-) -> dict[str, Callable[[], Tensor]]:
-    """Name the terms that compare a mesh's coordinates, each with how it is measured."""
-    moved = (out.weights, batch.motion, batch.mask)
-    lips: Tensor = network.animation.vertex_heads[batch.head].lip_metric  # type: ignore[assignment]
-    return {
-        "motion": lambda: losses.vertex_loss(*moved),
-        "velocity": lambda: losses.vertex_velocity_loss(*moved),
-        "lip_vertices": lambda: losses.vertex_loss(*moved, lips),
-    }
-
-
-def _add_dual_terms(
-    terms: dict[str, Tensor],
-    network: DualTalker,
-    batch: Batch,
-    priors: Priors,
-    config: LossConfig,
-    shares: dict[str, float],
-    generator: torch.Generator,
-    dual_on_prediction: bool,
-    out: Prediction,
-) -> None:
-    units = name_units(network, batch.clean, priors)
-    in_speech = batch.speech.unsqueeze(1).expand_as(units)
-    in_paired = (batch.paired * batch.speech).unsqueeze(1).expand_as(units)
-    true_latents = network.motion_encoder(batch.motion, batch.head).float()
-    scores = network.lip_reader.read(true_latents)
-    if config.lipread_true:
-        terms["lipread_true"] = _reading_loss(
-            scores, batch, units, in_paired, shares, "true", batch.paired
-        )
-    if config.consistency:
-        raw = losses.consistency_loss(
-            network.audio_joint(out.latents).float(),
-            network.motion_joint(true_latents).float(),
-            in_paired * (batch.mask.amax(-1) > 0),
-            network.joint_temperature,
-            generator,
-        )
-        terms["consistency"] = raw * shares["consistency"]
-    if config.lipread_predicted and dual_on_prediction:
-        # Channels that a clip's motion lacks were zero when the reader learned from that clip.
-        seen = torch.where(batch.paired[:, None, None] > 0, batch.mask.amax(1, keepdim=True), 1.0)
-        read = read_with_fixed_reader(network, out.weights * seen, batch.head)
-        terms["lipread_predicted"] = _reading_loss(
-            read, batch, units, in_speech, shares, "predicted", 1.0
-        )
-    if config.duality and dual_on_prediction:
-        raw = _duality(network, batch, priors, out, units, scores["units"])
-        terms["duality"] = raw * shares["duality"]
-
-
-def _reading_loss(
-    scores: dict[str, Tensor],
-    batch: Batch,
-    units: Tensor,
-    unit_mask: Tensor,
-    shares: dict[str, float],
-    kind: str,
-    paired: Tensor | float,
-) -> Tensor:
-    """Sum of the losses of all lip-reading targets; `kind` of motion is `true` or `predicted`."""
-    total = None
-    for name, score in scores.items():
-        if name == "units":
-            raw = losses.unit_loss(score, units, unit_mask)
-        else:
-            known = batch.has_phones * paired
-            raw = losses.phone_loss(score, batch.phones, batch.phone_counts, known)
-        part = raw * shares[f"{name}_{kind}"]
-        total = part if total is None else total + part
-    assert total is not None  # LossConfig.check demands a target
-    return total
-
-
-def _duality(
-    network: DualTalker,
-    batch: Batch,
-    priors: Priors,
-    out: Prediction,
-    units: Tensor,
-    unit_scores: Tensor,
-) -> Tensor:
-    if batch.head == ARKIT:
-        log_scale, prior = network.animation.log_scale, priors.motion_prior
-    else:
-        vertex_head = network.animation.vertex_heads[batch.head]
-        log_scale, prior = vertex_head.log_scale, vertex_head.motion_prior  # type: ignore[assignment]
-    picked = unit_scores.gather(-1, units.unsqueeze(-1)).squeeze(-1).mean(1)
-    return losses.duality_loss(
-        losses.gaussian_log_likelihood(out.weights, batch.motion, log_scale, batch.mask),
-        score_units(units, priors.bigram),
-        picked,
-        score_motion(batch.motion, prior, batch.mask),
-        batch.paired * batch.speech,
-    )
-
-
 class Objective(nn.Module):
     """Network and losses as one module, whose forward is what DDP must wrap."""
 
@@ -266,21 +109,134 @@ class Objective(nn.Module):
         self,
         batch: Batch,
         generator: torch.Generator,
-        dual_on_prediction: bool,
-        shares: dict[str, float],
+        dual_on_prediction: bool = True,
+        shares: dict[str, float] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """Return the total, the terms and the predicted motion; see `judge`.
+        """Return the weighted sum, every switched-on term unweighted, and the predicted motion.
 
-        Only the total carries gradients: DDP waits for those of all that a result depends on.
+        The terms have the sum among them as `total`. Only the sum itself carries gradients: DDP
+        waits for those of all that a result depends on.
+
+        `dual_on_prediction` switches the terms in which the lip reader judges predicted motion:
+        they mean nothing before the reader has learned. `shares` of the step's evidence (see
+        `EVIDENCE`; default all of it) scale the terms, so that those of all micro-batches add up
+        to the step's.
         """
-        terms, out = judge(
-            self.network,
-            batch,
-            self.priors,
-            self.config,
-            generator,
-            dual_on_prediction,
-            shares,
-        )
+        shares = shares or dict.fromkeys(EVIDENCE, 1.0)
+        out = self.network.animate(batch.audio, batch.style, batch.head)
+        direct = self._list_arkit_terms if batch.head == ARKIT else self._list_vertex_terms
+        terms = {
+            name: measure() * shares[name]
+            for name, measure in direct(batch, out).items()
+            if getattr(self.config, name)
+        }
+        if self.config.dual_is_on():
+            terms |= self._measure_dual_terms(batch, out, generator, dual_on_prediction, shares)
+        weighted = [getattr(self.config, name) * value for name, value in terms.items()]
+        terms["total"] = torch.stack(weighted).sum()
         numbers = {name: value.detach() for name, value in terms.items()}
         return terms["total"], numbers, out.weights.detach()
+
+    def _list_arkit_terms(self, batch: Batch, out: Prediction) -> dict[str, Measure]:
+        """Name the terms that compare blendshapes, each with how it is measured."""
+        moved = (out.weights, batch.motion, batch.mask)
+        spread, speed = measure_scales(self.priors.motion_prior)
+        return {
+            "motion": lambda: losses.motion_loss(*moved, spread),
+            "velocity": lambda: losses.velocity_loss(*moved, speed),
+            "lip_vertices": lambda: losses.lip_vertex_loss(*moved, self.priors.lip_basis),
+            "closure": lambda: losses.contact_loss(
+                out.gate_logit, batch.contacts, batch.contacts_mask
+            ),
+        }
+
+    def _list_vertex_terms(self, batch: Batch, out: Prediction) -> dict[str, Measure]:
+        """Name the terms that compare a mesh's coordinates, each with how it is measured."""
+        moved = (out.weights, batch.motion, batch.mask)
+        head = self.network.animation.vertex_heads[batch.head]
+        lips: Tensor = head.lip_metric  # type: ignore[assignment]
+        return {
+            "motion": lambda: losses.vertex_loss(*moved),
+            "velocity": lambda: losses.vertex_velocity_loss(*moved),
+            "lip_vertices": lambda: losses.vertex_loss(*moved, lips),
+        }
+
+    def _measure_dual_terms(
+        self,
+        batch: Batch,
+        out: Prediction,
+        generator: torch.Generator,
+        dual_on_prediction: bool,
+        shares: dict[str, float],
+    ) -> dict[str, Tensor]:
+        network, config = self.network, self.config
+        terms = {}
+        units = name_units(network, batch.clean, self.priors)
+        in_speech = batch.speech.unsqueeze(1).expand_as(units)
+        in_paired = (batch.paired * batch.speech).unsqueeze(1).expand_as(units)
+        true_latents = network.motion_encoder(batch.motion, batch.head).float()
+        scores = network.lip_reader(true_latents)
+        if config.lipread_true:
+            known = batch.has_phones * batch.paired
+            measured = _measure_reading(scores, batch, units, in_paired, known)
+            terms["lipread_true"] = _add_up(measured, shares, "true")
+        if config.consistency:
+            raw = losses.consistency_loss(
+                network.audio_joint(out.latents).float(),
+                network.motion_joint(true_latents).float(),
+                in_paired * (batch.mask.amax(-1) > 0),
+                network.joint_temperature,
+                generator,
+            )
+            terms["consistency"] = raw * shares["consistency"]
+        if config.lipread_predicted and dual_on_prediction:
+            # Channels that a clip's motion lacks were zero when the reader learned from it.
+            supervised = batch.mask.amax(1, keepdim=True)
+            seen = torch.where(batch.paired[:, None, None] > 0, supervised, 1.0)
+            read = read_with_fixed_reader(network, out.weights * seen, batch.head)
+            measured = _measure_reading(read, batch, units, in_speech, batch.has_phones)
+            terms["lipread_predicted"] = _add_up(measured, shares, "predicted")
+        if config.duality and dual_on_prediction:
+            raw = self._measure_duality(batch, out, units, scores["units"])
+            terms["duality"] = raw * shares["duality"]
+        return terms
+
+    def _measure_duality(
+        self, batch: Batch, out: Prediction, units: Tensor, unit_scores: Tensor
+    ) -> Tensor:
+        if batch.head == ARKIT:
+            log_scale, prior = self.network.animation.log_scale, self.priors.motion_prior
+        else:
+            head = self.network.animation.vertex_heads[batch.head]
+            log_scale, prior = head.log_scale, head.motion_prior  # type: ignore[assignment]
+        picked = unit_scores.gather(-1, units.unsqueeze(-1)).squeeze(-1).mean(1)
+        return losses.duality_loss(
+            losses.gaussian_log_likelihood(out.weights, batch.motion, log_scale, batch.mask),
+            score_units(units, self.priors.bigram),
+            picked,
+            score_motion(batch.motion, prior, batch.mask),
+            batch.paired * batch.speech,
+        )
+
+
+def _measure_reading(
+    scores: dict[str, Tensor], batch: Batch, units: Tensor, in_units: Tensor, known: Tensor
+) -> dict[str, Tensor]:
+    """Return the loss of each lip-reading target.
+
+    `units` count where `in_units` `[batch, frames]`, phones in rows that are `known` `[batch]`.
+    """
+    measured = {}
+    if "phones" in scores:
+        measured["phones"] = losses.phone_loss(
+            scores["phones"], batch.phones, batch.phone_counts, known
+        )
+    if "units" in scores:
+        measured["units"] = losses.unit_loss(scores["units"], units, in_units)
+    return measured
+
+
+def _add_up(measured: dict[str, Tensor], shares: dict[str, float], kind: str) -> Tensor:
+    """Sum the targets' losses of one `kind` of motion, `true` or `predicted`, by their shares."""
+    parts = [loss * shares[f"{name}_{kind}"] for name, loss in measured.items()]
+    return torch.stack(parts).sum()

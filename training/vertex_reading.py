@@ -97,6 +97,6 @@ class UnitReader:
             first, stop = max(0, start - around), start + _PIECE_FRAMES
             piece = torch.from_numpy(motion[first : stop + around]).float().unsqueeze(0)
             with torch.no_grad():
-                _, units = self._network.read_lips(piece, self._head)
+                units = self._network.read_lips(piece, self._head)["units"]
             best.append(units[0].argmax(-1).numpy()[start - first : stop - first])
         return np.concatenate(best) if best else np.zeros(0, np.int64)
