@@ -34,8 +34,9 @@ LIMITS_MM = {"fp32": 0.05, "fp16": 0.2, "int8": 0.2}
 class CompareConfig:
     """Compare one model across runtimes and precisions."""
 
-    bundles: tyro.conf.Positional[tuple[Path, ...]]
-    """Bundles of the same model (.onnx), the fp32 one first."""
+    bundles: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Bundles of the same model (.onnx), the fp32 one first; none: the model shipped with
+    dualtalker."""
     audio: Path | None = None
     """Speech to run (default: a made signal)."""
     seconds: float = 60.0
@@ -85,7 +86,7 @@ def compare(
     Raises:
         DualtalkerError: a bundle is bad, or nothing is left to compare.
     """
-    bundles = [load_bundle(path) for path in config.bundles]
+    bundles = [load_bundle(path) for path in config.bundles or (None,)]
     sidecar = bundles[0].sidecar
     style = mix_style(config.style, sidecar)
     audio = read_speech(config.audio, config.seconds, sidecar.sample_rate_hz)
