@@ -167,6 +167,10 @@ def test_lip_reading_loads_a_checkpoint_and_reads_true_and_predicted_motion(
     save_clips(tmp_path / "unlabelled", [make_clip("a", 0, phones=None, split="validation")])
     with pytest.raises(DualtalkerError, match="motion and phones"):
         lipread.lipread(lipread.LipreadConfig(path, (tmp_path / "unlabelled",)))
+    meta["description"]["network"]["lipread_targets"] = ["units"]
+    save_checkpoint(path, {"ema": dict(network.state_dict())}, meta)
+    with pytest.raises(DualtalkerError, match="reads units, expected phones"):
+        lipread.LipReader.load(path)
 
 
 def test_whole_evaluation_writes_table_report_and_json(

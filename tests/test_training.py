@@ -171,15 +171,10 @@ def test_unpaired_audio_trains_the_primary_task_through_the_dual(
 ) -> None:
     run = prepare(tiny_train_config(corpus, tmp_path))
     clips = [c for c in load_clips(corpus) if c.motion is None]
-    maker = BatchMaker(
-        clips,
-        run.network.phones,
-        run.network.animation.styles,
-        np.ones(52, bool),
-        TINY_NETWORK,
-        DataConfig(segment_s=1.0, batch=2, noise_share=0.0, unpaired_share=1.0),
-        seed=0,
-    )
+    config = tiny_train_config(corpus, tmp_path)
+    config.data = DataConfig(segment_s=1.0, batch=2, noise_share=0.0, unpaired_share=1.0)
+    styles = run.network.animation.styles
+    maker = BatchMaker(clips, config, run.network.phones, styles, np.ones(52, bool))
     batch = maker.make(0)
     assert batch.mask.sum() == 0 and batch.paired.sum() == 0
     Objective(run.network, run.priors, LossConfig())(batch, torch.Generator())[0].backward()

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from dualtalker.arkit import ARKIT_NAMES
 from training.augmentation import augment, make_background
 from training.clips import MOTION_RATE_HZ, Clip, interpolate_rows
-from training.configs import DataConfig, NetworkConfig
+from training.configs import TrainConfig
 from training.heads import ARKIT
 from training.vertex_data import CoordinateClip
 
@@ -61,13 +61,6 @@ class Batch:
 
 
 TENSORS = tuple(f.name for f in fields(Batch) if f.name != "head")
-
-
-def style_of(clip: AnyClip, maker: BatchMaker, rng: np.random.Generator) -> int:
-    """Index of the clip's style; unpaired clips, which have none, are heard in any."""
-    if clip.motion is None:
-        return int(rng.integers(len(maker.styles)))
-    return maker.styles.index(clip.style)
 
 
 class BatchSource:
@@ -128,31 +121,29 @@ class BatchMaker(BatchSource):
     def __init__(
         self,
         clips: Sequence[AnyClip],
+        config: TrainConfig,
         phones: list[str],
         styles: list[str],
         active: np.ndarray,
-        network: NetworkConfig,
-        config: DataConfig,
-        seed: int,
-        augmented: bool = True,
-        workers: int = 0,
         head: str = ARKIT,
     ) -> None:
-        self.network, self.config, self.seed, self.augmented = network, config, seed, augmented
+        """`phones` and `styles` are the network's, `active` bool `[C]` the channels of `head`."""
+        self.network, self.config, self.seed = config.network, config.data, config.seed
+        self.augmented, self.workers = config.augment, config.loader_workers
         self.phones = {label: index + 1 for index, label in enumerate(phones)}
         self.styles = styles
         self.active = active
         self.head = head
-        self.frames = round(config.segment_s * network.model_rate_hz)
+        self.frames = round(self.config.segment_s * self.network.model_rate_hz)
         captured = [c for c in clips if c.motion is not None and c.style.startswith("captured")]
         rules = [c for c in clips if c.motion is not None and not c.style.startswith("captured")]
         recorded = [c for c in rules if c.source.startswith("labeled")]
         made = [c for c in rules if not c.source.startswith("labeled")]
         unpaired = [c for c in clips if c.motion is None]
         shares: dict[str, tuple[float, Sequence[AnyClip]]] = {
-            "captured": (config.captured_share, captured),
-            "recorded": (config.recorded_share, recorded),
-            "unpaired": (config.unpaired_share, unpaired),
+            "captured": (self.config.captured_share, captured),
+            "recorded": (self.config.recorded_share, recorded),
+            "unpaired": (self.config.unpaired_share, unpaired),
         }
         rest = 1.0 - sum(share for share, pool in shares.values() if pool)
         shares["made"] = (rest, made)
@@ -161,7 +152,6 @@ class BatchMaker(BatchSource):
             for name, (share, pool) in shares.items()
             if pool and share > 0
         }
-        self.workers = workers
         if not self.pools:
             raise ValueError("no clips to train on; make some with `python -m training.corpus`")
 
@@ -176,7 +166,7 @@ class BatchMaker(BatchSource):
         tensors = {n: torch.from_numpy(np.stack([row[n] for row in rows])) for n in TENSORS}
         return Batch(**tensors, head=self.head)
 
-    def _make_row(self, rng: np.random.Generator) -> dict:
+    def _make_row(self, rng: np.random.Generator) -> dict[str, Any]:
         hop = self.network.hop_samples
         samples = (self.frames + self.network.shift_frames) * hop
         if rng.random() < self.config.noise_share:
@@ -186,9 +176,9 @@ class BatchMaker(BatchSource):
         _, pool, ends = self.pools[names[int(rng.choice(len(names), p=weights / weights.sum()))]]
         clip = pool[int(np.searchsorted(ends, rng.random() * ends[-1]))]
         rate = float(rng.uniform(0.88, 1.14)) if self.augmented and rng.random() < 0.6 else 1.0
-        return cut_row(self, clip, rate, samples, rng)
+        return self._clip_row(clip, rate, samples, rng)
 
-    def _background_row(self, samples: int, rng: np.random.Generator) -> dict:
+    def _background_row(self, samples: int, rng: np.random.Generator) -> dict[str, Any]:
         audio = make_background(samples, rng)
         shape = (self.frames, 1)
         return {
@@ -205,6 +195,45 @@ class BatchMaker(BatchSource):
             "style": np.int64(rng.integers(len(self.styles))),
         }
 
+    def _clip_row(
+        self, clip: AnyClip, rate: float, samples: int, rng: np.random.Generator
+    ) -> dict[str, Any]:
+        """Cut one random segment out of `clip`, played `rate` times as fast.
+
+        Pitch moves with the rate, which also varies the speaker.
+        """
+        hop, model_rate_hz = self.network.hop_samples, self.network.model_rate_hz
+        last = max(0, (len(clip.audio) - self.frames * hop * rate) // hop)
+        first_frame = int(rng.integers(0, int(last) + 1))
+        start = first_frame * hop
+        clean = stretch(clip.audio[start:], rate, samples)
+        start_s = start / self.network.sample_rate_hz
+        times_s = start_s + np.arange(self.frames) * rate / model_rate_hz
+        motion, mask = cut_motion(clip, times_s)
+        if first_frame > 0:
+            # A cut in mid-speech: the network has heard nothing of what the first frames need.
+            mask[: int(0.2 * model_rate_hz)] = 0.0
+        contacts, known = label_contacts(clip, times_s, self.network.contacts)
+        return {
+            "audio": augment(clean, rng) if self.augmented else clean,
+            "clean": clean,
+            "motion": motion,
+            "mask": mask,
+            "contacts": contacts,
+            "contacts_mask": np.full((self.frames, 1), known, np.float32),
+            "phones": list_phones(clip, times_s, self.phones),
+            "has_phones": np.float32(clip.phones is not None),
+            "speech": np.float32(1),
+            "paired": np.float32(clip.motion is not None),
+            "style": np.int64(self._choose_style(clip, rng)),
+        }
+
+    def _choose_style(self, clip: AnyClip, rng: np.random.Generator) -> int:
+        """Index of the clip's style; unpaired clips, which have none, are heard in any."""
+        if clip.motion is None:
+            return int(rng.integers(len(self.styles)))
+        return self.styles.index(clip.style)
+
 
 class _Steps(Dataset):
     """Batches by step, as torch's loader wants them."""
@@ -216,61 +245,27 @@ class _Steps(Dataset):
         return self._maker.make(step)
 
 
-def cut_row(
-    maker: BatchMaker, clip: AnyClip, rate: float, samples: int, rng: np.random.Generator
-) -> dict:
-    """Cut one random segment out of `clip`, played `rate` times as fast, as arrays of a batch row.
-
-    Pitch moves with the rate, which also varies the speaker.
-    """
-    model_rate_hz, sample_rate_hz = maker.network.model_rate_hz, maker.network.sample_rate_hz
+def stretch(audio: np.ndarray, rate: float, samples: int) -> np.ndarray:
+    """Return the first `samples` of `audio` played `rate` times as fast, silence past its end."""
     span = int(samples * rate) + 2
-    frame_samples = maker.network.hop_samples
-    last = max(0, (len(clip.audio) - maker.frames * frame_samples * rate) // frame_samples)
-    first_frame = int(rng.integers(0, int(last) + 1))
-    start = first_frame * frame_samples
-    piece = clip.audio[start : start + span]
-    piece = np.pad(piece, (0, span - len(piece)))
+    piece = np.pad(audio[:span], (0, max(0, span - len(audio))))
     if rate != 1.0:
         positions = np.arange(samples) * rate
         whole = positions.astype(np.int64)
         part = (positions - whole).astype(np.float32)
         piece = piece[whole] * (1 - part) + piece[whole + 1] * part
-    clean = np.ascontiguousarray(piece[:samples], dtype=np.float32)
-    start_s = start / sample_rate_hz
-    times_s = start_s + np.arange(maker.frames) * rate / model_rate_hz
-    clip_rate_hz = MOTION_RATE_HZ if isinstance(clip, Clip) else clip.fps
-    motion, mask = cut_motion(clip, times_s, clip_rate_hz)
-    if first_frame > 0:
-        # A cut in mid-speech: the network has heard nothing of what the first frames depend on.
-        mask[: int(0.2 * model_rate_hz)] = 0.0
-    contacts, known = label_contacts(clip, times_s, maker.network.contacts)
-    return {
-        "audio": augment(clean, rng) if maker.augmented else clean,
-        "clean": clean,
-        "motion": motion,
-        "mask": mask,
-        "contacts": contacts,
-        "contacts_mask": np.full((maker.frames, 1), known, np.float32),
-        "phones": list_phones(clip, times_s, maker.phones),
-        "has_phones": np.float32(clip.phones is not None),
-        "speech": np.float32(1),
-        "paired": np.float32(clip.motion is not None),
-        "style": np.int64(style_of(clip, maker, rng)),
-    }
+    return np.ascontiguousarray(piece[:samples], dtype=np.float32)
 
 
-def cut_motion(
-    clip: AnyClip, times_s: np.ndarray, rate_hz: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sample motion of `rate_hz` at `times_s` `[frames]`; returns motion and mask `[frames, C]`.
+def cut_motion(clip: AnyClip, times_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sample a clip's motion at `times_s` `[frames]`; returns motion and mask `[frames, C]`.
 
     C is 52, or the rank of a vertex head.
     """
     if clip.motion is None:
         empty = np.zeros((len(times_s), CHANNELS), np.float32)
         return empty, empty.copy()
-    position = times_s * rate_hz
+    position = times_s * (MOTION_RATE_HZ if isinstance(clip, Clip) else clip.fps)
     inside = position <= len(clip.motion) - 1
     # Past the end of a clip there is silence, in which the face is at rest.
     motion = interpolate_rows(clip.motion, position) * inside[:, None]

@@ -302,14 +302,10 @@ def make_batches(training: TrainConfig, network: DualTalker, learned: list[Clip]
     """Return the source of batches over the recordings."""
     return BatchMaker(
         learned,
+        training,
         network.phones,
         network.animation.styles,
         network.animation.active.cpu().numpy().astype(bool),
-        training.network,
-        training.data,
-        training.seed,
-        training.augment,
-        training.loader_workers,
     )
 
 

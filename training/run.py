@@ -280,18 +280,7 @@ def make_batches(
     """Return the source of batches: one maker for blendshapes, one for each mesh."""
 
     def make(clips: Sequence[AnyClip], channels: np.ndarray, head: str) -> BatchMaker:
-        return BatchMaker(
-            clips,
-            list(PHONE_CLASSES),
-            network.animation.styles,
-            channels,
-            config.network,
-            config.data,
-            config.seed,
-            config.augment,
-            config.loader_workers,
-            head,
-        )
+        return BatchMaker(clips, config, network.phones, network.animation.styles, channels, head)
 
     makers = []
     if train:
