@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from dualtalker.errors import BagError, DualtalkerError
+from dualtalker.options import TalkerOptions
 
 if TYPE_CHECKING:
     from dualtalker.bag_evaluation import BagEvaluation, BagOptions
@@ -91,6 +92,13 @@ def _sort_files(files: tuple[Path, ...], out: Path | None) -> tuple[Path, Path |
     return wav, csv, out
 
 
+@dataclass(frozen=True)
+class _ReplayOptions(TalkerOptions):
+    fps: float | None = None  # type: ignore[assignment]
+    """Frames per second (Hz). Default: those of the recorded talker, else 30."""
+    head_motion: tyro.conf.Suppress[bool] = False  # moves no weight
+
+
 @dataclass(kw_only=True)
 class Evaluate:
     """Tell from a rosbag2 how good the face is: replay its audio, compare, write a report.
@@ -129,10 +137,7 @@ class Evaluate:
     """Format of audio in bytes, such as S16LE. Default: an AudioInfo in the bag, else S16LE."""
     model: Annotated[Path | None, tyro.conf.arg(metavar="BUNDLE")] = None
     """Model bundle: path of its .onnx. Default: the shipped model."""
-    engine: str = "auto"
-    """Inference engine: auto, onnxruntime or tensorrt."""
-    fps: float | None = None
-    """Frames per second. Default: those of the recorded talker, else 30."""
+    talker: Annotated[_ReplayOptions, tyro.conf.OmitArgPrefixes] = _ReplayOptions()
     delivery: Literal["paced", "immediate"] = "paced"
     """The node's parameter; it changes no weights."""
     playout_delay_ms: float = -1.0
@@ -141,18 +146,6 @@ class Evaluate:
     """The node's parameter: audio that stays away for so long has ended, ms."""
     interrupt_on_new_utterance: bool = False
     """The node's parameter: a new utterance takes the place of audio that waits."""
-    idle_motion: bool = True
-    """Add blinks, glances and small brow motion, as the node does."""
-    prosody: bool = True
-    """Brows, blinks and glances follow the voice, as the node has it."""
-    smoothing_ms: float = 0.0
-    """The node's parameter: time constant of a low-pass, ms."""
-    seed: int = 0
-    """Seed of the idle motion."""
-    style: Annotated[str, tyro.conf.arg(metavar="NAME|NAME:WEIGHT,...")] = ""
-    """Manner of speaking; `dualtalker info` lists them. Default: the model's own."""
-    intensity: float = 1.0
-    """How far the mouth moves: 0 to 2."""
     rig: Annotated[Path | None, tyro.conf.arg(metavar="RIG")] = None
     """Face to measure and draw on: .npz, .glb or a folder of OBJs. Default: the robot head."""
     video_s: float = 8.0
@@ -227,15 +220,9 @@ class Evaluate:
             reference=self.reference,
             reference_shift_s=self.reference_offset_ms / 1e3,
             given=GivenFormat(self.sample_rate_hz, self.channels, self.sample_format),
-            fps=self.fps,
+            fps=self.talker.fps,
             settings=ReplaySettings(
-                engine=self.engine,
-                idle_motion=self.idle_motion,
-                prosody=self.prosody,
-                smoothing_s=self.smoothing_ms / 1e3,
-                seed=self.seed,
-                style=self.style,
-                intensity=self.intensity,
+                talker=self.talker,
                 paced=self.delivery == "paced",
                 playout_delay_s=(
                     None if self.playout_delay_ms < 0 else self.playout_delay_ms / 1e3

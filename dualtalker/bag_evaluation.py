@@ -112,10 +112,9 @@ def evaluate_bag(
     fps = options.fps or _told_fps(statuses) or DEFAULT_FPS
     run = place_run(faces, statuses, audio, first_ns) if faces else None
     lead_frames = read_lead_frames(statuses, fps) if run and run.from_start else None
+    settings = replace(options.settings, talker=replace(options.settings.talker, fps=fps))
     replays = {
-        name: _replay(
-            name, audio, replace(options.settings, fps=fps), bundle, lead_frames, progress
-        )
+        name: _replay(name, audio, settings, bundle, lead_frames, progress)
         for name, bundle in bundles.items()
     }
     return _judge(path, contents, audio, reference, replays, run)

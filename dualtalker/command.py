@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +16,7 @@ import tyro
 
 from dualtalker.bag_commands import Evaluate, MakeBag
 from dualtalker.errors import AudioError, DualtalkerError
+from dualtalker.options import TalkerOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,33 +35,17 @@ class _Output:
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
     """Folder for the results; made where it is missing."""
-    fps: float = 30.0
-    """Output frames per second, 1 to 120."""
     model: Annotated[Path | None, tyro.conf.arg(metavar="BUNDLE")] = None
     """Model bundle: path of its .onnx, the .json lies beside. Default: the shipped model."""
-    engine: str = "auto"
-    """Inference engine: auto, onnxruntime or tensorrt."""
+    talker: Annotated[TalkerOptions, tyro.conf.OmitArgPrefixes] = field(
+        default_factory=TalkerOptions
+    )
     rig: Annotated[Path | None, tyro.conf.arg(metavar="RIG")] = None
     """Face for vertices and video: .npz, .glb or a folder of OBJs. Default: the robot head."""
     vertices: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Also write NAME.npz: vertices in metres for each frame."""
     video: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Also write NAME.mp4: the face with its sound."""
-    idle_motion: bool = True
-    """Add blinks, glances and small brow motion; the mouth is never touched."""
-    prosody: bool = True
-    """Brows, blinks and glances follow the voice; part of the idle motion."""
-    head_motion: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Also sway and nod: three more columns, headPitch, headYaw, headRoll in radians."""
-    smoothing_ms: float = 0.0
-    """Time constant of a low-pass over the motion, ms; the motion lags by about as much."""
-    seed: int = 0
-    """Seed of the idle motion; the same seed gives the same frames."""
-    style: Annotated[str, tyro.conf.arg(metavar="NAME|NAME:WEIGHT,...")] = ""
-    """Manner of speaking, or a mixture of several; `dualtalker info` lists them. Default: the
-    model's own mixture."""
-    intensity: float = 1.0
-    """How far the mouth moves: 0 (still) to 2; 1 is as trained. Shut lips stay shut."""
 
 
 @dataclass(kw_only=True)
@@ -162,8 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may be no Unicode
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(levelname)s: %(message)s")
-    command = tyro.cli(Commands, prog="dualtalker", args=arguments, description=__doc__)  # type: ignore[call-overload]
     try:
+        command = tyro.cli(Commands, prog="dualtalker", args=arguments, description=__doc__)  # type: ignore[call-overload]
         return int(command.run())
     except DualtalkerError as error:
         print(f"dualtalker: error: {error}", file=sys.stderr)
@@ -204,18 +189,12 @@ def _refuse_same_stem(paths: Sequence[Path]) -> None:
 
 
 def _load(options: _Output) -> tuple[Bundle, Rig | None]:
-    """Load the model, and the rig where something is drawn; check fps before any work."""
+    """Load the model, and the rig where something is drawn; check the style before any work."""
     from dualtalker.bundle import load_bundle
-    from dualtalker.clock import FrameClock
-    from dualtalker.manner import Manner
+    from dualtalker.styles import mix_style
 
-    FrameClock(options.fps)
-    if not 0 <= options.smoothing_ms <= 10_000:
-        raise DualtalkerError(f"--smoothing-ms {options.smoothing_ms}; expected 0 to 10000")
-    if options.seed < 0:
-        raise DualtalkerError(f"--seed {options.seed}; expected 0 or more")
     bundle = load_bundle(options.model)
-    Manner(bundle.sidecar, options.style, options.intensity)
+    mix_style(options.talker.style, bundle.sidecar)
     wanted = options.vertices or options.video
     if options.rig is not None:
         from dualtalker.rig_files import load_rig
@@ -280,16 +259,8 @@ def _animate(
             samples,
             rate_hz,
             model=bundle,
-            fps=options.fps,
-            engine=options.engine,
-            idle_motion=options.idle_motion,
-            prosody=options.prosody,
-            head_motion=options.head_motion,
-            smoothing_s=options.smoothing_ms / 1000,
-            seed=options.seed,
-            style=options.style,
-            intensity=options.intensity,
             progress=bar.update,
+            **options.talker.keywords(),
         )
 
 

@@ -19,6 +19,7 @@ from dualtalker.bags import BagMessage
 from dualtalker.bundle import Bundle
 from dualtalker.delivery import Delivery, TimedFrame
 from dualtalker.errors import AudioError, BagError
+from dualtalker.options import TalkerOptions
 from dualtalker.talker import Talker
 
 # The node never comes back sooner, either.
@@ -33,17 +34,10 @@ LEAD_S = 1.0
 
 @dataclass(frozen=True)
 class ReplaySettings:
-    """The talker's parameters that change frames; the defaults are the node's."""
+    """The talker node's parameters that change frames; the defaults are the node's."""
 
     model: Bundle | None = None
-    fps: float = 30.0
-    engine: str = "auto"
-    idle_motion: bool = True
-    prosody: bool = True
-    smoothing_s: float = 0.0
-    seed: int = 0
-    style: str = ""
-    intensity: float = 1.0
+    talker: TalkerOptions = field(default_factory=TalkerOptions)
     paced: bool = True
     playout_delay_s: float | None = None
     starvation_s: float = 0.1
@@ -223,17 +217,7 @@ def _feed(
 
 def _open_delivery(settings: ReplaySettings) -> tuple[Delivery, _TapedTalker]:
     """Load the model as the node does."""
-    talker = _TapedTalker(
-        settings.model,
-        fps=settings.fps,
-        engine=settings.engine,
-        idle_motion=settings.idle_motion,
-        prosody=settings.prosody,
-        smoothing_s=settings.smoothing_s,
-        seed=settings.seed,
-        style=settings.style,
-        intensity=settings.intensity,
-    )
+    talker = _TapedTalker(settings.model, **settings.talker.keywords())
     talker.tape = []
     delivery = Delivery(
         talker,

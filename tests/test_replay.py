@@ -29,6 +29,7 @@ from dualtalker.bag_writing import START_NS, Motion, write_bag
 from dualtalker.bags import Bag, BagMessage
 from dualtalker.bundle import load_bundle
 from dualtalker.errors import BagError
+from dualtalker.options import TalkerOptions
 from dualtalker.replay import Heard, ReplaySettings, replay
 from tests.tiny_rig import tiny_rig, write_obj_folder
 
@@ -59,13 +60,13 @@ def stamped(tmp_path_factory):
     return audio.messages, audio.format
 
 
-def play(stamped, bundle, messages=None, lead_frames=None, **changes):
-    settings_ = ReplaySettings(model=bundle, **changes)
+def play(stamped, bundle, messages=None, lead_frames=None, talker=None, **changes):
+    settings_ = ReplaySettings(model=bundle, talker=talker or TalkerOptions(), **changes)
     return replay(messages or stamped[0], stamped[1], settings_, lead_frames=lead_frames)
 
 
 def test_a_replay_is_the_animation_of_its_audio(stamped, bundle):
-    made = play(stamped, bundle, idle_motion=False)
+    made = play(stamped, bundle, talker=TalkerOptions(idle_motion=False))
     whole = animate(speech(2.0), RATE_HZ, model=bundle, idle_motion=False)
     spoken = made.times_s < 2.0 - 1e-9
     np.testing.assert_allclose(made.times_s[spoken], whole.times_s, atol=1e-8)
@@ -108,12 +109,12 @@ def test_when_messages_come_changes_no_frame(stamped, bundle, late_ms, paced, sh
 
 @pytest.mark.parametrize("lead_frames", [0, 1, 7, 30, 10_000_000])
 def test_idle_life_goes_by_the_frames_before_the_audio(stamped, bundle, lead_frames):
-    made = play(stamped, bundle, lead_frames=lead_frames, fps=60.0)
+    made = play(stamped, bundle, lead_frames=lead_frames, talker=TalkerOptions(fps=60.0))
     assert made.lead_frames == lead_frames
     assert made.frames[0].frame.index == lead_frames
     assert made.frames[0].stamp_ns == START_NS
     assert made.counters["skipped_frames"] == made.counters["stale_frames"] == 0
-    same = play(stamped, bundle, lead_frames=lead_frames, fps=60.0)
+    same = play(stamped, bundle, lead_frames=lead_frames, talker=TalkerOptions(fps=60.0))
     np.testing.assert_array_equal(made.weights, same.weights)
 
 

@@ -20,6 +20,7 @@ from dualtalker.bag_writing import write_bag
 from dualtalker.bags import Bag
 from dualtalker.bundle import load_bundle
 from dualtalker.command import main
+from dualtalker.options import TalkerOptions
 from dualtalker.replay import ReplaySettings, replay
 
 pytestmark = pytest.mark.usefixtures("ros", "ros_domain")
@@ -125,8 +126,7 @@ def test_live_frames_are_those_of_the_bag_that_was_played(recorded, tiny, name):
     ]
     settings = ReplaySettings(
         model=load_bundle(tiny),
-        fps=TALKERS[name]["frame_rate"],
-        idle_motion=False,
+        talker=TalkerOptions(fps=TALKERS[name]["frame_rate"], idle_motion=False),
         starvation_s=STARVATION_MS / 1e3,
     )
     made = replay(kept, audio.format, settings)

@@ -5,12 +5,14 @@ config/talker.yaml repeats the defaults for people to edit; a test keeps the two
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
 from dualtalker.audio_messages import SAMPLE_FORMATS, SUPPORTED_TYPES
+from dualtalker.options import TalkerOptions
 from dualtalker_ros.processes import EXECUTORS
 
 DELIVERIES = ("paced", "immediate")
@@ -64,6 +66,19 @@ class Parameter:
         return descriptor
 
 
+# The node's names of `TalkerOptions`, where they differ; there is no parameter for the seed.
+_NAMES = {"fps": "frame_rate"}
+_OPTIONS = {field.name: field for field in dataclasses.fields(TalkerOptions)}
+
+
+def _take_option(name: str, changes: str = "configure") -> Parameter:
+    """Return the parameter of one of `TalkerOptions`."""
+    option = _OPTIONS[name]
+    low, high = option.metadata["low"], option.metadata["high"]
+    meaning = f"{option.metadata['meaning']}."
+    return Parameter(_NAMES.get(name, name), option.default, meaning, low, high, changes=changes)
+
+
 TALKER_PARAMETERS = (
     Parameter(
         "autostart",
@@ -80,8 +95,8 @@ TALKER_PARAMETERS = (
         read_only=True,
     ),
     Parameter("model", "", "Model bundle, the .onnx file's path; empty is the shipped model."),
-    Parameter("engine", "auto", "Backend that runs the model: auto, onnxruntime, tensorrt."),
-    Parameter("frame_rate", 30.0, "Frames published per second (Hz).", 1.0, 120.0),
+    _take_option("engine"),
+    _take_option("fps"),
     Parameter(
         "delivery",
         "paced",
@@ -117,42 +132,12 @@ TALKER_PARAMETERS = (
         "playout, and that is not stamped to follow it, takes its place.",
         changes="live",
     ),
-    Parameter(
-        "idle_motion",
-        True,
-        "Blinks, glances and small brow motion; never the mouth.",
-        changes="live",
-    ),
-    Parameter("prosody", True, "Brows, blinks and glances follow the voice; part of idle_motion."),
-    Parameter(
-        "head_motion",
-        False,
-        "The head sways and nods: blendshapes gets headPitch, headYaw, headRoll (rad) after the "
-        "weights. Needs idle_motion.",
-    ),
-    Parameter(
-        "smoothing_ms",
-        0.0,
-        "Time constant of a low-pass over the motion (ms); motion lags by as much.",
-        0.0,
-        500.0,
-        changes="live",
-    ),
-    Parameter(
-        "style",
-        "",
-        "Manner of speaking: a style of the model (the log lists them), or a mixture as "
-        "NAME:WEIGHT,NAME:WEIGHT; empty is the model's own.",
-        changes="live",
-    ),
-    Parameter(
-        "intensity",
-        1.0,
-        "How far the mouth moves; 1 is as trained, shut lips stay shut.",
-        0.0,
-        2.0,
-        changes="live",
-    ),
+    _take_option("idle_motion", changes="live"),
+    _take_option("prosody"),
+    _take_option("head_motion"),
+    _take_option("smoothing_ms", changes="live"),
+    _take_option("style", changes="live"),
+    _take_option("intensity", changes="live"),
     Parameter(
         "audio_type",
         "auto",
@@ -275,6 +260,12 @@ def declare_parameters(node: Any, parameters: tuple[Parameter, ...]) -> None:
     """Declare parameters on a node, with their descriptors."""
     for parameter in parameters:
         node.declare_parameter(parameter.name, parameter.default, parameter.describe())
+
+
+def read_options(node: Any) -> TalkerOptions:
+    """Return the options of the talker that the node's parameters give."""
+    names = {name: _NAMES.get(name, name) for name in _OPTIONS if name != "seed"}
+    return TalkerOptions(**{k: node.get_parameter(name).value for k, name in names.items()})
 
 
 def check_choices(node: Any, parameters: tuple[Parameter, ...]) -> None:

@@ -37,7 +37,12 @@ from dualtalker_ros.diagnostics import Diagnostician, Threshold, Thresholds
 from dualtalker_ros.live_parameters import LiveParameters
 from dualtalker_ros.logs import forward_logs
 from dualtalker_ros.node_clock import NodeClock
-from dualtalker_ros.parameters import TALKER_PARAMETERS, check_choices, declare_parameters
+from dualtalker_ros.parameters import (
+    TALKER_PARAMETERS,
+    check_choices,
+    declare_parameters,
+    read_options,
+)
 from dualtalker_ros.processes import make_executor, ros_running, spin, tell_exceptions
 from dualtalker_ros.publishers import FacePublishers, open_rig
 from dualtalker_ros.style_control import MANNER_PARAMETERS, StyleControl
@@ -172,17 +177,7 @@ class TalkerNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _make_delivery(self) -> Delivery:
-        talker = Talker(
-            self._value("model") or None,
-            fps=self._value("frame_rate"),
-            engine=self._value("engine"),
-            idle_motion=self._value("idle_motion"),
-            prosody=self._value("prosody"),
-            head_motion=self._value("head_motion"),
-            smoothing_s=self._value("smoothing_ms") / 1e3,
-            style=self._value("style"),
-            intensity=self._value("intensity"),
-        )
+        talker = Talker(self._value("model") or None, **read_options(self).keywords())
         delivery = Delivery(
             talker, paced=self._value("delivery") == "paced", **self._read_timing()
         )
