@@ -246,12 +246,6 @@ def pose_vertices(rig: Rig, weights: np.ndarray, vertices: np.ndarray) -> np.nda
     return (weights @ basis).reshape(len(weights), -1, 3) + rig.neutral[vertices]
 
 
-def measure_vertex_error(predicted: np.ndarray, reference: np.ndarray) -> float:
-    """Mean over frames and vertices of the distance, in mm; inputs `[frames, n, 3]` in metres."""
-    _same_length(predicted, reference)
-    return float(np.linalg.norm(predicted - reference, axis=-1).mean() * 1e3)
-
-
 def measure_lip_error(predicted: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     """Lip vertex error (LVE) of lip vertices `[frames, lips, 3]`, metres.
 
