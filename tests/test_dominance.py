@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dualtalker.arkit import ARKIT_INDEX, MIRROR_INDICES
 from dualtalker.head import build_head
+from dualtalker.metrics import OPEN_VOWELS
 from training.clips import Phone
 from training.dominance import (
     RULE_MASK,
@@ -20,7 +21,7 @@ from training.dominance import (
     labiodental_labels,
     rule_motion,
 )
-from training.phones import OPEN_VOWELS, PHONE_CLASSES, cover
+from training.phones import PHONE_CLASSES, cover
 from training.recordings import read_labeled
 
 SOUNDS = [name for name in PHONE_CLASSES if name != "sil"]

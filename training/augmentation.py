@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-RATE_HZ = 16000
+from training.clips import SAMPLE_RATE_HZ
+
 Rng = np.random.Generator
 
 
@@ -20,13 +21,13 @@ def make_noise(samples: int, rng: Rng) -> np.ndarray:
     (traffic), and whines that climb and fall with every move (servo).
     """
     kind = rng.integers(6)
-    time = np.arange(samples) / RATE_HZ
+    time = np.arange(samples) / SAMPLE_RATE_HZ
     if kind == 0:
         noise = _colored(samples, rng.uniform(0.0, 2.0), rng)
     elif kind == 1:
         base_hz = rng.uniform(40.0, 900.0)
         drift = 1.0 + 0.15 * rng.standard_normal() * np.sin(2 * np.pi * rng.uniform(0.1, 1) * time)
-        phase = 2 * np.pi * np.cumsum(base_hz * drift) / RATE_HZ
+        phase = 2 * np.pi * np.cumsum(base_hz * drift) / SAMPLE_RATE_HZ
         noise = np.zeros(samples)
         for harmonic in range(1, rng.integers(2, 12)):
             noise += rng.uniform(0.1, 1.0) / harmonic * np.sin(harmonic * phase)
@@ -37,8 +38,8 @@ def make_noise(samples: int, rng: Rng) -> np.ndarray:
         noise = 0.02 * _colored(samples, 1.0, rng)
         for _ in range(rng.integers(2, 14)):
             start = int(rng.integers(samples))
-            length = min(samples - start, int(RATE_HZ * rng.uniform(0.005, 0.25)))
-            decay = np.exp(-np.arange(length) / (RATE_HZ * rng.uniform(0.002, 0.05)))
+            length = min(samples - start, int(SAMPLE_RATE_HZ * rng.uniform(0.005, 0.25)))
+            decay = np.exp(-np.arange(length) / (SAMPLE_RATE_HZ * rng.uniform(0.002, 0.05)))
             noise[start : start + length] += (
                 rng.uniform(0.2, 1.0) * decay * _colored(length, rng.uniform(0.0, 2.0), rng)
             )
@@ -68,21 +69,23 @@ def _servo(samples: int, rng: Rng) -> np.ndarray:
     harmonics that glide.
     """
     speed = np.zeros(samples)
-    start = int(RATE_HZ * rng.uniform(0.0, 0.5))
+    start = int(SAMPLE_RATE_HZ * rng.uniform(0.0, 0.5))
     while start < samples:
-        length = int(RATE_HZ * rng.uniform(0.15, 2.5))
+        length = int(SAMPLE_RATE_HZ * rng.uniform(0.15, 2.5))
         ramp = max(2, int(length * rng.uniform(0.05, 0.5)))  # trapezoid to triangle
         place = np.arange(length)
         shape = np.minimum(1.0, np.minimum(place, length - 1 - place) / ramp)
         shape = shape[: samples - start] * rng.uniform(0.3, 1.0)
         speed[start : start + len(shape)] = shape
-        start += length + int(RATE_HZ * rng.exponential(0.4))
+        start += length + int(SAMPLE_RATE_HZ * rng.exponential(0.4))
     still_hz, reach_hz = rng.uniform(20.0, 400.0), rng.uniform(100.0, 2500.0)
-    phase = 2 * np.pi * np.cumsum(still_hz + reach_hz * speed) / RATE_HZ
+    phase = 2 * np.pi * np.cumsum(still_hz + reach_hz * speed) / SAMPLE_RATE_HZ
     whine = np.zeros(samples)
     for harmonic in range(1, int(rng.integers(2, 9))):
         ratio = harmonic * rng.choice([1.0, 1.0, 1.0, rng.uniform(0.2, 3.0)])  # a gear's
-        inside = still_hz + reach_hz < 0.5 * RATE_HZ / ratio  # no alias of what cannot sound
+        inside = (
+            still_hz + reach_hz < 0.5 * SAMPLE_RATE_HZ / ratio
+        )  # no alias of what cannot sound
         whine += inside * rng.uniform(0.1, 1.0) / harmonic * np.sin(ratio * phase)
     gears = _colored(samples, rng.uniform(-1.0, 1.0), rng) * rng.uniform(0.0, 0.6)
     return (whine + gears) * (speed + rng.uniform(0.0, 0.1)) + 0.01 * _colored(samples, 1.0, rng)
@@ -92,7 +95,7 @@ def _music(samples: int, rng: Rng) -> np.ndarray:
     noise = np.zeros(samples)
     for _ in range(int(rng.integers(4, 24))):
         start = int(rng.integers(samples))
-        time = np.arange(samples - start) / RATE_HZ
+        time = np.arange(samples - start) / SAMPLE_RATE_HZ
         note_hz = 55.0 * 2.0 ** (rng.integers(48) / 12.0)
         envelope = np.exp(-time / rng.uniform(0.1, 1.0)) * np.minimum(1.0, time * 100.0)
         for harmonic in range(1, int(rng.integers(2, 8))):
@@ -107,9 +110,9 @@ def add_room(samples: np.ndarray, rng: Rng) -> np.ndarray:
     The direct sound is the first tap, so that nothing is delayed.
     """
     decay_s = rng.uniform(0.1, 0.6)
-    length = int(RATE_HZ * decay_s)
+    length = int(SAMPLE_RATE_HZ * decay_s)
     tail = rng.standard_normal(length) * np.exp(-6.9 * np.arange(length) / length)
-    tail[: int(RATE_HZ * rng.uniform(0.001, 0.01))] = 0.0
+    tail[: int(SAMPLE_RATE_HZ * rng.uniform(0.001, 0.01))] = 0.0
     tail *= rng.uniform(0.1, 0.9) / np.sqrt((tail * tail).sum() + 1e-9)
     tail[0] = 1.0
     size = 1 << (len(samples) + length - 1).bit_length()
@@ -121,7 +124,7 @@ def limit_band(samples: np.ndarray, rng: Rng) -> np.ndarray:
     """Remove what a telephone, a small loudspeaker or a cheap microphone would."""
     low_hz = rng.uniform(20.0, 350.0)
     high_hz = rng.uniform(3000.0, 7800.0)
-    frequency = np.fft.rfftfreq(len(samples), 1.0 / RATE_HZ)
+    frequency = np.fft.rfftfreq(len(samples), 1.0 / SAMPLE_RATE_HZ)
     gain = 1.0 / (1.0 + (low_hz / np.maximum(frequency, 1.0)) ** 4)
     gain /= 1.0 + (frequency / high_hz) ** 8
     tilt_db = rng.uniform(-6.0, 6.0) * np.log2(np.maximum(frequency, 50.0) / 1000.0) / 3.0

@@ -11,16 +11,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.metrics import BILABIAL, LABIODENTAL
 from training.augmentation import augment, make_background
-from training.clips import MOTION_RATE_HZ, Clip, interpolate_rows
+from training.clips import CHANNELS, MOTION_RATE_HZ, Clip, interpolate_rows
 from training.configs import TrainConfig
 from training.heads import ARKIT
+from training.phones import SILENCE
 from training.vertex_data import CoordinateClip
 
-CONTACT_CLASSES = {"bilabial": "PP", "labiodental": "FF"}
-SILENCE_CLASS = "sil"
-CHANNELS = len(ARKIT_NAMES)
+CONTACT_CLASSES = {"bilabial": BILABIAL, "labiodental": LABIODENTAL}
 AnyClip = Clip | CoordinateClip
 
 
@@ -298,6 +297,6 @@ def list_phones(clip: AnyClip, times_s: np.ndarray, numbers: dict[str, int]) -> 
     inside = [
         numbers[p.label]
         for p in clip.phones
-        if p.label != SILENCE_CLASS and times_s[0] <= (p.start_s + p.end_s) / 2 <= times_s[-1]
+        if p.label != SILENCE and times_s[0] <= (p.start_s + p.end_s) / 2 <= times_s[-1]
     ]
     return np.array(inside, np.int64)

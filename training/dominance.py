@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, MOUTH_INDICES
+from dualtalker.metrics import BILABIAL, LABIODENTAL
 from training.clips import MOTION_RATE_HZ, Phone, frame_count
-from training.phones import BILABIAL, LABIODENTAL, PHONE_CLASSES, SILENCE
+from training.phones import PHONE_CLASSES, SILENCE
 
 THETA_PER_S = 18.0
 CORE = 0.5  # the part of a segment around its center that counts as distance zero
@@ -180,7 +181,6 @@ def labiodental_labels(
     segments: Sequence[Phone],
     frames: int,
     rate_hz: float = MOTION_RATE_HZ,
-    ramp_s: float = LABIODENTAL_RAMP_S,
 ) -> np.ndarray:
     """Return float32 [frames]: 1 while the lower lip must touch the upper teeth, 0 elsewhere."""
     spans = []
@@ -189,7 +189,7 @@ def labiodental_labels(
             margin_s = 0.2 * (phone.end_s - phone.start_s)
             inner = Phone(phone.label, phone.start_s + margin_s, phone.end_s - margin_s)
             spans.append(_at_least(inner, SHORTEST_CLOSURE_S, 1.0))
-    return _gate(spans, np.arange(frames) / rate_hz, ramp_s, ramp_s)
+    return _gate(spans, np.arange(frames) / rate_hz, LABIODENTAL_RAMP_S, LABIODENTAL_RAMP_S)
 
 
 def _frame_times(duration_s: float, rate_hz: float) -> np.ndarray:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+from dualtalker.metrics import BILABIAL
 from dualtalker.speech import Phoneme
 from training.clips import CorpusError, Phone
 
 SILENCE = "sil"
-BILABIAL = "PP"
-LABIODENTAL = "FF"
-OPEN_VOWELS = ("AA", "AE", "AO")
 
 # The inventory: silence, vowels by jaw and rounding, consonants by what the lips do. It is also
 # the target alphabet of lip reading, so sounds that look alike share a class (p b m; f v; ...).

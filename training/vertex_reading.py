@@ -15,6 +15,7 @@ from dualtalker import metrics
 from training.clips import SAMPLE_RATE_HZ
 from training.datasets.vertex_clips import VertexClip
 from training.heads import project
+from training.utterances import PIECE_STEPS
 from training.vertex_baselines import Pose, iterate_blocks
 from training.vertex_data import resample
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from training.network import DualTalker
-
-_PIECE_FRAMES = 1500
 
 
 class UnitReader:
@@ -77,9 +76,9 @@ class UnitReader:
         encoder, hop = self._network.audio_encoder, self._network.config.hop_samples
         before = -(-encoder.mel.tail // hop)
         units = []
-        for start in range(0, len(audio) // hop, _PIECE_FRAMES):
+        for start in range(0, len(audio) // hop, PIECE_STEPS):
             first = max(0, start - before)
-            stop = min(start + _PIECE_FRAMES, len(audio) // hop)
+            stop = min(start + PIECE_STEPS, len(audio) // hop)
             piece = torch.from_numpy(audio[first * hop : stop * hop]).unsqueeze(0)
             with torch.no_grad():
                 features = encoder.features(piece)[:, start - first :]
@@ -93,8 +92,8 @@ class UnitReader:
         blocks = self._network.motion_encoder.blocks
         around = 1 + sum(block.convolution.padding[0] for block in blocks)  # type: ignore[union-attr, misc, index]
         best = []
-        for start in range(0, len(motion), _PIECE_FRAMES):
-            first, stop = max(0, start - around), start + _PIECE_FRAMES
+        for start in range(0, len(motion), PIECE_STEPS):
+            first, stop = max(0, start - around), start + PIECE_STEPS
             piece = torch.from_numpy(motion[first : stop + around]).float().unsqueeze(0)
             with torch.no_grad():
                 units = self._network.read_lips(piece, self._head)["units"]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dualtalker.audio_messages import AudioChunk
 
 # Stamps that lie further than this behind the node's clock are of another clock.
-MAX_LAG_S = 10.0
+MAX_AGE_S = 10.0
 # So are those that lie further than this ahead of it and of all audio taken before: a burst goes
 # on where it ended, and speech planned for later is planned with a pause of less.
 MAX_AHEAD_S = 1.0
@@ -108,7 +108,7 @@ class Placement:
         step_back_s = MAX_STEP_BACK_AFTER_PAUSE_S if starving else MAX_STEP_BACK_S
         went_back = not first and begin_ns < self.end_ns - to_ns(step_back_s)
         ahead_ns = begin_ns - (now_ns if first else max(now_ns, self.end_ns))
-        if went_back or ahead_ns > to_ns(MAX_AHEAD_S) or now_ns - begin_ns > to_ns(MAX_LAG_S):
+        if went_back or ahead_ns > to_ns(MAX_AHEAD_S) or now_ns - begin_ns > to_ns(MAX_AGE_S):
             begin_ns = now_ns if first else max(now_ns, self.end_ns)
             # In mid-stream the audio goes on where it ended, as old as before.
             expected_s = len(chunk.samples) / chunk.rate_hz + NEW_ANCHOR_S
