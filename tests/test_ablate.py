@@ -55,7 +55,7 @@ def test_a_cut_clip_is_the_clip_at_those_frames(first: int, length: int) -> None
 
 def test_cuts_fall_into_quiet_spots_and_cover_the_clip() -> None:
     clip = make_clip("c", 2, seconds=20.0)
-    cuts = find_cuts(clip, 6.0)
+    cuts = find_cuts(clip)
     assert cuts[0] == 0 and cuts[-1] == clip.frames and len(cuts) == 4
     assert min(np.diff(cuts)) > 2.5 * 50
     # This voice is silent at half of the frames; the cuts must be among them.

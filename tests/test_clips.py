@@ -75,7 +75,7 @@ def test_iterating_by_split(tmp_path):
     clips = [make_clip("x"), make_clip("y", split="validation")]
     save_clips(tmp_path, clips)
     assert [c.name for c in iterate_clips(tmp_path, split="validation")] == ["y"]
-    assert [c.name for c in iterate_clips(tmp_path, split="train", verify=True)] == ["x"]
+    assert [c.name for c in iterate_clips(tmp_path, split="train")] == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_changed_or_missing_shard_is_noticed(tmp_path):
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
     with pytest.raises(CorpusError, match="not what"):
-        list(iterate_clips(tmp_path, verify=True))
+        list(iterate_clips(tmp_path))
     shard.unlink()
     with pytest.raises(CorpusError, match="missing"):
         load_clips(tmp_path)

@@ -295,7 +295,7 @@ def test_reader_in_pieces_reads_the_same(
     pose = evaluation.show_recording(clip)
     whole = reader.count_errors(clip, pose)
     assert 0 < whole[1] <= 100 and 0 <= whole[0] <= whole[1]
-    monkeypatch.setattr(vertex_reading, "_PIECE_FRAMES", 9)
+    monkeypatch.setattr(vertex_reading, "PIECE_STEPS", 9)
     assert reader.count_errors(clip, pose) == whole
     assert vertex_reading.UnitReader.load(checkpoint, "other", VERTICES) is None
 
@@ -347,7 +347,7 @@ def test_strangers_in_each_style_have_the_mean_of_its_figures(
     config = evaluation.EvaluateVerticesConfig(
         checkpoint, meshes, condition="each", report=tmp_path, video_s=0.0, clips=1
     )
-    figures = evaluation.evaluate_vertices(config)
+    figures = evaluation.run_vertex_evaluation(config).figures
     by_style = json.loads((tmp_path / "report.json").read_text())["by_style"]
     assert set(by_style) == {"model as tiny:ann", "model as tiny:bob"}
     errors = [column["LVE mm2"] for column in by_style.values()]
@@ -355,10 +355,10 @@ def test_strangers_in_each_style_have_the_mean_of_its_figures(
     assert figures["model"]["LVE mm2"] == pytest.approx(np.mean(errors))
     # Who was trained on is shown as himself, whatever the convention.
     own = [
-        evaluation.evaluate_vertices(replace(config, split="train", condition=c, report=None))
+        evaluation.run_vertex_evaluation(replace(config, split="train", condition=c, report=None))
         for c in ("mean", "each")
     ]
-    assert own[0]["model"] == own[1]["model"]
+    assert own[0].figures["model"] == own[1].figures["model"]
 
 
 def test_wrong_split_mesh_and_topology_are_told(
@@ -366,10 +366,10 @@ def test_wrong_split_mesh_and_topology_are_told(
 ) -> None:
     config = evaluation.EvaluateVerticesConfig(checkpoint, meshes, split="test-a")
     with pytest.raises(DualtalkerError, match=r"no clips of split 'test-a'.*validation.*--split"):
-        evaluation.evaluate_vertices(config)
+        evaluation.run_vertex_evaluation(config)
     other = make_vertex_corpus(tmp_path / "other", dataset="other")
     with pytest.raises(DualtalkerError, match=r"heads \['tiny \(12 vertices\)'\], expected other"):
-        evaluation.evaluate_vertices(replace(config, vertices=other, split="validation"))
+        evaluation.run_vertex_evaluation(replace(config, vertices=other, split="validation"))
     network, _ = load_network(checkpoint)
     grown = replace(read_corpus(meshes), vertex_count=13)
     with pytest.raises(DualtalkerError, match=r"expected tiny \(13 vertices\)"):

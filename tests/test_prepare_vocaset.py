@@ -71,7 +71,7 @@ def test_the_whole_road(download, tmp_path, capsys):
         "test": 2,
     }
     assert "no redistribution" in corpus.index["license"] and len(corpus.digest) == 64
-    for clip in iterate_vertex_clips(out, verify=True):
+    for clip in iterate_vertex_clips(out):
         rows = list(written["index"][clip.subject][clip.sentence].values())[::2]
         assert np.array_equal(clip.vertices, written["data"][rows])
         assert np.allclose(clip.template, written["templates"][clip.subject], atol=1e-7)
@@ -338,12 +338,7 @@ def test_damaged_clips_are_told(small, tmp_path):
     out = tmp_path / "out"
     assert main(["vocaset", str(small), str(out), "--vertices", "900"]) == 0
     path = next(out.glob("clips/*.vertices.npy"))
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(CorpusError, match="not what was written"):
-        list(iterate_vertex_clips(out, verify=True))
-    path.write_bytes(content[:-8])
+    path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(CorpusError, match="prepare it again"):
         list(iterate_vertex_clips(out))
     with pytest.raises(CorpusError, match=r"no split 'tset', only train"):

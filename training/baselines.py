@@ -13,7 +13,7 @@ from training.clips import MOTION_RATE_HZ, SAMPLE_RATE_HZ, Clip
 MEL_BANDS = 32
 WINDOW_SAMPLES = 512
 CONTEXT_S = (-0.08, 0.0, 0.08)  # the neighbor is sought with what is before and after the frame
-MOST_FRAMES = 20_000  # of the training split that are searched, drawn evenly
+MOST_FRAMES = 20_000  # of the training split that are looked at
 _BLOCK = 256
 
 
@@ -44,7 +44,7 @@ def find_mean_face(clips: Sequence[Clip], style: str) -> np.ndarray:
 class NearestNeighbor:
     """Takes each frame's weights from the training frame whose sound is most alike."""
 
-    def __init__(self, clips: Sequence[Clip], most_frames: int = MOST_FRAMES, seed: int = 0):
+    def __init__(self, clips: Sequence[Clip]) -> None:
         """Index the paired clips, by style. ValueError where no clip has motion."""
         by_style: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
         for clip in clips:
@@ -53,12 +53,12 @@ class NearestNeighbor:
                 by_style.setdefault(clip.style, []).append(pair)
         if not by_style:
             raise ValueError("found no clip with motion to search for neighbors")
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(0)
         self._index: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for style, pairs in by_style.items():
             sounds, motions = (np.concatenate(part) for part in zip(*pairs, strict=True))
-            if len(sounds) > most_frames:
-                chosen = np.sort(rng.permutation(len(sounds))[:most_frames])
+            if len(sounds) > MOST_FRAMES:
+                chosen = np.sort(rng.permutation(len(sounds))[:MOST_FRAMES])
                 sounds, motions = sounds[chosen], motions[chosen]
             self._index[style] = (sounds, motions)
 

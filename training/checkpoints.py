@@ -124,8 +124,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         ) from error
 
 
-def load_network(path: Path, group: str = "ema") -> tuple[DualTalker, Checkpoint]:
-    """Rebuild the network of a checkpoint, with its averaged weights by default, in eval mode.
+def load_network(path: Path) -> tuple[DualTalker, Checkpoint]:
+    """Rebuild the network of a checkpoint, with its averaged weights, in eval mode.
 
     Raises:
         CheckpointError: the tensors do not fit the network that the JSON describes.
@@ -133,7 +133,7 @@ def load_network(path: Path, group: str = "ema") -> tuple[DualTalker, Checkpoint
     checkpoint = load_checkpoint(path)
     network = build_network(checkpoint.meta["description"])
     try:
-        network.load_state_dict(checkpoint.group(group))
+        network.load_state_dict(checkpoint.group("ema"))
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit the network it describes: {error}") from error
     return network.eval(), checkpoint

@@ -23,6 +23,7 @@ EXPLODED = 8.0  # times the lowest median of an earlier window
 STATIC = 0.15
 # Correlation won by shifting: 0.00-0.08 on captured pairs, 0.25-0.36 on the same 0.4 s apart.
 MISFIT = 0.15
+REACH_FRAMES = 25  # of the search for the shift, half a second each way
 REPEAT_STEPS = 1000  # between two warnings of one kind
 
 
@@ -72,14 +73,15 @@ def _deviate(motion: Tensor, mask: Tensor) -> Tensor:
     return (((motion - mean.unsqueeze(1)).square() * mask).sum(1) / count).sqrt()
 
 
-def _measure_lag(loudness: Tensor, truth: Tensor, reach: int = 25) -> float:
+def _measure_lag(loudness: Tensor, truth: Tensor) -> float:
     """How much better loudness `[batch, frames]` fits the motion's speed when shifted."""
     speed = torch.nn.functional.pad((truth[:, 1:] - truth[:, :-1]).norm(dim=-1), (1, 0))
     left = loudness - loudness.mean(1, keepdim=True)
     right = speed - speed.mean(1, keepdim=True)
     scale = (left.square().sum() * right.square().sum()).sqrt().clamp_min(1e-9)
     scores = {
-        lag: float((left.roll(lag, 1) * right).sum() / scale) for lag in range(-reach, reach + 1)
+        lag: float((left.roll(lag, 1) * right).sum() / scale)
+        for lag in range(-REACH_FRAMES, REACH_FRAMES + 1)
     }
     return max(scores.values()) - scores[0]
 

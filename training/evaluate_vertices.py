@@ -35,7 +35,7 @@ from training.datasets.vertex_clips import (
     read_clip,
     read_corpus,
 )
-from training.evaluate import tell_report
+from training.evaluate import SUBJECT, tell_report
 from training.vertex_accuracy import VERTEX_FIGURES, MeshTally, Ruler, find_clip_speech
 from training.vertex_baselines import Perform, Pose, learn_baselines
 from training.vertex_data import name_head, name_style
@@ -43,8 +43,6 @@ from training.vertex_reading import UnitReader
 
 if TYPE_CHECKING:
     from training.network import DualTalker
-
-SUBJECT = "model"
 
 
 @dataclass
@@ -174,11 +172,6 @@ def run_vertex_evaluation(config: EvaluateVerticesConfig) -> Report:
         details={"split": config.split, "by_style": by_style, "digest": corpus.digest},
     )
     return write_report(config.report, columns, chosen, pictures, options)
-
-
-def evaluate_vertices(config: EvaluateVerticesConfig) -> Columns:
-    """Return the figures of the model and of the baselines; see `run_vertex_evaluation`."""
-    return run_vertex_evaluation(config).figures
 
 
 def list_clips(corpus: VertexCorpus, config: EvaluateVerticesConfig) -> tuple[str, ...]:

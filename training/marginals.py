@@ -27,7 +27,7 @@ class Priors:
         return Priors(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
 
-def fit_units(features: np.ndarray, units: int, seed: int, rounds: int = 25) -> np.ndarray:
+def fit_units(features: np.ndarray, units: int, seed: int) -> np.ndarray:
     """Cluster acoustic features `[frames, dims]` by k-means; returns centers `[units, dims]`.
 
     Raises:
@@ -41,7 +41,7 @@ def fit_units(features: np.ndarray, units: int, seed: int, rounds: int = 25) -> 
             "give more audio or lower --network.units"
         )
     centers, _ = kmeans2(
-        features.astype(np.float64), units, iter=rounds, minit="++", seed=seed, missing="warn"
+        features.astype(np.float64), units, iter=25, minit="++", seed=seed, missing="warn"
     )
     return centers.astype(np.float32)
 

@@ -61,13 +61,13 @@ def cut_clip(clip: Clip, first: int, last: int) -> Clip:
     )
 
 
-def find_cuts(clip: Clip, piece_s: float = PIECE_S) -> list[int]:
+def find_cuts(clip: Clip) -> list[int]:
     """Return the frames between which the clip is cut: 0, quiet spots, the end.
 
-    The pieces are about `piece_s` long; each cut is the quietest frame within a second of where
+    The pieces are about `PIECE_S` long; each cut is the quietest frame within a second of where
     equal pieces would end, but never leaves a piece shorter than half of its share.
     """
-    count = max(1, round(clip.duration_s / piece_s))
+    count = max(1, round(clip.duration_s / PIECE_S))
     times_s = np.arange(clip.frames) / MOTION_RATE_HZ
     loudness = metrics.measure_loudness(clip.audio, SAMPLE_RATE_HZ, times_s)
     share = clip.frames / count
@@ -81,7 +81,7 @@ def find_cuts(clip: Clip, piece_s: float = PIECE_S) -> list[int]:
 
 
 def choose_pieces(
-    clips: Sequence[Clip], fraction: float, seed: int, piece_s: float = PIECE_S
+    clips: Sequence[Clip], fraction: float, seed: int
 ) -> tuple[list[Clip], list[Clip]]:
     """Split paired clips into (kept, left over): `fraction` of each style's duration is kept.
 
@@ -95,7 +95,7 @@ def choose_pieces(
             (clip, first, last)
             for clip in clips
             if clip.style == style
-            for first, last in itertools.pairwise(find_cuts(clip, piece_s))
+            for first, last in itertools.pairwise(find_cuts(clip))
         ]
         order = np.random.default_rng([seed, len(spans)]).permutation(len(spans))
         budget = max(1, round(fraction * sum(last - first for _, first, last in spans)))

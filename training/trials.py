@@ -112,14 +112,15 @@ def sweep_noisy_speech(animate: Animate, clips: Sequence[Clip]) -> Sweep:
     }
 
 
-def measure_tick_ms(bundle: Bundle, seconds: float, fps: int = 60) -> float:
-    """99th percentile of a tick's time in ms: push and frames at `fps`, sleeping in between.
+def measure_tick_ms(bundle: Bundle, seconds: float) -> float:
+    """99th percentile of a tick's time in ms: push and frames at 60 frames/s, sleeping in between.
 
     Paced as on a robot; in a hot loop the same work takes half the time or less. The first
     second is not counted. `benchmarks/stream.py` measures more.
     """
     from dualtalker.talker import Talker
 
+    fps = 60
     talker = Talker(bundle, fps=fps)
     step = SAMPLE_RATE_HZ // fps
     sound = 0.1 * np.random.default_rng(0).standard_normal(step * fps).astype(np.float32)

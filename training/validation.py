@@ -99,18 +99,13 @@ def validate_meshes(
     return figures
 
 
-def animate_mesh(
-    network: DualTalker,
-    clip: VertexClip,
-    corpus: VertexCorpus,
-    mixture: dict[str, float] | None = None,
-) -> np.ndarray:
+def animate_mesh(network: DualTalker, clip: VertexClip, corpus: VertexCorpus) -> np.ndarray:
     """Return the network's vertices `[frames, vertices, 3]` of a clip, at the clip's own rate.
 
-    Arguments and errors are those of `move_mesh`.
+    Raises:
+        ValueError: the network has no head for this data set.
     """
-    moved = move_mesh(network, clip, corpus, mixture)
-    return pose_mesh(network, moved, clip, corpus)
+    return pose_mesh(network, move_mesh(network, clip, corpus), clip, corpus)
 
 
 def pose_mesh(

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dualtalker import metrics
-from training.baselines import describe_sound, find_nearest
+from training.baselines import MOST_FRAMES, describe_sound, find_nearest
 from training.clips import SAMPLE_RATE_HZ, CorpusError
 from training.datasets.vertex_clips import VertexClip, VertexCorpus, iterate_vertex_clips
-
-MOST_FRAMES = 20_000  # of the training split that are looked at, drawn evenly from each clip
 
 Pose = Callable[[slice], np.ndarray]
 """Vertices `[n, vertices, 3]` of some consecutive frames of one clip, in the data set's unit."""
@@ -81,7 +79,7 @@ class Baselines:
         return pose
 
 
-def learn_baselines(corpus: VertexCorpus, most_frames: int = MOST_FRAMES) -> Baselines:
+def learn_baselines(corpus: VertexCorpus) -> Baselines:
     """Look once at frames of the training split, holding a sum and one frame at a time.
 
     The direction of opening is the least-squares slope of displacement over loudness.
@@ -101,7 +99,7 @@ def learn_baselines(corpus: VertexCorpus, most_frames: int = MOST_FRAMES) -> Bas
     product, heard = np.zeros((size, 3)), np.zeros(3)  # count, sum and square of the loudness
     sounds, places = [], []
     clips: list[VertexClip] = []
-    per_clip = max(1, most_frames // len(names))
+    per_clip = max(1, MOST_FRAMES // len(names))
     for clip in iterate_vertex_clips(corpus, "train"):
         chosen = np.linspace(0, clip.frames - 1, min(per_clip, clip.frames)).astype(int)
         sounds.append(describe_sound(clip.audio, clip.frames, clip.fps)[chosen])

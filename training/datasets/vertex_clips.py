@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from dualtalker.files import sha256, write_whole, written_whole
+from dualtalker.files import write_whole, written_whole
 from training.clips import SAMPLE_RATE_HZ, CorpusError
 from training.datasets.arrays import map_array
 
@@ -275,11 +275,11 @@ def _build_corpus(
 
 
 def iterate_vertex_clips(
-    folder: Path | str | VertexCorpus, split: str | None = None, verify: bool = False
+    folder: Path | str | VertexCorpus, split: str | None = None
 ) -> Iterator[VertexClip]:
     """Yield the clips of a folder in order, one in memory at a time (its vertices mapped).
 
-    `split` keeps the clips of that split; `verify` compares each file with its digest first.
+    `split` keeps the clips of that split.
     """
     corpus = folder if isinstance(folder, VertexCorpus) else read_corpus(folder)
     if split is not None and split not in corpus.splits:
@@ -288,10 +288,10 @@ def iterate_vertex_clips(
         )
     for row in corpus.index["clips"]:
         if split is None or row["split"] == split:
-            yield read_clip(corpus, row["name"], verify)
+            yield read_clip(corpus, row["name"])
 
 
-def read_clip(corpus: VertexCorpus, name: str, verify: bool = False) -> VertexClip:
+def read_clip(corpus: VertexCorpus, name: str) -> VertexClip:
     """Return one clip by name; see `VertexClip`. Raises `CorpusError` where its files are bad."""
     record = _demand_record(corpus.folder, name)
     audio_path, vertices_path = _clip_paths(corpus.folder, name)
@@ -305,10 +305,6 @@ def read_clip(corpus: VertexCorpus, name: str, verify: bool = False) -> VertexCl
             f"clip {name!r}: vertices {list(vertices.shape)}, expected {list(shape)}: "
             "prepare it again"
         )
-    if verify:
-        found = (sha256(vertices), sha256(audio))
-        if found != (record.vertices_sha256, record.audio_sha256):
-            raise CorpusError(f"clip {name!r} is not what was written: prepare it again")
     return VertexClip(
         name=name,
         audio=audio.astype(np.float32) / np.float32(32767),
