@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from numbers import Real
-from typing import Literal
 
 from dualtalker.errors import DualtalkerError
 
 MIN_FPS = 1.0
 MAX_FPS = 120.0
 
-# A device clock may be this wrong; a stamp may stray so much per second since the last one.
-MAX_DRIFT = Fraction(1, 1000)
 # A longer setting is a mistake, such as milliseconds given for seconds.
 MAX_SETTING_S = 3600
 # Old anchors are kept for `stamp_of` of frames just emitted; nobody asks for older ones.
@@ -102,61 +99,6 @@ class StampClock:
                 return time_s
             end = start
         return Fraction(stamp_ns - self._pieces[-1][1], 10**9)
-
-
-class StampJudge:
-    """Tells jitter of a stamp from missing and repeated audio; moves nothing itself.
-
-    Errors up to the tolerance are jitter, those from `SURE_S` on are believed at once. In between
-    one stamp alone is doubted, because a single stray one would tear a hole into good speech and
-    then drop the audio after it; a second one that strays alike, within the tolerance, confirms.
-    """
-
-    SURE_S = Fraction(15, 100)
-    # A repeated chunk shows by the next stamp fitting without it, this exactly.
-    REPEAT_MATCH_S = Fraction(2, 1000)
-
-    def __init__(self, tolerance_s: Fraction) -> None:
-        """`tolerance_s` is the largest jitter of a stamp."""
-        self._tolerance_s = tolerance_s
-        self._doubted_s: Fraction | None = None  # error of the last stamp, if it was doubted
-        self.believed_s = Fraction(0)  # stream time of the last stamp that was not
-
-    def judge(self, error_s: Fraction, time_s: Fraction) -> Literal["jitter", "doubt", "believe"]:
-        """Judge the error of a stamp for audio that starts at stream time `time_s`."""
-        agrees = self._agrees(error_s)
-        self._doubted_s = None
-        if self._is_jitter(error_s, time_s):
-            return "jitter"
-        if abs(error_s) >= self.SURE_S or agrees:
-            return "believe"
-        self._doubted_s = error_s
-        return "doubt"
-
-    def settle(self, after_s: Fraction, without_s: Fraction, time_s: Fraction) -> Fraction | None:
-        """Judge the doubted stamp again by the next: return its error if it is true, else None.
-
-        `after_s` is the next stamp's error if the doubted chunk is heard as seamless, up to
-        `time_s`; `without_s` if it is not heard at all.
-        """
-        assert self._doubted_s is not None  # only a doubted chunk is settled
-        if not self._is_jitter(after_s, time_s) and self._agrees(after_s):
-            error_s, self._doubted_s = (self._doubted_s + after_s) / 2, after_s
-            return error_s
-        if self._doubted_s < 0 and abs(without_s) <= self.REPEAT_MATCH_S < abs(after_s):
-            return min(self._doubted_s, after_s - without_s)
-        return None
-
-    def believe(self, time_s: Fraction) -> None:
-        """Drift is allowed for from stream time `time_s` on."""
-        self.believed_s = time_s
-
-    def _is_jitter(self, error_s: Fraction, time_s: Fraction) -> bool:
-        since_s = max(time_s - self.believed_s, Fraction(0))
-        return abs(error_s) <= self._tolerance_s + MAX_DRIFT * since_s
-
-    def _agrees(self, error_s: Fraction) -> bool:
-        return self._doubted_s is not None and abs(error_s - self._doubted_s) <= self._tolerance_s
 
 
 def as_duration(name: str, value: float) -> Fraction:

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
 from dualtalker.backends import Backend
-from dualtalker.clock import FrameClock
+from dualtalker.clock import FrameClock, StampClock
 from dualtalker.errors import BackendError
 from dualtalker.faults import Faults
-from dualtalker.finishing import FaceFinisher, Life, Smoother
+from dualtalker.finishing import FaceFinisher, Smoother
+from dualtalker.frame import Frame
 from dualtalker.manner import Manner, scale_speech
 from dualtalker.sidecar import Sidecar
-
-
-@dataclass(frozen=True)
-class Face:
-    """A finished frame."""
-
-    index: int
-    weights: np.ndarray  # [channels] float32
-    idle: bool
-    head: np.ndarray | None  # [3] float32 radians, or None
 
 
 class FrameExecutor:
@@ -40,6 +30,7 @@ class FrameExecutor:
         backend: Backend,
         sidecar: Sidecar,
         clock: FrameClock,
+        stamps: StampClock,
         finisher: FaceFinisher,
         smoother: Smoother,
         manner: Manner,
@@ -48,6 +39,7 @@ class FrameExecutor:
         self._backend = backend
         self._sidecar = sidecar
         self._clock = clock
+        self._stamps = stamps
         self._finisher = finisher
         self._smoother = smoother
         self._manner = manner
@@ -74,11 +66,11 @@ class FrameExecutor:
         self._newest: np.ndarray | None = None  # the model's last answer
         self._last: tuple[Fraction, np.ndarray] | None = None  # last model frame passed by
         self._ahead: deque[tuple[Fraction, np.ndarray]] = deque()  # model frames still to pass
-        self._finisher.restart()
+        self._finisher.life.restart()
         if self.next_index:
             self._finisher.cut()
 
-    def run(self, hop: np.ndarray, end_s: Fraction) -> list[Face]:
+    def run(self, hop: np.ndarray, end_s: Fraction) -> list[Frame]:
         """Run one hop [1, hop]; return the frames that are now computable before `end_s`.
 
         Style and intensity are those of the hop's end: a change that was made when all audio so
@@ -86,24 +78,24 @@ class FrameExecutor:
         """
         heard_s = self._origin_s + self._spacing_s * (self._count + self._sidecar.frames_per_step)
         intensity = self._manner.intensity_at(heard_s)
-        self._finisher.hear(hop[0])
+        self._finisher.life.hear(hop[0])
         for weights in self._step(hop, self._manner.style_at(heard_s)):
             self._count += 1
             heard = self._count * self._spacing_s
             time_s = self._origin_s + heard - self._lookahead_s
-            self._finisher.follow(float(time_s), float(heard), weights)
+            self._finisher.life.follow(float(time_s), float(heard), weights)
             self._newest = self._smoother(weights)
             self._ahead.append((time_s, scale_speech(self._newest, intensity)))
         return self.release(end_s)
 
-    def release(self, end_s: Fraction) -> list[Face]:
+    def release(self, end_s: Fraction) -> list[Frame]:
         """Return the frames that the model's answers so far give before `end_s`.
 
         `end_s` is the end of the audio heard. A frame that depicts that very instant is beyond the
         audio: whether it is wanted is known when more audio comes. Without lookahead the model
         has answered for it already.
         """
-        frames: list[Face] = []
+        frames: list[Frame] = []
         while self._ahead and self._emit_through(*self._ahead[0], end_s, frames):
             self._last = self._ahead.popleft()
         return frames
@@ -112,15 +104,14 @@ class FrameExecutor:
         """Whether frames before `end_s` still wait for the model."""
         return self._clock.time_of(self._cursor) < end_s
 
-    def rest_through(self, time_s: Fraction, last: bool) -> list[Face]:
+    def rest_through(self, time_s: Fraction, last: bool) -> list[Frame]:
         """Return idle frames for the times from the next frame to `time_s`, itself if `last`."""
         clock = self._clock
         end = clock.count_through(time_s) if last else clock.count_before(time_s)
         frames = []
         while self.next_index < end:
             finished = self._finisher.rest(float(self.next_time_s))
-            frames.append(Face(self.next_index, finished, True, self._finisher.head))
-            self.next_index += 1
+            frames.append(self._make_frame(self.next_index, finished, idle=True))
         return frames
 
     def take_back(self, time_s: Fraction) -> int:
@@ -133,14 +124,6 @@ class FrameExecutor:
         self._finisher.take_back(float(self.next_time_s))
         self.begin(self.next_time_s)
         return self.next_index
-
-    def switch_life(self, life: Life | None) -> None:
-        """Let idle life come or go with the next frames."""
-        self._finisher.switch_life(life)
-
-    def change_smoothing(self, time_constant_s: float) -> None:
-        """Get to another time constant of the low-pass."""
-        self._smoother.change(time_constant_s)
 
     def skip_to(self, time_s: Fraction) -> int:
         """Emit nothing before `time_s`; return how many frame indices are passed over."""
@@ -167,7 +150,7 @@ class FrameExecutor:
         time_s: Fraction,
         weights: np.ndarray,
         end_s: Fraction,
-        frames: list[Face],
+        frames: list[Frame],
     ) -> bool:
         """Emit the output frames up to a model frame at `time_s`, interpolating from the last.
 
@@ -185,7 +168,12 @@ class FrameExecutor:
                     share = np.float32((wanted_s - last_s) / (time_s - last_s))
                     between = last + share * (weights - last)
                 finished = self._finisher.speak(float(wanted_s), between)
-                frames.append(Face(self._cursor, finished, False, self._finisher.head))
-                self.next_index = self._cursor + 1
+                frames.append(self._make_frame(self._cursor, finished, idle=False))
             self._cursor += 1
         return True
+
+    def _make_frame(self, index: int, weights: np.ndarray, idle: bool) -> Frame:
+        self.next_index = index + 1
+        time_s = self._clock.time_of(index)
+        stamp_ns = self._stamps.stamp_of(time_s)
+        return Frame(index, float(time_s), stamp_ns, weights, idle, self._finisher.head)

@@ -50,6 +50,8 @@ class Smoother:
 class Life:
     """What the upper face does beside the model's motion: nothing; `IdleLife` does something."""
 
+    moves = False  # whether anything ever does
+
     def hear(self, samples: np.ndarray) -> None:
         """Take the audio [n] that the model takes next."""
 
@@ -87,9 +89,9 @@ class FaceFinisher:
     fading start from the last frame shown.
     """
 
-    def __init__(self, channels: int, life: Life | None) -> None:
-        """`life` None switches idle motion off."""
-        self._life = life
+    def __init__(self, channels: int, life: Life) -> None:
+        """Frames have `channels` weights; `life` is to be given what it wants to hear and see."""
+        self.life = life
         self._switch = (-math.inf, 0.0, 1.0)  # since when life goes from which share to which
         self._made: deque[_Made] = deque()  # in the last KEPT_S
         self._again: dict[float, _Made] = {}  # frames taken back, by their time
@@ -98,21 +100,6 @@ class FaceFinisher:
         self._closing: tuple[float, np.ndarray] | None = None
         self._fade: tuple[float, np.ndarray] | None = None
         self.head: np.ndarray | None = None  # of the last frame: `Life.head`
-
-    def hear(self, samples: np.ndarray) -> None:
-        """Take the audio [n] that the model takes next."""
-        if self._life is not None:
-            self._life.hear(samples)
-
-    def follow(self, time_s: float, heard_s: float, weights: np.ndarray) -> None:
-        """The model depicts `time_s` by weights [channels], having heard `heard_s` of audio."""
-        if self._life is not None:
-            self._life.follow(time_s, heard_s, weights)
-
-    def restart(self) -> None:
-        """New audio begins, unconnected to the last."""
-        if self._life is not None:
-            self._life.restart()
 
     def speak(self, time_s: float, weights: np.ndarray) -> np.ndarray:
         """Finish the model's weights [channels] for a frame at `time_s`."""
@@ -133,8 +120,7 @@ class FaceFinisher:
         since_s, start = self._closing
         share = smoothstep((time_s - since_s) / CLOSING_S)
         weights = start * np.float32(1.0 - share)
-        if self._life is not None:
-            self._life.rest(time_s)
+        self.life.rest(time_s)
         finished = self._show(time_s, weights)
         self._fade = (self._shown_s, self._shown)
         return finished
@@ -143,12 +129,12 @@ class FaceFinisher:
         """The model starts anew: its next frames fade in from what is shown now."""
         self._fade = (self._shown_s, self._shown)
 
-    def switch_life(self, life: Life | None) -> None:
-        """From the last frame on let life come or go, within SWITCH_S."""
-        share = 0.0 if self._life is None else self._life_share(self._shown_s)
-        self._switch = (self._shown_s, share, 0.0 if life is None else 1.0)
-        if self._life is None:
-            self._life = life
+    def switch_life(self, life: Life) -> None:
+        """From the last frame on let life come, or go where `life` never moves, in SWITCH_S."""
+        share = self._life_share(self._shown_s) if self.life.moves else 0.0
+        self._switch = (self._shown_s, share, float(life.moves))
+        if not self.life.moves:
+            self.life = life
 
     def take_back(self, time_s: float) -> None:
         """The frames from `time_s` on were not shown: go on from the one before.
@@ -179,14 +165,11 @@ class FaceFinisher:
         return lively.copy()
 
     def _enliven(self, time_s: float, weights: np.ndarray) -> np.ndarray:
-        if self._life is None:
-            return weights
         share = self._life_share(time_s)
         if share == 0.0 and self._switch[2] == 0.0:
-            self._life, self.head = None, None
-            return weights
-        self.head = self._life.head(time_s)
-        lively = self._life.add(time_s, weights)
+            self.life = Life()
+        self.head = self.life.head(time_s)
+        lively = self.life.add(time_s, weights)
         if share == 1.0:
             return lively
         if self.head is not None:

@@ -6,10 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from dualtalker.accumulator import AudioAccumulator
-from dualtalker.clock import FrameClock, StampClock
-from dualtalker.executor import Face, FrameExecutor
+from dualtalker.executor import FrameExecutor
 from dualtalker.frame import Frame
+from dualtalker.intake import AudioAccumulator
 
 
 class Segments:
@@ -18,16 +17,9 @@ class Segments:
     All times are of the stream. The model starts anew with each segment.
     """
 
-    executor: FrameExecutor
-
-    def __init__(self, audio: AudioAccumulator, clock: FrameClock) -> None:
-        """Of no use before `restart`."""
-        self._audio, self._clock = audio, clock
-
-    def restart(self, executor: FrameExecutor, stamps: StampClock) -> None:
-        """Begin a stream: frames come from `executor`, and have their stamps by `stamps`."""
-        self.executor, self._stamps = executor, stamps
-        self._audio.restart()
+    def __init__(self, audio: AudioAccumulator, executor: FrameExecutor) -> None:
+        """Begin a stream; `audio` is empty."""
+        self._audio, self.executor = audio, executor
         self._origin_s = Fraction(0)  # where this segment's audio begins
         self._waiting: list[Frame] = []
 
@@ -51,28 +43,28 @@ class Segments:
         """Run the model as far as the audio goes."""
         end_s = self.end_s
         while (hop := self._audio.pop()) is not None:
-            self._emit(self.executor.run(hop, end_s))
-        self._emit(self.executor.release(end_s))
+            self._waiting += self.executor.run(hop, end_s)
+        self._waiting += self.executor.release(end_s)
 
     def rest_through(self, time_s: Fraction) -> None:
         """Make idle frames through `time_s`."""
-        self._emit(self.executor.rest_through(time_s, last=True))
+        self._waiting += self.executor.rest_through(time_s, last=True)
 
     def finish(self) -> None:
         """Run out all audio as if silence followed, and start the model anew at its end."""
         self._audio.finish()
         end_s = self.end_s
-        self._emit(self.executor.release(end_s))
+        self._waiting += self.executor.release(end_s)
         while self.executor.needs_more(end_s):
             hop = self._audio.pop(pad=True)
             assert hop is not None  # `pad` always gives one
-            self._emit(self.executor.run(hop, end_s))
+            self._waiting += self.executor.run(hop, end_s)
         self._begin(end_s)
 
     def jump(self, time_s: Fraction) -> None:
         """End the segment; the next audio begins at `time_s`, idle frames fill the hole."""
         self.finish()
-        self._emit(self.executor.rest_through(time_s, last=False))
+        self._waiting += self.executor.rest_through(time_s, last=False)
         self._begin(time_s)
 
     def take_back(self, time_s: Fraction) -> int:
@@ -92,11 +84,3 @@ class Segments:
         self._audio.restart()
         self._origin_s = time_s
         self.executor.begin(time_s)
-
-    def _emit(self, faces: list[Face]) -> None:
-        for face in faces:
-            time_s = self._clock.time_of(face.index)
-            stamp_ns = self._stamps.stamp_of(time_s)
-            self._waiting.append(
-                Frame(face.index, float(time_s), stamp_ns, face.weights, face.idle, face.head)
-            )

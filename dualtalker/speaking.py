@@ -23,7 +23,7 @@ import numpy as np
 
 from dualtalker.arkit import MOUTH_INDICES
 from dualtalker.errors import DualtalkerError
-from dualtalker.finishing import smoothstep
+from dualtalker.finishing import Life, smoothstep
 from dualtalker.idle import BlinkPlan, GlancePlan, IdleLife, face_indices
 from dualtalker.prosody import Cue, ProsodyTracker
 
@@ -64,8 +64,8 @@ _MOUTH = np.array(MOUTH_INDICES)
 
 def make_life(
     idle_motion: bool, prosody: bool, head_motion: bool, seed: int, rate_hz: int
-) -> IdleLife | None:
-    """Return what gives the upper face its life, or None where it is to have none.
+) -> Life:
+    """Return what gives the upper face its life, or one that never moves where it is to have none.
 
     DualtalkerError for `head_motion` without `idle_motion`.
     """
@@ -74,7 +74,7 @@ def make_life(
             raise DualtalkerError(
                 "head_motion is part of idle_motion, which is off; switch idle_motion on"
             )
-        return None
+        return Life()
     if not prosody and not head_motion:
         return IdleLife(seed)
     return SpeakingLife(seed, rate_hz, prosody, head_motion)

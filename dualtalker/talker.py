@@ -10,28 +10,22 @@ from types import MappingProxyType
 
 import numpy as np
 
-from dualtalker.accumulator import AudioAccumulator
 from dualtalker.backends import open_backend
 from dualtalker.bundle import Bundle, load_bundle
-from dualtalker.clock import FrameClock, StampClock, StampJudge, as_duration
+from dualtalker.clock import FrameClock, StampClock, as_duration
 from dualtalker.errors import DualtalkerError
 from dualtalker.executor import FrameExecutor
 from dualtalker.faults import Faults
 from dualtalker.finishing import FaceFinisher, Smoother
 from dualtalker.frame import Frame
 from dualtalker.idle import check_seed
-from dualtalker.intake import AudioIntake
+from dualtalker.intake import AudioAccumulator, AudioIntake
 from dualtalker.manner import Manner
 from dualtalker.segments import Segments
 from dualtalker.speaking import make_life
+from dualtalker.stamps import MAX_IDLE_FILL_S, Timeline
 from dualtalker.styles import Style, list_styles
 
-# Stamps that go back further than this are a source that started anew, not late audio.
-MAX_OVERLAP_S = Fraction(1)
-# A hole longer than this gets no idle frames: stream time stands still and the stamps jump.
-MAX_IDLE_FILL_S = Fraction(10)
-# Where a stamp is doubted, its chunk waits for the next; a longer one is placed by its own.
-MAX_DOUBTED_S = Fraction(1)
 # Times given as floats may lie a little before the exact time of a frame that they mean.
 _FLOAT_SLACK_S = Fraction(1, 1_000_000)
 
@@ -90,9 +84,6 @@ class Talker:
         self._manner = Manner(sidecar, style, intensity)
         self._backend = open_backend(self.bundle, engine)
         self._intake = AudioIntake(self._faults)
-        audio = AudioAccumulator(sidecar.sample_rate_hz, sidecar.hop_samples)
-        self._segments = Segments(audio, self._clock)
-        self._held: tuple[np.ndarray, int] | None = None  # chunk and rate of a doubted stamp
         self.reset()
 
     @property
@@ -145,7 +136,7 @@ class Talker:
     @property
     def audio_end_s(self) -> float:
         """Stream time of the end of all audio pushed."""
-        return float(self._end_s + self._held_s)
+        return float(self._timeline.end_s)
 
     def push(self, samples: np.ndarray, sample_rate_hz: int, stamp_ns: int | None = None) -> None:
         """Take a chunk of any length: [n] or [n, channels], float in [-1, 1] or integer PCM.
@@ -164,19 +155,8 @@ class Talker:
             AudioError: the chunk is refused and counted; nothing else changes.
         """
         chunk, rate_hz = self._intake.check(samples, sample_rate_hz, stamp_ns)
-        if len(chunk) == 0:
-            return
-        if stamp_ns is None:
-            self._settle()
-        self._follow_idling(stamp_ns)
-        if stamp_ns is None:
-            self._hear_chunk(chunk, rate_hz)
-        elif not self._stamps.anchored:
-            self._stamps.anchor(self._end_s, int(stamp_ns))
-            self._judge.believe(self._end_s)
-            self._hear_chunk(chunk, rate_hz)
-        else:
-            self._follow(chunk, rate_hz, int(stamp_ns))
+        if len(chunk):
+            self._timeline.push(chunk, rate_hz, None if stamp_ns is None else int(stamp_ns))
 
     def frames(self) -> list[Frame]:
         """Return all frames that are now computable and were not returned before, in order."""
@@ -197,15 +177,15 @@ class Talker:
         """
         if not math.isfinite(time_s):
             raise DualtalkerError(f"advance_to({time_s!r}); expected a stream time in seconds")
-        self._settle()
+        self._timeline.settle()
         self._segments.run_ready()
-        target_s = Fraction(time_s) + _FLOAT_SLACK_S
-        if skipped := self._segments.executor.skip_to(target_s - MAX_IDLE_FILL_S):
+        target_s, executor = Fraction(time_s) + _FLOAT_SLACK_S, self._segments.executor
+        if skipped := executor.skip_to(target_s - MAX_IDLE_FILL_S):
             self._faults.count("skipped_frames", skipped, "advance_to leapt ahead")
-        before = self._segments.executor.next_index
+        before = executor.next_index
         self._segments.rest_through(target_s)
-        if self._segments.executor.next_index > before:
-            self._idle_until_s = self._segments.executor.next_time_s
+        if executor.next_index > before:
+            self._timeline.idle_until(executor.next_time_s)
         return self.frames()
 
     def flush(self) -> list[Frame]:
@@ -213,7 +193,7 @@ class Talker:
 
         The model hears silence in place of that audio, and starts anew with the next push.
         """
-        self._settle()
+        self._timeline.settle()
         self._segments.finish()
         return self.frames()
 
@@ -224,10 +204,8 @@ class Talker:
         Frames are taken back up to 2 s. Returns the index of the next frame.
         """
         index = self._segments.take_back(Fraction(time_s) - _FLOAT_SLACK_S)
-        self._idle_until_s = min(self._idle_until_s, self._end_s)
-        self._stamps.rewind(self._end_s)
+        self._timeline.take_back()
         self._manner.settle()  # the mouth rests where a change would have begun
-        self._held = None
         return index
 
     def set_idle_motion(self, on: bool) -> None:
@@ -239,7 +217,7 @@ class Talker:
         if on == self._life[0]:
             return
         kind = (on, *self._life[1:])
-        self._segments.executor.switch_life(make_life(*kind, self.bundle.sidecar.sample_rate_hz))
+        self._finisher.switch_life(make_life(*kind, self.bundle.sidecar.sample_rate_hz))
         self._life = kind
 
     def set_smoothing(self, smoothing_s: float) -> None:
@@ -249,7 +227,7 @@ class Talker:
             DualtalkerError: it is not 0 to an hour; nothing changes.
         """
         self._smoothing_s = float(as_duration("smoothing_s", smoothing_s))
-        self._segments.executor.change_smoothing(self._smoothing_s)
+        self._smoother.change(self._smoothing_s)
 
     def set_style(self, style: Style) -> None:
         """Speak in another style from the end of the audio pushed so far, by a fade of 100 ms.
@@ -260,7 +238,7 @@ class Talker:
         Raises:
             DualtalkerError: the model has no such style; nothing changes.
         """
-        self._manner.change_style(style, self._end_s + self._held_s)
+        self._manner.change_style(style, self._timeline.end_s)
 
     def set_intensity(self, intensity: float) -> None:
         """Articulate more or less from the end of the audio pushed so far, by a fade of 100 ms.
@@ -270,7 +248,7 @@ class Talker:
         Raises:
             DualtalkerError: it is not 0 to 2; nothing changes.
         """
-        self._manner.change_intensity(intensity, self._end_s + self._held_s)
+        self._manner.change_intensity(intensity, self._timeline.end_s)
 
     def reset(self) -> None:
         """Forget all audio, frames and stamps, as if just made.
@@ -279,23 +257,31 @@ class Talker:
         """
         sidecar = self.bundle.sidecar
         life = make_life(*self._life, sidecar.sample_rate_hz)
+        self._finisher = FaceFinisher(len(sidecar.output_names), life)
+        self._smoother = Smoother(self._smoothing_s, 1.0 / sidecar.model_rate_hz)
+        self._stamps = StampClock()
         executor = FrameExecutor(
             self._backend,
             sidecar,
             self._clock,
-            FaceFinisher(len(sidecar.output_names), life),
-            Smoother(self._smoothing_s, 1.0 / sidecar.model_rate_hz),
+            self._stamps,
+            self._finisher,
+            self._smoother,
             self._manner,
             self._faults,
         )
+        audio = AudioAccumulator(sidecar.sample_rate_hz, sidecar.hop_samples)
+        self._segments = Segments(audio, executor)
         self._manner.settle()
         self._intake.restart()
-        self._stamps = StampClock()
-        self._segments.restart(executor, self._stamps)
-        self._judge = StampJudge(self._tolerance_s)
-        self._held = None
-        self._idle_until_s = Fraction(0)  # how far `advance_to` went
-        self._heard = False  # whether any audio was pushed
+        self._timeline = Timeline(
+            self._stamps,
+            self._segments,
+            self._intake,
+            self._faults,
+            tolerance_s=self._tolerance_s,
+            max_gap_s=self._max_gap_s,
+        )
 
     def close(self) -> None:
         """Free the model."""
@@ -309,86 +295,3 @@ class Talker:
         """Return the stream time in seconds of a stamp; None before any stamp came."""
         time_s = self._stamps.time_of(stamp_ns)
         return None if time_s is None else float(time_s)
-
-    @property
-    def _end_s(self) -> Fraction:
-        return self._segments.end_s
-
-    @property
-    def _held_s(self) -> Fraction:
-        return Fraction(0) if self._held is None else Fraction(len(self._held[0]), self._held[1])
-
-    def _follow_idling(self, stamp_ns: int | None) -> None:
-        """Audio without a usable stamp, long after the last: it begins where `advance_to` went."""
-        behind_s = self._idle_until_s - self._end_s
-        if behind_s > (self._max_gap_s if self._heard else 0) and (
-            stamp_ns is None or not self._stamps.anchored
-        ):
-            self._faults.count("gaps", int(self._heard), f"no audio for {float(behind_s):.2f} s")
-            self._segments.jump(self._idle_until_s)
-        self._heard = True
-
-    def _follow(self, chunk: np.ndarray, rate_hz: int, stamp_ns: int) -> None:
-        """Compare a stamp with the sample clock, heal what differs, and hear the chunk."""
-        self._settle(stamp_ns)
-        error_s = self._stamps.error_s(self._end_s, stamp_ns)
-        verdict = self._judge.judge(error_s, self._end_s)
-        if verdict == "doubt" and len(chunk) <= rate_hz * MAX_DOUBTED_S:
-            self._held = (chunk.copy(), rate_hz)
-            return
-        if verdict == "jitter":
-            self._stamps.track(error_s, float(self._end_s - self._judge.believed_s))
-        else:
-            chunk = chunk[self._heal(error_s, len(chunk), rate_hz, stamp_ns) :]
-        self._judge.believe(self._end_s)
-        self._hear_chunk(chunk, rate_hz)
-
-    def _settle(self, stamp_ns: int | None = None) -> None:
-        """Hear the chunk whose stamp strayed, in the light of the next stamp if there is one."""
-        if self._held is None:
-            return
-        held_s, (chunk, rate_hz), self._held = self._held_s, self._held, None
-        if stamp_ns is not None:
-            after_s = self._stamps.error_s(self._end_s + held_s, stamp_ns)
-            without_s = self._stamps.error_s(self._end_s, stamp_ns)
-            error_s = self._judge.settle(after_s, without_s, self._end_s + held_s)
-            if error_s:
-                chunk = chunk[self._heal(error_s, len(chunk), rate_hz, stamp_ns) :]
-            else:
-                self._faults.count("stray_stamps", 1, "a stamp unlike the next; not believed")
-        self._hear_chunk(chunk, rate_hz)
-
-    def _heal(self, error_s: Fraction, count: int, rate_hz: int, stamp_ns: int) -> int:
-        """Bring the sample clock to where a stamp says; return how many samples to drop."""
-        if error_s < -MAX_OVERLAP_S:
-            self._reanchor(max(self._end_s, self._idle_until_s), stamp_ns, error_s)
-            return 0
-        if error_s < 0:
-            skip = min(round(-error_s * rate_hz), count)
-            self._faults.count("overlaps", 1, f"audio overlaps by {float(-error_s):.3f} s")
-            self._faults.count("overlap_samples", skip, f"{skip} samples heard twice dropped")
-            if skip == count:
-                self._faults.count("late_chunks", 1, "a chunk came after its time; dropped")
-            return skip
-        if error_s <= self._max_gap_s:
-            missing = round(error_s * rate_hz)
-            self._faults.count("gaps", 1, f"{float(error_s):.3f} s of audio are missing")
-            self._faults.count("gap_samples", missing, f"{missing} samples of silence put in")
-            self._segments.hear(np.zeros(missing, np.float32), rate_hz)
-            return 0
-        target_s = self._end_s + error_s
-        if target_s - max(self._end_s, self._segments.executor.next_time_s) > MAX_IDLE_FILL_S:
-            self._reanchor(max(self._end_s, self._idle_until_s), stamp_ns, error_s)
-            return 0
-        self._faults.count("gaps", 1, f"{float(error_s):.3f} s of audio are missing")
-        self._segments.jump(target_s)
-        return 0
-
-    def _reanchor(self, time_s: Fraction, stamp_ns: int, error_s: Fraction) -> None:
-        self._faults.count("reanchors", 1, f"time stamps jumped by {float(error_s):.3f} s")
-        self._segments.jump(time_s)
-        self._stamps.anchor(time_s, stamp_ns)
-
-    def _hear_chunk(self, chunk: np.ndarray, rate_hz: int) -> None:
-        for mono in self._intake.mix(chunk, rate_hz):
-            self._segments.hear(mono, rate_hz)

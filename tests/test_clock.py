@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualtalker.accumulator import AudioAccumulator
 from dualtalker.clock import FrameClock, StampClock
 from dualtalker.errors import DualtalkerError
+from dualtalker.intake import AudioAccumulator
 
 TEN_HOURS_S = 36000
 

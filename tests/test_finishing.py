@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dualtalker import finishing, idle
 from dualtalker.arkit import ARKIT_INDEX, MOUTH_INDICES
-from dualtalker.finishing import FaceFinisher, Smoother, smoothstep
+from dualtalker.finishing import FaceFinisher, Life, Smoother, smoothstep
 from dualtalker.idle import IdleLife
 
 MOUTH = list(MOUTH_INDICES)
@@ -104,7 +104,7 @@ def test_a_model_that_blinks_keeps_its_blinks():
 
 
 def test_off_switch():
-    finisher, face = FaceFinisher(52, None), np.full(52, 0.25, np.float32)
+    finisher, face = FaceFinisher(52, Life()), np.full(52, 0.25, np.float32)
     for i in range(300):
         np.testing.assert_array_equal(finisher.speak(i / 30, face), face)
 
@@ -116,7 +116,7 @@ def test_off_switch():
 )
 def test_any_plan_of_speech_and_rest_moves_smoothly(fps, plan):
     """The model holds one face; all motion is then the finisher's: bounded speed, in range."""
-    finisher, face = FaceFinisher(52, None), np.full(52, 0.8, np.float32)
+    finisher, face = FaceFinisher(52, Life()), np.full(52, 0.8, np.float32)
     index, faces = 0, [np.zeros(52, np.float32)]
     finisher.cut()
     for speaks, count in plan:
@@ -133,12 +133,12 @@ def test_any_plan_of_speech_and_rest_moves_smoothly(fps, plan):
 
 def test_values_beyond_the_limits_are_clipped():
     face = np.linspace(-1, 2, 52).astype(np.float32)
-    shown = FaceFinisher(52, None).speak(0.0, face)
+    shown = FaceFinisher(52, Life()).speak(0.0, face)
     np.testing.assert_array_equal(shown, np.clip(face, 0, 1))
 
 
 def test_frames_do_not_share_memory():
-    finisher, face = FaceFinisher(52, None), np.full(52, 0.5, np.float32)
+    finisher, face = FaceFinisher(52, Life()), np.full(52, 0.5, np.float32)
     first, second = finisher.speak(0.0, face), finisher.speak(0.1, face)
     first[:] = 9
     assert second.max() == 0.5 and face.max() == 0.5

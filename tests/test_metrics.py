@@ -156,6 +156,11 @@ def test_lip_error_agrees_with_torchmetrics(seed: int, frames: int, lips: int) -
     assert ours["lve_mm"] <= ours["lve_root_mm"] + 1e-12
 
 
+def test_motions_of_unlike_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="frames"):
+        metrics.measure_lip_error(np.zeros((2, 2, 3)), np.zeros((1, 2, 3)))
+
+
 def test_posed_vertices_are_those_of_the_rig() -> None:
     from dualtalker.head import build_head
 

@@ -28,6 +28,7 @@ from dualtalker.bag_evaluation import (
 from dualtalker.bag_writing import START_NS, Motion, write_bag
 from dualtalker.bags import Bag, BagMessage
 from dualtalker.bundle import load_bundle
+from dualtalker.delivery import PLAYOUT_MARGIN_S
 from dualtalker.errors import BagError
 from dualtalker.options import TalkerOptions
 from dualtalker.replay import Heard, ReplaySettings, replay
@@ -252,8 +253,9 @@ def live_bag(path, tiny, drop=(), change=0.0, late_ms=0.0):
     messages = [BagMessage(*pair) for pair in audio]
     settings_ = ReplaySettings(model=load_bundle(tiny))
     made = replay(messages, AudioFormat(), settings_)
+    delay_ns = round((made.latency_s + PLAYOUT_MARGIN_S) * 1e9 + late_ms * 1e6)
     faces = [
-        (timed.due_ns + round(late_ms * 1e6), face_message(ARKIT_NAMES, row, timed.stamp_ns))
+        (timed.depicted_ns + delay_ns, face_message(ARKIT_NAMES, row, timed.stamp_ns))
         for k, (timed, row) in enumerate(zip(made.frames, made.weights + change, strict=True))
         if k not in drop
     ]

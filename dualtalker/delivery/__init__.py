@@ -5,6 +5,6 @@
 
 from dualtalker.delivery.delay import PLAYOUT_MARGIN_S
 from dualtalker.delivery.delivery import Delivery, Follower
-from dualtalker.delivery.timed_frames import TimedFrame
+from dualtalker.frame import TimedFrame
 
 __all__ = ["PLAYOUT_MARGIN_S", "Delivery", "Follower", "TimedFrame"]

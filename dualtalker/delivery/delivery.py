@@ -17,9 +17,9 @@ from dualtalker.delivery.arrivals import Arrivals
 from dualtalker.delivery.backlog import Backlog
 from dualtalker.delivery.delay import Delay
 from dualtalker.delivery.placement import Placement, to_ns
-from dualtalker.delivery.timed_frames import TimedFrame, WaitingFrame
 from dualtalker.errors import AudioError, BackendError
-from dualtalker.talker import Frame, Talker
+from dualtalker.frame import Frame, TimedFrame
+from dualtalker.talker import Talker
 
 # One that no model has, so that it is resampled.
 WARM_UP_RATE_HZ = 44100
@@ -86,7 +86,7 @@ class Delivery:
         self.interruptions, self.interrupted_s = 0, 0.0  # how often, and audio dropped by it
         self._frame_s = 1.0 / talker.fps
         self._backlog = Backlog(max_queue_s)
-        self._frames: deque[WaitingFrame] = deque()
+        self._frames: deque[TimedFrame] = deque()
         self.follower: Follower | None = None
         self.start(0)
 
@@ -352,24 +352,23 @@ class Delivery:
                 continue
             self._queued_ns = depicted_ns
             stamp_ns = depicted_ns - self._placement.offset_ns(depicted_ns)
-            self._frames.append(WaitingFrame(frame, stamp_ns, depicted_ns))
+            self._frames.append(TimedFrame(frame, stamp_ns, depicted_ns))
 
-    def _due_ns(self, waiting: WaitingFrame) -> int:
-        return waiting.depicted_ns + to_ns(self.delay_s)
+    def _due_ns(self, timed: TimedFrame) -> int:
+        return timed.depicted_ns + to_ns(self.delay_s)
 
     def _take_due(self, now_ns: int) -> list[TimedFrame]:
         due: list[TimedFrame] = []
         while self._frames:
-            waiting, due_ns = self._frames[0], self._due_ns(self._frames[0])
+            timed, due_ns = self._frames[0], self._due_ns(self._frames[0])
             if self.paced and due_ns > now_ns:
                 break
-            self._frames.popleft()
-            due.append(TimedFrame(waiting.frame, waiting.stamp_ns, due_ns, waiting.depicted_ns))
-            self._sent_ns = waiting.depicted_ns
+            due.append(self._frames.popleft())
+            self._sent_ns = timed.depicted_ns
             self._delay.slew(self._frame_s)
-            if waiting.frame.idle:
+            if timed.frame.idle:
                 continue
-            self.beyond_s.append((now_ns - waiting.depicted_ns) / 1e9 - self.latency_s)
+            self.beyond_s.append((now_ns - timed.depicted_ns) / 1e9 - self.latency_s)
             # At the end of speech the last frames wait until starvation is certain.
             if not self.paced or self._flushed:
                 continue
