@@ -27,10 +27,6 @@ class AudioIntake:
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
-        self.restart()
-
-    def restart(self) -> None:
-        """Forget the format of the last chunk."""
         self._format: tuple[int, int] | None = None  # rate and channels of the last chunk
 
     def check(

@@ -83,7 +83,6 @@ class Talker:
         sidecar = self.bundle.sidecar
         self._manner = Manner(sidecar, style, intensity)
         self._backend = open_backend(self.bundle, engine)
-        self._intake = AudioIntake(self._faults)
         self.reset()
 
     @property
@@ -273,7 +272,7 @@ class Talker:
         audio = AudioAccumulator(sidecar.sample_rate_hz, sidecar.hop_samples)
         self._segments = Segments(audio, executor)
         self._manner.settle()
-        self._intake.restart()
+        self._intake = AudioIntake(self._faults)
         self._timeline = Timeline(
             self._stamps,
             self._segments,
