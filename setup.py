@@ -144,7 +144,11 @@ setup(
     maintainer="dualtalker maintainers",
     maintainer_email="maintainers@users.noreply.dualtalker.example",
     python_requires=">=3.10",
-    packages=[*find_packages(include=["dualtalker", "dualtalker.*"]), "dualtalker_ros"],
+    packages=[
+        *find_packages(include=["dualtalker", "dualtalker.*"]),
+        "dualtalker_ros",
+        *(f"dualtalker_ros.{name}" for name in find_packages("ros2_ws/src/dualtalker_ros")),
+    ],
     # One package.xml at the root builds library and nodes: colcon looks no further down.
     package_dir={"dualtalker_ros": "ros2_ws/src/dualtalker_ros"},
     package_data={"dualtalker": ["models/*"]},
@@ -167,13 +171,13 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "dualtalker = dualtalker.command:main",
-            "talker_node = dualtalker_ros.talker_node:main",
-            "wav_publisher_node = dualtalker_ros.wav_publisher_node:main",
-            "recorder_node = dualtalker_ros.recorder_node:main",
-            "bag_player_node = dualtalker_ros.bag_player_node:main",
-            "microphone_node = dualtalker_ros.microphone_node:main",
-            "speaker_node = dualtalker_ros.speaker_node:main",
+            "dualtalker = dualtalker.cli.main:main",
+            "talker_node = dualtalker_ros.nodes.talker_node:main",
+            "wav_publisher_node = dualtalker_ros.nodes.wav_publisher_node:main",
+            "recorder_node = dualtalker_ros.nodes.recorder_node:main",
+            "bag_player_node = dualtalker_ros.nodes.bag_player_node:main",
+            "microphone_node = dualtalker_ros.nodes.microphone_node:main",
+            "speaker_node = dualtalker_ros.nodes.speaker_node:main",
         ],
     },
     zip_safe=False,

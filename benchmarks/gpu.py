@@ -23,16 +23,27 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from dualtalker.backends import tensorrt as runner  # noqa: E402
-from dualtalker.backends.onnxruntime import OnnxRuntimeBackend  # noqa: E402
-from dualtalker.backends.windowed import SlidingWindow  # noqa: E402
-from dualtalker.bundle import Bundle, load_bundle  # noqa: E402
-from dualtalker.errors import DualtalkerError  # noqa: E402
-from dualtalker.styles import mix_style  # noqa: E402
-from engines.build_engine import BuildConfig, build  # noqa: E402
-from engines.parity import measure_difference, run_stream  # noqa: E402
-from engines.signals import read_speech  # noqa: E402
-from engines.timing import summarize, time_hot, time_streams  # noqa: E402
+from dualtalker.engine import (
+    BuildConfig,
+    build,
+    measure_difference,
+    read_speech,
+    run_stream,
+    summarize,
+    time_hot,
+    time_streams,
+)
+from dualtalker.errors import DualtalkerError
+from dualtalker.model import (
+    Bundle,
+    load_bundle,
+    mix_style,
+)
+from dualtalker.model.backends import (
+    OnnxRuntimeBackend,
+    SlidingWindow,
+)
+from dualtalker.model.backends import tensorrt as runner
 
 STREAMS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -142,8 +153,8 @@ def time_torch(checkpoint: Path, steps: int = 1000) -> dict:
     """Time the trained network's step in torch on CUDA, as it comes and as a CUDA graph."""
     import torch
 
-    from training.checkpoints import load_network
-    from training.streaming_network import StreamingTalker
+    from training.learning import load_network
+    from training.network import StreamingTalker
 
     if not torch.cuda.is_available():
         raise DualtalkerError("torch sees no CUDA GPU: install a CUDA build of torch")

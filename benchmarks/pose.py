@@ -21,13 +21,13 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from dualtalker.arkit import ARKIT_NAMES  # noqa: E402
-from dualtalker.backends.onnxruntime import OnnxRuntimeBackend  # noqa: E402
-from dualtalker.bundle import Bundle, load_bundle  # noqa: E402
-from dualtalker.errors import DualtalkerError  # noqa: E402
-from dualtalker.head import build_head  # noqa: E402
-from dualtalker.rig_files import load_rig  # noqa: E402
-from engines.timing import Latency, summarize  # noqa: E402
+from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.engine import Latency, summarize
+from dualtalker.errors import DualtalkerError
+from dualtalker.model import Bundle, load_bundle
+from dualtalker.model.backends import OnnxRuntimeBackend
+from dualtalker.rig import load_rig
+from dualtalker.rig.robot_head import build_head
 
 
 def main() -> None:

@@ -34,11 +34,11 @@ os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ["PYTHONPATH"] = os.pathsep.join(PATHS)
 
-import ros_interfaces  # noqa: E402
-from audio_driver import Segment, Stream, sound_at  # noqa: E402
-from process_vitals import Vitals, read_vitals  # noqa: E402
-from ros_processes import Listener  # noqa: E402
-from ros_troupe import (  # noqa: E402
+import ros_interfaces
+from audio_driver import Segment, Stream, sound_at
+from process_vitals import Vitals, read_vitals
+from ros_processes import Listener
+from ros_troupe import (
     Face,
     Process,
     closing_all,
@@ -50,9 +50,9 @@ from ros_troupe import (  # noqa: E402
     wait_for_begin,
 )
 
-from dualtalker import Talker  # noqa: E402
-from dualtalker.arkit import MOUTH_INDICES  # noqa: E402
-from dualtalker_ros.domains import find_free_domain  # noqa: E402
+from dualtalker import Talker
+from dualtalker.arkit import MOUTH_INDICES
+from dualtalker_ros.demo.domains import find_free_domain
 
 MAX_MEMORY_GROWTH_MB = 10.0  # after the first minute, in which caches fill
 WARM_UP_S = 60.0

@@ -28,8 +28,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from dualtalker import Talker, load_bundle  # noqa: E402
-from dualtalker.bundle import Bundle  # noqa: E402
+from dualtalker import Talker, load_bundle
+from dualtalker.model import Bundle
 
 MAX_P99_MS = 5.0
 MAX_FACTOR = 0.05

@@ -17,13 +17,19 @@ import tyro
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
-from dualtalker import Talker  # noqa: E402
-from dualtalker.arkit import ARKIT_INDEX  # noqa: E402
-from dualtalker.audio import mix_to_mono, read_audio  # noqa: E402
-from dualtalker.plots import plot_upper_face  # noqa: E402
-from dualtalker.prosody import Cue, ProsodyTracker  # noqa: E402
-from dualtalker.resampling import StreamingResampler  # noqa: E402
-from dualtalker.speaking import SpeakingLife  # noqa: E402
+from dualtalker import Talker
+from dualtalker.arkit import ARKIT_INDEX
+from dualtalker.audio import (
+    StreamingResampler,
+    mix_to_mono,
+    read_audio,
+)
+from dualtalker.drawing import plot_upper_face
+from dualtalker.face import (
+    Cue,
+    ProsodyTracker,
+    SpeakingLife,
+)
 
 RATE_HZ, HOP, FPS = 16000, 320, 60
 BROW, BLINK = ARKIT_INDEX["browInnerUp"], ARKIT_INDEX["eyeBlinkLeft"]

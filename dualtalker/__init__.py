@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from dualtalker.animation import Animation, animate
-    from dualtalker.bundle import load_bundle
-    from dualtalker.rig_files import load_rig, save_rig
-    from dualtalker.talker import Frame, Talker
+    from dualtalker.model import load_bundle
+    from dualtalker.rig import load_rig, save_rig
+    from dualtalker.stream import Animation, Frame, Talker, animate
 
 __all__ = [
     "Animation",
@@ -32,13 +31,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Animation": "dualtalker.animation",
-    "animate": "dualtalker.animation",
-    "load_bundle": "dualtalker.bundle",
-    "load_rig": "dualtalker.rig_files",
-    "save_rig": "dualtalker.rig_files",
-    "Frame": "dualtalker.talker",
-    "Talker": "dualtalker.talker",
+    "Animation": "dualtalker.stream",
+    "animate": "dualtalker.stream",
+    "load_bundle": "dualtalker.model",
+    "load_rig": "dualtalker.rig.files",
+    "save_rig": "dualtalker.rig.files",
+    "Frame": "dualtalker.stream",
+    "Talker": "dualtalker.stream",
 }
 
 

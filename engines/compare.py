@@ -1,194 +1,68 @@
-"""Are all runtimes one function? `python -m engines.compare NAME.onnx NAME-fp16.onnx`.
-
-Runs 60 s of speech with one unbroken state through onnxruntime and TensorRT, and compares every
-weight of every frame with the first of them: largest and relative error, drift over time, and the
-difference of the lip gap in mm.
-"""
+"""`python -m engines.compare`: `dualtalker.engine.compare`, and torch as a reference."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
 
 import numpy as np
 import tyro
 
-from dualtalker.arkit import ARKIT_NAMES
-from dualtalker.backends import open_backend
-from dualtalker.bundle import Bundle, load_bundle
-from dualtalker.errors import BackendError, DualtalkerError
-from dualtalker.files import write_whole
-from dualtalker.styles import mix_style
-from engines.parity import Difference, measure_difference, run_stream
-from engines.signals import read_speech
-
-# Accepted differences of the lip gap on the default head, mm.
-LIMITS_MM = {"fp32": 0.05, "fp16": 0.2, "int8": 0.2}
+from dualtalker.engine import compare
+from dualtalker.model import Bundle
 
 
 @dataclass
-class CompareConfig:
+class CompareConfig(compare.CompareConfig):
     """Compare one model across runtimes and precisions."""
 
-    bundles: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Bundles of the same model (.onnx), the fp32 one first; none: the model shipped with
-    dualtalker."""
-    audio: Path | None = None
-    """Speech to run (default: a made signal)."""
-    seconds: float = 60.0
-    """Length of the run; the audio is repeated or cut to it."""
-    style: str = ""
-    """Style to run in, a name or `NAME:WEIGHT,NAME:WEIGHT` (default: the model's own mixture)."""
-    channels: int = 5
-    """How many of the worst channels to list; the JSON has all."""
-    json: Path | None = None
-    """Also write the figures here."""
+    checkpoint: Path | None = None
+    """Its checkpoint (.safetensors): torch is then the reference."""
 
 
-@dataclass
-class Comparison:
-    """One runtime beside the reference."""
-
-    name: str
-    precision: str
-    difference: Difference | None
-    reason: str = ""  # why it did not run
-
-    @property
-    def passed(self) -> bool:
-        """Whether the lip gap stays within the limit of this precision."""
-        if self.difference is None:
-            return False
-        return self.difference.lip_gap_max_mm <= LIMITS_MM[self.precision]
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What else may run a bundle's model, for the others to be compared with."""
-
-    name: str
-    run: Callable[[Bundle, np.ndarray, np.ndarray | None], np.ndarray]
-    """Takes a bundle, audio `[samples]` and weights `[1, styles]` or None, the bundle's default;
-    returns motion `[frames, 52]`."""
-
-
-def compare(
-    config: CompareConfig, reference: Reference | None = None
-) -> tuple[str, list[Comparison]]:
-    """Run everything; returns the reference's name and the comparisons.
-
-    Without a `reference` it is the first bundle in onnxruntime.
-
-    Raises:
-        DualtalkerError: a bundle is bad, or nothing is left to compare.
-    """
-    bundles = [load_bundle(path) for path in config.bundles or (None,)]
-    sidecar = bundles[0].sidecar
-    style = mix_style(config.style, sidecar)
-    audio = read_speech(config.audio, config.seconds, sidecar.sample_rate_hz)
-    runs: list[tuple[str, str, Bundle, str]] = []
-    for bundle in bundles:
-        name = f"onnxruntime {bundle.onnx_path.name}"
-        runs.append((name, bundle.sidecar.precision, bundle, "onnxruntime"))
-    if sidecar.precision == "fp32":
-        runs.append((f"tensorrt {bundles[0].onnx_path.name}", "", bundles[0], "tensorrt"))
-    if reference is not None:
-        reference_name, expected = reference.name, reference.run(bundles[0], audio, style)
-    else:
-        reference_name, _, bundle, engine = runs.pop(0)
-        expected = _run(bundle, engine, audio, style)[0]
-    results = []
-    for name, precision, bundle, engine in runs:
-        try:
-            motion, described = _run(bundle, engine, audio, style)
-        except BackendError as error:
-            results.append(Comparison(name, precision or "fp16", None, str(error)))
-            continue
-        precision = precision or ("fp16" if " fp16 " in described else "fp32")
-        difference = measure_difference(expected, motion)
-        results.append(Comparison(name, precision, difference))
-    if not any(result.difference for result in results):
-        reasons = "; ".join(result.reason for result in results)
-        raise DualtalkerError(f"nothing to compare with {reference_name}: {reasons}")
-    return reference_name, results
-
-
-def _run(
-    bundle: Bundle, engine: str, audio: np.ndarray, style: np.ndarray | None
-) -> tuple[np.ndarray, str]:
-    backend = open_backend(bundle, engine)
-    try:
-        return run_stream(backend, bundle.sidecar, audio, style), backend.name
-    finally:
-        backend.close()
-
-
-def format_report(reference: str, results: list[Comparison], channels: int) -> str:
-    """Return the table that the command prints."""
-    head = (
-        f"{'against ' + reference:<44}{'max':>9}{'mean':>9}{'relative':>10}"
-        f"{'first 1/6':>11}{'last 1/6':>10}{'lip gap mm':>12}{'limit':>7}"
+def make_reference(checkpoint: Path) -> compare.Reference:
+    """Return the network of a checkpoint as the reference of a comparison."""
+    return compare.Reference(
+        f"torch {checkpoint.name}",
+        lambda bundle, audio, style: run_torch(checkpoint, bundle, audio, style),
     )
-    lines = [head]
-    for result in results:
-        d = result.difference
-        if d is None:
-            lines.append(f"{result.name:<44}not run: {result.reason.splitlines()[0]}")
-            continue
-        verdict = "" if result.passed else "  TOO MUCH"
-        lines.append(
-            f"{result.name + ' ' + result.precision:<44}{d.largest:>9.1e}{d.mean:>9.1e}"
-            f"{d.relative:>10.1e}{d.first_max:>11.1e}{d.last_max:>10.1e}"
-            f"{d.lip_gap_max_mm:>12.5f}{LIMITS_MM[result.precision]:>7}{verdict}"
-        )
-        for channel in np.argsort(-d.channel_max)[:channels]:
-            lines.append(
-                f"    {ARKIT_NAMES[channel]:<40}{d.channel_max[channel]:>9.1e}"
-                f"{'':>9}{d.channel_relative[channel]:>10.1e}"
-            )
-    return "\n".join(lines)
 
 
-def collect_json(reference: str, results: list[Comparison]) -> dict[str, Any]:
-    """Return all figures as plain data."""
-    rows = []
-    for result in results:
-        row: dict[str, Any] = {"name": result.name, "precision": result.precision}
-        if result.difference is None:
-            row["not_run"] = result.reason
-        else:
-            row |= result.difference.summary() | {"passed": result.passed}
-            row["channel_max"] = dict(
-                zip(ARKIT_NAMES, result.difference.channel_max.tolist(), strict=True)
-            )
-        rows.append(row)
-    return {"reference": reference, "limits_mm": LIMITS_MM, "results": rows}
+def run_torch(
+    checkpoint: Path, bundle: Bundle, audio: np.ndarray, style: np.ndarray | None = None
+) -> np.ndarray:
+    """Run the trained network step by step; return `[frames, 52]`.
 
+    `style` are weights `[1, styles]` of the bundle's styles; None is its default.
+    """
+    import torch
 
-def report(config: CompareConfig, reference: Reference | None = None) -> NoReturn:
-    """Compare, print, and exit: with 1 where the lips differ too much."""
-    try:
-        name, results = compare(config, reference)
-    except DualtalkerError as error:
-        sys.exit(f"engines.compare: {error}")
-    print(format_report(name, results, config.channels))
-    if config.json:
-        text = json.dumps(collect_json(name, results), indent=2) + "\n"
-        write_whole(config.json, text)
-    ran = [result for result in results if result.difference is not None]
-    sys.exit(0 if all(result.passed for result in ran) else 1)
+    from training.learning import load_network
+    from training.network import StreamingTalker
+
+    network, _ = load_network(checkpoint)
+    mixture = bundle.sidecar.training.get("style") or dict.fromkeys(network.animation.styles, 1.0)
+    if style is not None:
+        mixture = dict(zip(bundle.sidecar.style_names, style[0].tolist(), strict=True))
+    smooth = bool(bundle.sidecar.training.get("smooth", False))
+    talker = StreamingTalker(network, mixture, smooth).eval()
+    hop = bundle.sidecar.hop_samples
+    state = talker.new_state()
+    frames = []
+    with torch.inference_mode():
+        for start in range(0, len(audio) - hop + 1, hop):
+            chunk = torch.from_numpy(audio[np.newaxis, start : start + hop])
+            motion, *state = talker(chunk, *state)
+            frames.append(motion[0].numpy())
+    return np.concatenate(frames)
 
 
 def main() -> None:
-    """Parse the command line and compare."""
-    report(tyro.cli(CompareConfig, description=__doc__))
+    """Parse the command line of `dualtalker.engine.compare` and run it."""
+    config = tyro.cli(CompareConfig, description=compare.__doc__)
+    reference = make_reference(config.checkpoint) if config.checkpoint else None
+    compare.report(config, reference)
 
 
 if __name__ == "__main__":
-    from engines import torch_reference
-
-    torch_reference.main()
+    main()

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import tyro
 
+from dualtalker.engine import make_test_signal
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import written_together
-from engines.signals import make_test_signal
 
 if TYPE_CHECKING:
-    from training.network import DualTalker
-    from training.streaming_network import StreamingTalker
+    from training.network import DualTalker, StreamingTalker
 
 OPSET = 18
 STYLE_INPUT = "style"
@@ -65,7 +64,7 @@ class ExportConfig:
     """JSON of `python -m training.evaluate` to put into the sidecar."""
     precision: Literal["fp32", "fp16"] = "fp32"
     """fp16: convert after the check, as `python -m engines.convert` does; for TensorRT, for which
-    engines.build_engine does it by itself."""
+    dualtalker.engine.build_engine does it by itself."""
 
 
 def name_states(shapes: list[tuple[int, ...]]) -> list[dict[str, Any]]:
@@ -123,9 +122,9 @@ def compare_with_torch(talker: StreamingTalker, bundle_path: Path, steps: int) -
     """
     import torch
 
-    from dualtalker.backends import open_backend
-    from dualtalker.bundle import load_bundle
-    from engines.parity import run_stream
+    from dualtalker.engine import run_stream
+    from dualtalker.model import load_bundle
+    from dualtalker.model.backends import open_backend
 
     bundle = load_bundle(bundle_path)
     backend = open_backend(bundle, "onnxruntime")
@@ -155,7 +154,7 @@ def export(config: ExportConfig) -> float:
         ExportError: the difference is above the tolerance; nothing is written.
         PrecisionError: another precision moves the lips too far; nothing is written.
     """
-    from engines.convert import ConvertConfig, convert
+    from dualtalker.engine import ConvertConfig, convert
 
     files = (config.out.with_suffix(suffix) for suffix in (".onnx", ".json"))
     with written_together(*files) as made:
@@ -167,7 +166,7 @@ def export(config: ExportConfig) -> float:
 
 
 def _export_fp32(config: ExportConfig, path: Path) -> float:
-    from training.checkpoints import load_network
+    from training.learning import load_network
 
     network, checkpoint = load_network(config.checkpoint)
     mixture = config.style or dict.fromkeys(config.styles or network.animation.styles, 1.0)
@@ -189,8 +188,8 @@ def _export_stateful(
     path: Path,
     origin: dict[str, Any],
 ) -> float:
-    from dualtalker.onnx_stamp import write_sidecar
-    from training.streaming_network import StreamingTalker
+    from dualtalker.engine import write_sidecar
+    from training.network import StreamingTalker
 
     styles = tuple(origin.get("style_names", ()))
     talker = StreamingTalker(network, mixture, config.smooth, styles).eval()
@@ -259,7 +258,7 @@ def _name_presets(names: list[str]) -> dict[str, str]:
 
 
 def _weigh_preset(preset: str, names: list[str], text: str) -> list[float]:
-    from dualtalker.styles import parse_style
+    from dualtalker.model import parse_style
 
     parts = parse_style(text, names)
     unknown = sorted(set(parts) - set(names))

@@ -13,19 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from dualtalker.bundle import load_bundle
-from dualtalker.onnx_stamp import write_sidecar
-from engines.export_onnx import (
-    OPSET,
-    ExportConfig,
-    save_program,
-    uneven_weights,
-)
-from engines.signals import make_test_signal
+from dualtalker.engine import make_test_signal, write_sidecar
+from dualtalker.model import load_bundle
+from engines.export_onnx import OPSET, ExportConfig, save_program, uneven_weights
 
 if TYPE_CHECKING:
-    from training.network import DualTalker
-    from training.streaming_network import WindowTalker
+    from training.network import DualTalker, WindowTalker
 
 
 @dataclass(frozen=True)
@@ -137,7 +130,7 @@ def export_network(
     `origin` are the sidecar's fields on its training. Returns the largest difference from torch
     over windows of a test signal; at most a hundred of them, as each costs a whole window.
     """
-    from training.streaming_network import WindowTalker
+    from training.network import WindowTalker
 
     hop_samples = network.config.hop_samples
     plan = plan_window(
@@ -154,7 +147,7 @@ def export_network(
 
 
 def _compare(talker: WindowTalker, path: Path, plan: WindowPlan, windows: int) -> float:
-    from dualtalker.backends.onnxruntime import OnnxRuntimeBackend
+    from dualtalker.model.backends import OnnxRuntimeBackend
 
     backend = OnnxRuntimeBackend(load_bundle(path))
     style = uneven_weights(len(talker.styles)) if talker.styles else None

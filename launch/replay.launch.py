@@ -32,9 +32,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from dualtalker.bag_audio import find_audio_topic
-from dualtalker.bag_faces import REFERENCE_ENDING
-from dualtalker.bags import Bag
+from dualtalker.bags import REFERENCE_ENDING, Bag, find_audio_topic
 from dualtalker.errors import BagError
 
 # Arguments handed on to `dualtalker evaluate`, and to the talker where it is live.
@@ -95,7 +93,7 @@ def make_actions(context: Any) -> list[Any]:
 
 def make_evaluation(context: Any, bag: str, output: str, topic: str) -> ExecuteProcess:
     """Return the process of `dualtalker evaluate`; works without ROS, too."""
-    command = ["python3", "-m", "dualtalker.command", "evaluate", bag, "--out", output]
+    command = ["python3", "-m", "dualtalker.cli.main", "evaluate", bag, "--out", output]
     for name in OPTIONS:
         value = LaunchConfiguration(name).perform(context)
         command += [f"--{name.replace('_', '-')}", value] if value else []

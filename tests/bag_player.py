@@ -19,7 +19,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_handshake import Handshake
 from rosbags.rosbag2 import Reader
 
-from dualtalker_ros.topic_types import import_type
+from dualtalker_ros.topics import import_type
 
 TIMEOUT_S = 30.0
 

@@ -70,7 +70,7 @@ def ros():
 @pytest.fixture(scope="module")
 def ros_domain(ros):
     """A ROS domain of this module's own, also for the processes that it starts."""
-    from dualtalker_ros.domains import find_free_domain
+    from dualtalker_ros.demo.domains import find_free_domain
 
     with pytest.MonkeyPatch.context() as patch:
         domain = find_free_domain()

@@ -1,6 +1,6 @@
 """Runs a module with the rclpy of ROS 2 Humble (3.3), as far as ours uses what came later.
 
-    python tests/humble_rclpy.py -m dualtalker_ros.talker_node --ros-args ...
+    python tests/humble_rclpy.py -m dualtalker_ros.nodes.talker_node --ros-args ...
 
 No wheels of Humble exist; by rclpy's changelog and the sources of 3.3.15 it has no callbacks after
 parameters are set (3.7), none with the info of a message (3.4), rclpy.event_handler by its old

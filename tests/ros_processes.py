@@ -14,7 +14,7 @@ TIMEOUT_S = 60.0  # generous: machines that run tests are busy
 
 
 def command_of(module, remaps=(), **parameters):
-    command = [sys.executable, "-m", f"dualtalker_ros.{module}", "--ros-args"]
+    command = [sys.executable, "-m", f"dualtalker_ros.nodes.{module}", "--ros-args"]
     for name, value in parameters.items():
         text = str(value).lower() if isinstance(value, bool) else value
         command += ["-p", f"{name}:={text}"]

@@ -21,7 +21,7 @@ from process_vitals import Vitals
 from ros_processes import TIMEOUT_S, command_of
 
 from dualtalker.arkit import MOUTH_INDICES
-from dualtalker.talker import Talker
+from dualtalker.stream import Talker
 
 TESTS = Path(__file__).resolve().parent
 MOUTH = list(MOUTH_INDICES)

@@ -17,21 +17,24 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from dualtalker.errors import DualtalkerError  # noqa: E402
-from tests.tiny_training import make_clip, make_corpus, tiny_train_config  # noqa: E402
-from training import ablate  # noqa: E402
-from training.ablation_table import (  # noqa: E402
-    VARIANTS,
-    Cell,
+from dualtalker.errors import DualtalkerError
+from tests.tiny_training import make_clip, make_corpus, tiny_train_config
+from training import ablate
+from training.configs import LossConfig
+from training.data import (
+    CorpusError,
+    check_clip,
+    load_clips,
+    reduce_corpus,
+)
+from training.data.subsets import choose_pieces, cut_clip, find_cuts
+from training.studies import VARIANTS, Cell, write_results
+from training.studies.ablation_table import (
     format_tables,
     pair_differences,
     replace_section,
     spread,
-    write_results,
 )
-from training.clips import CorpusError, check_clip, load_clips  # noqa: E402
-from training.configs import LossConfig  # noqa: E402
-from training.reduction import choose_pieces, cut_clip, find_cuts, reduce_corpus  # noqa: E402
 
 
 def seconds_of(clips: list) -> float:

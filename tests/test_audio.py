@@ -8,7 +8,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualtalker.audio import check_samples, decode_pcm, mix_to_mono, read_audio
+from dualtalker.audio import check_samples, mix_to_mono, read_audio
+from dualtalker.audio.pcm import decode_pcm
 from dualtalker.errors import AudioError
 
 SAMPLES = np.random.default_rng(0).uniform(-0.9, 0.9, 4000).astype(np.float32)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from test_bags import START_NS, open_audio, write_topics
 
-from dualtalker.audio_messages import INFO_TYPE, SAMPLE_FORMATS, AudioFormat, read_info
-from dualtalker.bag_types import find_types
+from dualtalker.audio import INFO_TYPE, SAMPLE_FORMATS, AudioFormat, read_info
+from dualtalker.bags import find_types
 from dualtalker.errors import AudioError
 
 NOTHING = {"channels": 0, "sample_rate": 0, "sample_format": "", "coding_format": ""}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training import augmentation
+from training.data import augmentation
 
 
 def click(samples: int = 16000, at: int = 8000) -> np.ndarray:

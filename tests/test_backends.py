@@ -7,12 +7,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from dualtalker import animate, graph
-from dualtalker import bundle as bundles
-from dualtalker.backends import available_backends, open_backend
-from dualtalker.bundle import load_bundle
+from dualtalker import animate
+from dualtalker.engine import write_sidecar
 from dualtalker.errors import BackendError, BundleError
-from dualtalker.onnx_stamp import write_sidecar
+from dualtalker.model import bundle as bundles
+from dualtalker.model import graph, load_bundle
+from dualtalker.model.backends import available_backends, open_backend
 
 
 def make_graph(path, motion_shape, scale=1.0):

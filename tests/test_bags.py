@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dualtalker.arkit import ARKIT_INDEX
-from dualtalker.audio import mix_to_mono
-from dualtalker.audio_messages import AudioFormat, read_message
-from dualtalker.bag_audio import ChunkTimes, GivenFormat, read_bag_audio
-from dualtalker.bag_faces import find_reference, find_run, read_faces
-from dualtalker.bag_types import MGONZS13, ROS_DRIVERS, find_types
-from dualtalker.bag_writing import AUDIO_TYPES, START_NS, Motion, write_bag
-from dualtalker.bags import Bag, find_storage
-from dualtalker.command import main
+from dualtalker.audio import AudioFormat, mix_to_mono, read_message
+from dualtalker.bags import Bag, ChunkTimes, GivenFormat, Motion, find_types, write_bag
+from dualtalker.bags.audio import read_bag_audio
+from dualtalker.bags.faces import find_reference, find_run, read_faces
+from dualtalker.bags.reading import find_storage
+from dualtalker.bags.types import MGONZS13, ROS_DRIVERS
+from dualtalker.bags.writing import AUDIO_TYPES, START_NS
+from dualtalker.cli.main import main
 from dualtalker.errors import BagError, MotionError
 
 pytest.importorskip("rosbags", reason="needs pip install 'dualtalker[bag]'")

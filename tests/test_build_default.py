@@ -27,8 +27,8 @@ from training.build_default import (
 )
 from training.corpus import CorpusConfig
 from training.evaluate import EvaluateConfig
-from training.presets import parse_config
-from training.teacher_config import TeacherConfig
+from training.learning import parse_config
+from training.teaching import TeacherConfig
 
 
 def fake_stage(program: str, source: Path, output: Path, log: Path, **options: Any) -> Stage:

@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from dualtalker import bundle as bundles
 from dualtalker.arkit import ARKIT_NAMES
-from dualtalker.bundle import Bundle, load_bundle
+from dualtalker.engine import write_sidecar
+from dualtalker.engine.stamp import stamp_model
 from dualtalker.errors import BundleError
-from dualtalker.graph import has_outside_weights, read_stamp
-from dualtalker.onnx_stamp import stamp_model, write_sidecar
-from dualtalker.sidecar import parse_sidecar
+from dualtalker.model import Bundle, load_bundle, parse_sidecar
+from dualtalker.model import bundle as bundles
+from dualtalker.model.graph import has_outside_weights, read_stamp
 
 
 @pytest.fixture

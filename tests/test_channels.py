@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from test_ros_delivery import RATE_HZ, chunks_of, simulate, speak
 
 from dualtalker import Talker
-from dualtalker.audio import mix_to_mono
-from dualtalker.audio_messages import AudioChunk, AudioFormat, read_message
+from dualtalker.audio import AudioChunk, AudioFormat, mix_to_mono, read_message
 from dualtalker.delivery import Delivery
-from dualtalker_ros.levels import LevelMeter
+from dualtalker_ros.talker.levels import LevelMeter
 
 SIZE = 320
 

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from training.clips import (
+from training.data import (
     CHANNELS,
     Clip,
     CorpusError,

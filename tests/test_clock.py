@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualtalker.clock import FrameClock, StampClock
 from dualtalker.errors import DualtalkerError
-from dualtalker.intake import AudioAccumulator
+from dualtalker.stream import FrameClock
+from dualtalker.stream.clock import StampClock
+from dualtalker.stream.intake import AudioAccumulator
 
 TEN_HOURS_S = 36000
 

@@ -16,8 +16,8 @@ import soundfile
 
 from dualtalker import animate
 from dualtalker.arkit import ARKIT_NAMES, HEAD_NAMES
-from dualtalker.command import main
-from dualtalker.head import build_head
+from dualtalker.cli.main import main
+from dualtalker.rig.robot_head import build_head
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ def test_info_tells_what_a_bug_report_needs(capsys):
 def test_the_module_runs_as_a_program():
     """In a process of its own: exit code and stderr are those of a shell."""
     root = Path(__file__).parents[1]
-    command = [sys.executable, "-m", "dualtalker.command", "animate", "none.wav", "-o", "x"]
+    command = [sys.executable, "-m", "dualtalker.cli.main", "animate", "none.wav", "-o", "x"]
     done = subprocess.run(
         command, cwd=root, capture_output=True, text=True, env={**os.environ, "COLUMNS": "80"}
     )

@@ -16,8 +16,8 @@ import soundfile
 from tiny_bundle import make_tiny_bundle
 from tiny_rig import parts, tiny_rig, write_obj, write_obj_folder
 
-from dualtalker.command import main
-from dualtalker.rig_files import save_rig
+from dualtalker.cli.main import main
+from dualtalker.rig import save_rig
 
 ROOT = Path(__file__).parents[1]
 TONE = 0.4 * np.sin(2 * np.pi * 300 * np.arange(16000) / 16000)
@@ -217,7 +217,7 @@ def test_names_that_are_no_file_name(tiny, out, capsys, name):
 @pytest.mark.skipif(sys.platform == "win32", reason="arguments are bytes only on POSIX")
 def test_a_text_that_is_no_utf_8(tiny, out):
     """In a process of its own, with the bytes as a shell gives them."""
-    command = [sys.executable, "-m", "dualtalker.command", "speak", b"\xff", "-o", str(out)]
+    command = [sys.executable, "-m", "dualtalker", "speak", b"\xff", "-o", str(out)]
     done = subprocess.run([*command, "--model", str(tiny)], cwd=ROOT, capture_output=True)
     assert done.returncode == 2
     assert done.stderr.startswith(b"dualtalker: error: the text to speak is not valid Unicode")
@@ -228,7 +228,7 @@ def test_a_text_that_is_no_utf_8(tiny, out):
 def test_a_file_name_that_is_no_utf_8(tiny, wav, out):
     odd = os.fsencode(wav.parent) + b"/\xff.wav"
     os.rename(wav, odd)
-    command = [sys.executable, "-m", "dualtalker.command", "animate", odd, "-o", str(out)]
+    command = [sys.executable, "-m", "dualtalker.cli.main", "animate", odd, "-o", str(out)]
     done = subprocess.run([*command, "--model", str(tiny)], cwd=ROOT, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert b"\xff.csv" in os.listdir(os.fsencode(out))

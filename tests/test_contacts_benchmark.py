@@ -11,12 +11,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from benchmarks import contacts  # noqa: E402
-from dualtalker.arkit import ARKIT_INDEX  # noqa: E402
-from tests.tiny_training import TINY_NETWORK, make_clip  # noqa: E402
-from training.clips import save_clips  # noqa: E402
-from training.network import DualTalker  # noqa: E402
-from training.streaming_network import StreamingTalker  # noqa: E402
+from dualtalker.arkit import ARKIT_INDEX
+from tests.tiny_training import TINY_NETWORK, make_clip
+from training.data import save_clips
+from training.network import (
+    DualTalker,
+    StreamingTalker,
+)
+from training.studies import contacts
 
 STYLE = "captured:one"
 

@@ -12,12 +12,18 @@ import soundfile
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
 from dualtalker.errors import DualtalkerError
-from dualtalker.motion_files import read_motion_csv
-from training import synthesis
-from training.clips import CorpusError, check_clip, load_clips
+from dualtalker.evaluation import read_motion_csv
 from training.corpus import CorpusConfig, build_corpus
-from training.recordings import read_captured, read_labeled, read_unpaired
-from training.texts import draw_sentence, read_texts
+from training.data import (
+    CorpusError,
+    check_clip,
+    load_clips,
+    read_captured,
+    read_labeled,
+    read_unpaired,
+    synthesis,
+)
+from training.data.texts import draw_sentence, read_texts
 
 JAW = ARKIT_INDEX["jawOpen"]
 

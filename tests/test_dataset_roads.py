@@ -9,16 +9,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.recorded_files import make_take, write_biwi, write_live_link, write_vocaset  # noqa: E402
-from tests.tiny_training import mesh_config, tiny_train_config  # noqa: E402
-from training.datasets.vertex_clips import read_corpus  # noqa: E402
-from training.datasets.vocaset import TEST, TRAIN  # noqa: E402
-from training.evaluate_vertices import (  # noqa: E402
-    EvaluateVerticesConfig,
-    run_vertex_evaluation,
-)
-from training.prepare import main as prepare  # noqa: E402
-from training.train import train  # noqa: E402
+from tests.recorded_files import make_take, write_biwi, write_live_link, write_vocaset
+from tests.tiny_training import mesh_config, tiny_train_config
+from training.data import read_corpus
+from training.datasets.vocaset import TEST, TRAIN
+from training.evaluate_vertices import EvaluateVerticesConfig, run_vertex_evaluation
+from training.prepare import main as prepare
+from training.train import train
 
 
 def write_download(kind: str, folder: Path) -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from tiny_rig import tiny_rig
 
 from dualtalker.arkit import ARKIT_INDEX
-from dualtalker.decimation import decimate
 from dualtalker.errors import RigError
-from dualtalker.head import build_head
+from dualtalker.rig import decimate
+from dualtalker.rig.robot_head import build_head
 
 
 @settings(max_examples=15, deadline=None)

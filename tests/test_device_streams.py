@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ros_processes import TIMEOUT_S
 
-from dualtalker.devices import Block
-from dualtalker.devices.capture import SETTLING_S, CaptureClock
-from dualtalker.devices.keeper import CHECK_S, STALL_S, StreamKeeper
+from dualtalker.devices import Block, CaptureClock, StreamKeeper
+from dualtalker.devices.capture import SETTLING_S
+from dualtalker.devices.keeper import CHECK_S, STALL_S
 from dualtalker.errors import DeviceError
 
 RATE_HZ = 16000

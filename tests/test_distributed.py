@@ -11,11 +11,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.tiny_training import make_corpus, tiny_train_config  # noqa: E402
-from training.checkpoints import load_checkpoint  # noqa: E402
-from training.distributed import Place, find_place, share_out  # noqa: E402
-from training.run import prepare  # noqa: E402
-from training.step import take_step  # noqa: E402
+from tests.tiny_training import make_corpus, tiny_train_config
+from training.learning import (
+    Place,
+    find_place,
+    load_checkpoint,
+    prepare,
+    take_step,
+)
+from training.learning.distributed import share_out
 
 STEPS = 4
 SCRIPT = """

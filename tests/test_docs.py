@@ -52,7 +52,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PRESENT, ids=name_page)
 def test_files_and_modules_that_a_page_names_exist(page):
-    """`training/losses.py`, `python -m training.train`, `python benchmarks/stream.py`."""
+    """`training/network/losses.py`, `python -m training.train`, `python benchmarks/stream.py`."""
     text = page.read_text("utf-8")
     files = re.findall(rf"(?:^|[\s`(])((?:{'|'.join(PARTS)})/[\w/.-]+\.\w+)", text)
     modules = re.findall(r"\b-m ((?:dualtalker|training|engines)[\w.]*\w)", text)
@@ -75,10 +75,10 @@ def test_every_page_can_be_reached_from_the_readme():
 
 
 def test_the_ros_page_lists_every_counter(tiny):
-    from dualtalker.audio_messages import KINDS as REFUSED
+    from dualtalker.audio import KINDS as REFUSED
     from dualtalker.delivery import Delivery
-    from dualtalker.faults import KINDS as FAULTS
-    from dualtalker.talker import Talker
+    from dualtalker.stream import Talker
+    from dualtalker.stream.faults import KINDS as FAULTS
 
     with contextlib.closing(Talker(tiny)) as talker:
         delivered = Delivery(talker, paced=True).counters

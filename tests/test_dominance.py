@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualtalker.arkit import ARKIT_INDEX, MIRROR_INDICES
-from dualtalker.head import build_head
-from dualtalker.metrics import OPEN_VOWELS
-from training.clips import Phone
-from training.dominance import (
+from dualtalker.evaluation.metrics import OPEN_VOWELS
+from dualtalker.rig.robot_head import build_head
+from training.data import PHONE_CLASSES, Phone, read_labeled
+from training.data.coarticulation import (
     RULE_MASK,
     TARGETS,
     closure_labels,
@@ -21,8 +21,7 @@ from training.dominance import (
     labiodental_labels,
     rule_motion,
 )
-from training.phones import PHONE_CLASSES, cover
-from training.recordings import read_labeled
+from training.data.phones import cover
 
 SOUNDS = [name for name in PHONE_CLASSES if name != "sil"]
 

@@ -14,19 +14,13 @@ import pytest
 from fake_cuda import FakeCuda, make_runtime, make_tensorrt
 from fake_engines import HERE, put_engine
 
-from dualtalker.backends import tensorrt as runner
-from dualtalker.backends.device_memory import CudaBindingsDevice
-from dualtalker.bundle import load_bundle
+from dualtalker.engine import benchmark, summarize, tensorrt_builder, time_hot, time_streams
+from dualtalker.engine.tegrastats import PowerMeter, parse_line
+from dualtalker.engine.timing import measure_cold_start, time_paced
 from dualtalker.errors import BackendError
-from engines import benchmark, tensorrt_builder
-from engines.tegrastats import PowerMeter, parse_line
-from engines.timing import (
-    measure_cold_start,
-    summarize,
-    time_hot,
-    time_paced,
-    time_streams,
-)
+from dualtalker.model import load_bundle
+from dualtalker.model.backends import tensorrt as runner
+from dualtalker.model.backends.device_memory import CudaBindingsDevice
 
 LINE = (
     "11-20-2026 10:00:00 RAM 3012/7620MB (lfb 4x4MB) SWAP 0/3810MB (cached 0MB) "

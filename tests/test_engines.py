@@ -11,23 +11,29 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from onnx import TensorProto, helper  # noqa: E402
-from tiny_exports import PLAN, make_model, make_stateful, make_windowed  # noqa: E402
+from onnx import TensorProto, helper
+from tiny_exports import PLAN, make_model, make_stateful, make_windowed
 
-from dualtalker import Talker  # noqa: E402
-from dualtalker.backends import open_backend  # noqa: E402
-from dualtalker.bundle import load_bundle  # noqa: E402
-from dualtalker.errors import BundleError, DualtalkerError  # noqa: E402
-from dualtalker.onnx_stamp import write_sidecar  # noqa: E402
-from engines.build_engine import prepare_graph  # noqa: E402
-from engines.compare import CompareConfig, collect_json, compare, format_report  # noqa: E402
-from engines.convert import ConvertConfig, convert, write_fp16  # noqa: E402
-from engines.half_precision import PrecisionError, convert_to_fp16  # noqa: E402
-from engines.operators import ACCEPTED, REFUSED, OperatorError, check_operators  # noqa: E402
-from engines.parity import measure_difference, run_stream  # noqa: E402
-from engines.signals import make_test_signal, read_speech  # noqa: E402
-from engines.tensorrt_builder import BuildError  # noqa: E402
-from engines.windowed import export_windowed, plan_window  # noqa: E402
+from dualtalker import Talker
+from dualtalker.engine import (
+    ConvertConfig,
+    convert,
+    make_test_signal,
+    measure_difference,
+    read_speech,
+    run_stream,
+    write_sidecar,
+)
+from dualtalker.engine.build_engine import prepare_graph
+from dualtalker.engine.compare import CompareConfig, collect_json, compare, format_report
+from dualtalker.engine.convert import write_fp16
+from dualtalker.engine.half_precision import PrecisionError, convert_to_fp16
+from dualtalker.engine.operators import ACCEPTED, REFUSED, OperatorError, check_operators
+from dualtalker.engine.tensorrt_builder import BuildError
+from dualtalker.errors import BundleError, DualtalkerError
+from dualtalker.model import load_bundle
+from dualtalker.model.backends import open_backend
+from engines.windowed import export_windowed, plan_window
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,12 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from tiny_exports import make_model, make_stateful, make_windowed  # noqa: E402
+from tiny_exports import make_model, make_stateful, make_windowed
 
-from dualtalker.backends.engine_files import read_record  # noqa: E402
-from dualtalker.bundle import DEFAULT_MODEL, load_bundle  # noqa: E402
-from engines.build_engine import BuildConfig, build  # noqa: E402
-from engines.tensorrt_builder import BuildError, BuildInterrupted  # noqa: E402
+from dualtalker.engine import BuildConfig, build
+from dualtalker.engine.tensorrt_builder import BuildError, BuildInterrupted
+from dualtalker.model import DEFAULT_MODEL, load_bundle
+from dualtalker.model.backends.engine_files import read_record
 
 HAS_RTX = importlib.util.find_spec("tensorrt_rtx") is not None
 ON_X86 = platform.machine() in ("x86_64", "AMD64") and sys.platform == "linux"
@@ -120,8 +120,8 @@ def test_a_full_disk_leaves_nothing_half_written(tiny, tmp_path):
     """In a process of its own whose files may not grow past 2 kB."""
     code = (
         "import resource, sys\n"
-        "from engines.build_engine import *\n"
-        "import engines.build_engine as b\n"
+        "from dualtalker.engine.build_engine import *\n"
+        "import dualtalker.engine.build_engine as b\n"
         "real = b.write_engine\n"
         "def limited(*arguments):\n"
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))\n"
@@ -143,7 +143,7 @@ def test_a_full_disk_leaves_nothing_half_written(tiny, tmp_path):
 
 @needs_builder
 def test_a_graph_that_tensorrt_cannot_read_names_the_node(trt):
-    from engines.tensorrt_builder import BuildOptions, build_engine
+    from dualtalker.engine.tensorrt_builder import BuildOptions, build_engine
 
     model = make_model("Relu")
     model.graph.node[0].op_type = "NoSuchOperator"
@@ -153,7 +153,7 @@ def test_a_graph_that_tensorrt_cannot_read_names_the_node(trt):
 
 @needs_builder
 def test_the_command_builds_and_says_how_to_use_it(tiny, tmp_path, monkeypatch, capsys):
-    from engines import build_engine as command
+    from dualtalker.engine import build_engine as command
 
     arguments = ["build_engine", str(tiny), "-o", str(tmp_path), "--precision", "fp32"]
     monkeypatch.setattr(sys, "argv", arguments)
@@ -183,9 +183,9 @@ class JetsonTensorRt:
 @needs_builder
 @pytest.mark.filterwarnings("ignore:.*TensorRT-RTX:DeprecationWarning")
 def test_a_timing_cache_is_kept_and_given_to_the_next_build(tiny, trt, tmp_path, monkeypatch):
-    from dualtalker.backends.engine_files import Target
-    from engines import build_engine as command
-    from engines import tensorrt_builder
+    from dualtalker.engine import build_engine as command
+    from dualtalker.engine import tensorrt_builder
+    from dualtalker.model.backends import Target
 
     target = Target("Orin", "8.7", 16, "tensorrt", "10.3.0")
     monkeypatch.setattr(command, "find_target", lambda _trt: target)
@@ -237,7 +237,7 @@ def test_a_builder_that_runs_out_of_memory_says_what_to_do(tiny, trt, tmp_path):
 
 @needs_builder
 def test_the_workspace_limit_reaches_tensorrt(trt):
-    from engines.tensorrt_builder import BuildOptions, _configure
+    from dualtalker.engine.tensorrt_builder import BuildOptions, _configure
 
     builder = trt.Builder(trt.Logger())
     config = _configure(trt, builder, BuildOptions(workspace_mb=64))

@@ -11,22 +11,26 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from dualtalker.bundle import load_bundle  # noqa: E402
-from dualtalker.errors import DualtalkerError  # noqa: E402
-from dualtalker.head import build_head  # noqa: E402
-from tests.tiny_training import TINY_NETWORK, make_clip, make_corpus  # noqa: E402
-from training import evaluate as evaluation  # noqa: E402
-from training import lipread, noises, trials  # noqa: E402
-from training.baselines import (  # noqa: E402
+from dualtalker.errors import DualtalkerError
+from dualtalker.model import load_bundle
+from dualtalker.rig.robot_head import build_head
+from tests.tiny_training import TINY_NETWORK, make_clip, make_corpus
+from training import evaluate as evaluation
+from training import lipread
+from training.data import (
+    PHONE_CLASSES,
+    save_clips,
+)
+from training.evaluation import (
     NearestNeighbor,
     animate_by_loudness,
-    describe_sound,
     find_mean_face,
+    noises,
+    trials,
 )
-from training.checkpoints import describe_network, save_checkpoint  # noqa: E402
-from training.clips import save_clips  # noqa: E402
-from training.network import DualTalker  # noqa: E402
-from training.phones import PHONE_CLASSES  # noqa: E402
+from training.evaluation.baselines import describe_sound
+from training.learning import describe_network, save_checkpoint
+from training.network import DualTalker
 
 
 @pytest.fixture(scope="module")

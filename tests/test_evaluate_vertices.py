@@ -14,22 +14,25 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from dualtalker import metrics  # noqa: E402
-from dualtalker.errors import DualtalkerError  # noqa: E402
-from tests.tiny_training import TINY_NETWORK, TINY_VERTEX, mesh_config  # noqa: E402
-from tests.tiny_vertices import LIPS, VERTICES, make_vertex_corpus  # noqa: E402
-from training import evaluate_vertices as evaluation  # noqa: E402
-from training import utterances, vertex_accuracy, vertex_baselines, vertex_reading  # noqa: E402
-from training.checkpoints import load_network  # noqa: E402
-from training.configs import EncoderConfig  # noqa: E402
-from training.datasets.vertex_clips import (  # noqa: E402
-    iterate_vertex_clips,
-    read_corpus,
+from dualtalker.errors import DualtalkerError
+from dualtalker.evaluation import metrics
+from tests.tiny_training import TINY_NETWORK, TINY_VERTEX, mesh_config
+from tests.tiny_vertices import LIPS, VERTICES, make_vertex_corpus
+from training import evaluate_vertices as evaluation
+from training.configs import EncoderConfig
+from training.data import iterate_vertex_clips, read_corpus
+from training.evaluation import MeshTally, Ruler
+from training.evaluation import mesh_accuracy as vertex_accuracy
+from training.evaluation import mesh_baselines as vertex_baselines
+from training.evaluation import mesh_reading as vertex_reading
+from training.evaluation.mesh_accuracy import Spread
+from training.learning import load_network
+from training.network import (
+    DualTalker,
+    animate_pieces,
+    utterances,
 )
-from training.network import DualTalker  # noqa: E402
-from training.train import train  # noqa: E402
-from training.utterances import animate_pieces  # noqa: E402
-from training.vertex_accuracy import MeshTally, Ruler, Spread  # noqa: E402
+from training.train import train
 
 
 @pytest.fixture(scope="module")

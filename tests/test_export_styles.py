@@ -9,26 +9,28 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from dualtalker import animate  # noqa: E402
-from dualtalker.backends import open_backend  # noqa: E402
-from dualtalker.bundle import load_bundle  # noqa: E402
-from dualtalker.styles import mix_style  # noqa: E402
-from engines.compare import CompareConfig, compare  # noqa: E402
-from engines.convert import ConvertConfig, convert  # noqa: E402
-from engines.export_onnx import (  # noqa: E402
-    ExportConfig,
-    ExportError,
-    describe_styles,
-    export,
+from dualtalker import animate
+from dualtalker.engine import (
+    ConvertConfig,
+    convert,
+    make_test_signal,
+    run_stream,
 )
-from engines.operators import check_operators  # noqa: E402
-from engines.parity import run_stream  # noqa: E402
-from engines.signals import make_test_signal  # noqa: E402
-from engines.torch_reference import main, make_reference, run_torch  # noqa: E402
-from tests.tiny_training import TINY_NETWORK  # noqa: E402
-from training.checkpoints import describe_network, save_checkpoint  # noqa: E402
-from training.network import DualTalker  # noqa: E402
-from training.streaming_network import StreamingTalker  # noqa: E402
+from dualtalker.engine.compare import CompareConfig, compare
+from dualtalker.engine.operators import check_operators
+from dualtalker.model import (
+    load_bundle,
+    mix_style,
+)
+from dualtalker.model.backends import open_backend
+from engines.compare import main, make_reference, run_torch
+from engines.export_onnx import ExportConfig, ExportError, describe_styles, export
+from tests.tiny_training import TINY_NETWORK
+from training.learning import describe_network, save_checkpoint
+from training.network import (
+    DualTalker,
+    StreamingTalker,
+)
 
 STYLES = ["captured:one", "captured:two", "rules"]
 

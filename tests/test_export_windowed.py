@@ -10,14 +10,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from dualtalker import animate  # noqa: E402
-from dualtalker.bundle import load_bundle  # noqa: E402
-from dualtalker.talker import Talker  # noqa: E402
-from engines.export_onnx import ExportConfig, export  # noqa: E402
-from engines.signals import make_test_signal  # noqa: E402
-from tests.test_network_variants import make_network  # noqa: E402
-from tests.tiny_training import TINY_WAV2VEC2  # noqa: E402
-from training.checkpoints import describe_network, save_checkpoint  # noqa: E402
+from dualtalker import animate
+from dualtalker.engine import make_test_signal
+from dualtalker.model import load_bundle
+from dualtalker.stream import Talker
+from engines.export_onnx import ExportConfig, export
+from tests.test_network_variants import make_network
+from tests.tiny_training import TINY_WAV2VEC2
+from training.learning import describe_network, save_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 pytest.importorskip("rclpy", reason="the table lives beside the message it fills")
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, MIRROR_INDICES
-from dualtalker_ros.facs import (
+from dualtalker_ros.talker.facs import (
     LIPS_PART,
     SHAPES_OF_UNIT,
     SHAPES_WITHOUT_UNIT,

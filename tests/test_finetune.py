@@ -10,16 +10,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import soundfile  # noqa: E402
+import soundfile
 
-from dualtalker.arkit import ARKIT_NAMES  # noqa: E402
-from dualtalker.onnx_stamp import write_sidecar  # noqa: E402
-from tests.tiny_training import make_clip, make_corpus, tiny_train_config  # noqa: E402
-from training.checkpoints import CheckpointError, load_checkpoint, load_network  # noqa: E402
-from training.finetune import FinetuneConfig, finetune, prepare  # noqa: E402
-from training.pack import find_starting_point, pack  # noqa: E402
-from training.streaming_network import StreamingTalker  # noqa: E402
-from training.train import train  # noqa: E402
+from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.engine import write_sidecar
+from tests.tiny_training import make_clip, make_corpus, tiny_train_config
+from training.finetune import FinetuneConfig, finetune, prepare
+from training.learning import CheckpointError, load_checkpoint, load_network
+from training.network import StreamingTalker
+from training.pack import find_starting_point, pack
+from training.train import train
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualtalker import finishing, idle
 from dualtalker.arkit import ARKIT_INDEX, MOUTH_INDICES
-from dualtalker.finishing import FaceFinisher, Life, Smoother, smoothstep
-from dualtalker.idle import IdleLife
+from dualtalker.face import FaceFinisher, Smoother, finishing, idle
+from dualtalker.face.finishing import Life, smoothstep
+from dualtalker.face.idle import IdleLife
 
 MOUTH = list(MOUTH_INDICES)
 BLINK = ARKIT_INDEX["eyeBlinkLeft"]

@@ -9,23 +9,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dualtalker.accuracy import Recording
 from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.errors import DualtalkerError
-from dualtalker.head import build_head
+from dualtalker.evaluation import Recording
+from dualtalker.rig.robot_head import build_head
 from tests.tiny_bundle import make_tiny_bundle
 from tests.tiny_training import make_clip, make_corpus
 from training import gallery
-from training.clips import load_clips, save_clips
-from training.gallery_clips import SLOTS, add_noise, choose_clips, find_window
-from training.gallery_failures import (
+from training.data import load_clips, save_clips
+from training.evaluation import measure_speech_level
+from training.studies import (
     NOISE_SNR_DB,
+    SLOTS,
+    add_noise,
+    choose_clips,
     find_gap_errors,
     find_misses,
     find_noise_motion,
     find_noisy_speech_error,
+    find_window,
 )
-from training.noises import measure_speech_level
 
 HEAD = build_head()
 FRAMES = 100

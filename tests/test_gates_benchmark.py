@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmarks import gates
 from tests.tiny_training import make_corpus, tiny_train_config
-from training.decoders import GATE_GAIN, GATE_TAPS
+from training.network import GATE_GAIN, GATE_TAPS
+from training.studies import gates
 from training.train import train
 
 

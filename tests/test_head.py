@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, MIRROR_INDICES
-from dualtalker.head import build_head
+from dualtalker.rig.robot_head import build_head
 
 RIG = build_head()
 OPEN_RANGE_M = float(RIG.lip_gap(np.eye(52)[ARKIT_INDEX["jawOpen"]]) - RIG.lip_gap(np.zeros(52)))

@@ -136,13 +136,13 @@ def test_replay_runs_a_command_that_exists():
     """Its options are those of `dualtalker evaluate`."""
     import tyro
 
-    from dualtalker.command import Evaluate
+    from dualtalker.cli.bags import Evaluate
 
     arguments = ["bag", "--out", "report", "--reference", "a.csv", "--model", "m.onnx"]
     arguments += ["--engine", "auto", "--audio-topic", "/audio", "--playout-delay-ms", "300"]
     assert str(tyro.cli(Evaluate, args=arguments).bag) == "bag"
     source = path_of("replay").read_text("utf-8")
-    assert '"python3", "-m", "dualtalker.command", "evaluate", bag, "--out", output' in source
+    assert '"python3", "-m", "dualtalker.cli.main", "evaluate", bag, "--out", output' in source
     assert '"--audio-topic"' in source
     options = {"reference", "model", "engine", "playout_delay_ms"}
     assert set(read_keys(read_tree("replay"), "OPTIONS")) == options
@@ -282,13 +282,13 @@ def test_replay_evaluates(launching, tmp_path):
     )
     assert isinstance(process, ExecuteProcess) and isinstance(handler, RegisterEventHandler)
     words = ["".join(part.perform(context) for part in word) for word in process.cmd]
-    assert words[1:6] == ["-m", "dualtalker.command", "evaluate", "talk", "--out"]
+    assert words[1:6] == ["-m", "dualtalker.cli.main", "evaluate", "talk", "--out"]
     assert words[-2:] == ["--reference", "captured.csv"]
 
 
 def write_talk(path, audio_type="Int16MultiArray"):
     """Write two seconds of speech and a reference to a bag."""
-    from dualtalker.bag_writing import Motion, write_bag
+    from dualtalker.bags import Motion, write_bag
 
     rng = np.random.default_rng(1)
     speech = rng.uniform(-0.5, 0.5, 32000) * np.sin(np.arange(32000) / 1500) ** 2
@@ -372,7 +372,7 @@ def launch_replay(launching, ros_domain, tmp_path, monkeypatch):
     for name in ("launch", "config"):
         (share / name).symlink_to(ROOT / name)
     for name in ("talker_node", "recorder_node", "bag_player_node"):
-        main = f"from dualtalker_ros.{name} import main\nraise SystemExit(main())\n"
+        main = f"from dualtalker_ros.nodes.{name} import main\nraise SystemExit(main())\n"
         (scripts / name).write_text(f"#!{sys.executable}\n{main}", "utf-8")
         (scripts / name).chmod(0o755)
     # python3 of the launch file is the one that runs the tests.

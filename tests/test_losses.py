@@ -10,12 +10,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from training import losses  # noqa: E402
-from training.marginals import (  # noqa: E402
+from training.network import (
     assign_units,
     fit_bigram,
     fit_motion_prior,
     fit_units,
+    losses,
     measure_scales,
     score_motion,
     score_units,

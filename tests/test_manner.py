@@ -14,19 +14,19 @@ from tiny_bundle import make_tiny_bundle, make_tiny_windowed_bundle
 
 from dualtalker import Talker
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, MOUTH_INDICES
-from dualtalker.bundle import load_bundle
 from dualtalker.errors import DualtalkerError
-from dualtalker.head import build_head
-from dualtalker.manner import (
+from dualtalker.evaluation.metrics import lower_lip_drop
+from dualtalker.face import scale_speech
+from dualtalker.face.manner import (
     _LINES_MM,
     CHANGE_S,
     MAX_INTENSITY,
     SHUT_MM,
     Fader,
     check_intensity,
-    scale_speech,
 )
-from dualtalker.metrics import lower_lip_drop
+from dualtalker.model import load_bundle
+from dualtalker.rig.robot_head import build_head
 
 HEAD = build_head()
 REST_MM = 1000 * HEAD.lip_gap_line[0]

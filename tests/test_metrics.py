@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualtalker import metrics
 from dualtalker.arkit import ARKIT_INDEX
+from dualtalker.evaluation import metrics
 
 
 def wave(frames: int, hz: float, rate_hz: float, delay_s: float = 0.0) -> np.ndarray:
@@ -162,7 +162,7 @@ def test_motions_of_unlike_length_are_refused() -> None:
 
 
 def test_posed_vertices_are_those_of_the_rig() -> None:
-    from dualtalker.head import build_head
+    from dualtalker.rig.robot_head import build_head
 
     head = build_head()
     weights = np.random.default_rng(0).random((3, 52)).astype(np.float32)
@@ -171,7 +171,7 @@ def test_posed_vertices_are_those_of_the_rig() -> None:
 
 
 def test_lower_lip_drops_with_the_jaw_and_not_with_the_upper_lip() -> None:
-    from dualtalker.head import build_head
+    from dualtalker.rig.robot_head import build_head
 
     head = build_head()
     weights = np.zeros((4, 52), np.float32)

@@ -9,21 +9,18 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from dualtalker import metrics  # noqa: E402
-from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES  # noqa: E402
-from dualtalker.head import build_head  # noqa: E402
-from tests.tiny_training import TINY_NETWORK  # noqa: E402
-from training.configs import NetworkConfig, from_plain, to_plain  # noqa: E402
-from training.decoders import (  # noqa: E402
-    bite_lip,
-    close_lips,
-    sharpen_gate,
-    smooth_motion,
-    touch_lips,
+from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
+from dualtalker.evaluation import metrics
+from dualtalker.rig.robot_head import build_head
+from tests.tiny_training import TINY_NETWORK
+from training.configs import NetworkConfig, from_plain, to_plain
+from training.network import (
+    DualTalker,
+    LogMel,
+    StreamingTalker,
+    mel_filters,
 )
-from training.encoders import LogMel, mel_filters  # noqa: E402
-from training.network import DualTalker  # noqa: E402
-from training.streaming_network import StreamingTalker  # noqa: E402
+from training.network.decoders import bite_lip, close_lips, sharpen_gate, smooth_motion, touch_lips
 
 HOP = TINY_NETWORK.hop_samples
 

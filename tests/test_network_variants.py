@@ -10,17 +10,19 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.tiny_training import TINY_NETWORK, TINY_WAV2VEC2  # noqa: E402
-from training.checkpoints import build_network, describe_network  # noqa: E402
-from training.configs import (  # noqa: E402
-    EncoderConfig,
-    LossConfig,
-    NetworkConfig,
+from tests.tiny_training import TINY_NETWORK, TINY_WAV2VEC2
+from training.configs import EncoderConfig, LossConfig, NetworkConfig
+from training.learning import build_network, describe_network
+from training.network import (
+    DualTalker,
+    HeadPlan,
+    StreamingTalker,
+    WindowTalker,
+    fit_basis,
+    measure_lips,
+    project,
 )
-from training.heads import fit_basis, measure_lips, project  # noqa: E402
-from training.network import DualTalker, HeadPlan  # noqa: E402
-from training.streaming_network import StreamingTalker, WindowTalker  # noqa: E402
-from training.wav2vec2_encoder import make_resampling  # noqa: E402
+from training.network.wav2vec2 import make_resampling
 
 HOP = TINY_NETWORK.hop_samples
 
@@ -228,8 +230,8 @@ def test_streaming_needs_a_blendshape_head() -> None:
 @pytest.mark.slow
 def test_window_is_exported_as_a_bundle_that_gives_the_same(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    from dualtalker.backends.onnxruntime import OnnxRuntimeBackend
-    from dualtalker.bundle import load_bundle
+    from dualtalker.model import load_bundle
+    from dualtalker.model.backends import OnnxRuntimeBackend
     from engines.windowed import export_windowed, plan_window
 
     plan = plan_window(20 * HOP, 2 * HOP, 3, spacing=HOP)

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from dualtalker import Talker, animate
-from dualtalker.bag_commands import Evaluate
-from dualtalker.command import Animate
+from dualtalker.bags import ReplaySettings
+from dualtalker.cli.bags import Evaluate
+from dualtalker.cli.main import Animate
 from dualtalker.errors import DualtalkerError
-from dualtalker.options import TalkerOptions, tell_range
-from dualtalker.replay import ReplaySettings
+from dualtalker.stream import TalkerOptions
+from dualtalker.stream.options import tell_range
 
 FIELDS = {field.name: field for field in dataclasses.fields(TalkerOptions)}
 BOUNDED = [name for name, field in FIELDS.items() if tell_range(field)]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from dualtalker.arkit import ARKIT_INDEX
+from dualtalker.drawing import pick_moments, plot_curves, write_contact_sheet
 from dualtalker.errors import DualtalkerError
-from dualtalker.head import build_head
-from dualtalker.plots import pick_moments, plot_curves, write_contact_sheet
+from dualtalker.rig.robot_head import build_head
 
 Image = pytest.importorskip("PIL.Image")
 

@@ -17,8 +17,8 @@ from recorded_files import (
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
 from dualtalker.errors import AudioError
-from dualtalker.motion_files import parse_timecodes
-from training.clips import load_clips, read_index
+from dualtalker.evaluation.motion_files import parse_timecodes
+from training.data import load_clips, read_index
 from training.datasets.soundtracks import read_soundtrack
 from training.datasets.synchrony import estimate_offset
 from training.datasets.timecodes import describe_timing

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from recorded_files import make_face, write_biwi, write_obj, write_ply, write_vl, write_wav
 
-from training.clips import CorpusError
+from training.data import CorpusError, iterate_vertex_clips, read_clip, read_corpus
 from training.datasets.biwi import SEEN, UNSEEN, split_of
 from training.datasets.biwi_frames import Normalizer, measure_scale, parse_vl
-from training.datasets.vertex_clips import iterate_vertex_clips, read_clip, read_corpus
 from training.prepare import main
 
 SENTENCES = {"F2": ("e01", "e33", "e37"), "F1": ("e01", "e37")}

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recorded_files import dump_python2
 
-from training.datasets.safe_pickle import PickleError, load_pickle
+from training.datasets.pickles import PickleError, load_pickle
 
 TABLE = {
     "FaceTalk": {

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from recorded_files import make_face, write_ply, write_vocaset
 
-from training.clips import CorpusError
-from training.datasets.safe_pickle import load_pickle
-from training.datasets.vertex_clips import iterate_vertex_clips, read_clip, read_corpus, write_clip
+from training.data import CorpusError, iterate_vertex_clips, read_clip, read_corpus
+from training.data.mesh_clips import write_clip
+from training.datasets.pickles import load_pickle
 from training.datasets.vocaset import TEST, TRAIN, VALIDATION, split_of
 from training.prepare import main
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spoken_phrases import NOISES, RATE_HZ, make_noise, speak_phrases
 
-from dualtalker.prosody import PitchTracker, ProsodyTracker, RunningQuantiles, semitones
+from dualtalker.face import ProsodyTracker
+from dualtalker.face.prosody import PitchTracker, RunningQuantiles, semitones
 
 
 def find_accents(cues):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from dualtalker.arkit import ARKIT_INDEX
+from dualtalker.drawing import Renderer
 from dualtalker.errors import RigError
-from dualtalker.head import build_head
-from dualtalker.rendering import Renderer
 from dualtalker.rig import Rig
+from dualtalker.rig.robot_head import build_head
 
 
 @pytest.fixture(scope="module")

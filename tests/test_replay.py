@@ -14,24 +14,26 @@ from hypothesis import strategies as st
 from test_bags import RATE_HZ, face_message, int16_message, run, write_topics
 from tiny_bundle import make_tiny_bundle
 
-from dualtalker.animation import animate
 from dualtalker.arkit import ARKIT_NAMES
-from dualtalker.audio_messages import AudioFormat
-from dualtalker.bag_audio import GivenFormat, read_bag_audio
-from dualtalker.bag_evaluation import (
+from dualtalker.audio import AudioFormat
+from dualtalker.bags import (
+    Bag,
+    BagMessage,
     BagOptions,
-    assemble_sound,
+    GivenFormat,
+    Motion,
+    ReplaySettings,
     evaluate_bag,
-    hold_frames,
-    measure_bag,
+    write_bag,
 )
-from dualtalker.bag_writing import START_NS, Motion, write_bag
-from dualtalker.bags import Bag, BagMessage
-from dualtalker.bundle import load_bundle
+from dualtalker.bags.audio import read_bag_audio
+from dualtalker.bags.evaluation import assemble_sound, hold_frames, measure_bag
+from dualtalker.bags.replay import Heard, replay
+from dualtalker.bags.writing import START_NS
 from dualtalker.delivery import PLAYOUT_MARGIN_S
 from dualtalker.errors import BagError
-from dualtalker.options import TalkerOptions
-from dualtalker.replay import Heard, ReplaySettings, replay
+from dualtalker.model import load_bundle
+from dualtalker.stream import TalkerOptions, animate
 from tests.tiny_rig import tiny_rig, write_obj_folder
 
 pytest.importorskip("rosbags", reason="needs pip install 'dualtalker[bag]'")

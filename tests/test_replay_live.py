@@ -14,14 +14,13 @@ import pytest
 from ros_processes import TIMEOUT_S, running
 
 from dualtalker.arkit import MOUTH_INDICES
-from dualtalker.bag_audio import GivenFormat, read_bag_audio
-from dualtalker.bag_faces import read_faces
-from dualtalker.bag_writing import write_bag
-from dualtalker.bags import Bag
-from dualtalker.bundle import load_bundle
-from dualtalker.command import main
-from dualtalker.options import TalkerOptions
-from dualtalker.replay import ReplaySettings, replay
+from dualtalker.bags import Bag, GivenFormat, ReplaySettings, write_bag
+from dualtalker.bags.audio import read_bag_audio
+from dualtalker.bags.faces import read_faces
+from dualtalker.bags.replay import replay
+from dualtalker.cli.main import main
+from dualtalker.model import load_bundle
+from dualtalker.stream import TalkerOptions
 
 pytestmark = pytest.mark.usefixtures("ros", "ros_domain")
 

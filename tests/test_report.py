@@ -10,13 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dualtalker.accuracy import Recording
 from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.errors import DualtalkerError
-from dualtalker.head import build_head
-from dualtalker.report import ReportOptions, build_report
-from dualtalker.report_page import Picture, write_page
-from dualtalker.report_pictures import draw_curves, draw_error_maps, film_side_by_side
+from dualtalker.evaluation import (
+    Picture,
+    Recording,
+    ReportOptions,
+    build_report,
+    film_side_by_side,
+)
+from dualtalker.evaluation.pictures import draw_curves, draw_error_maps
+from dualtalker.evaluation.report_page import write_page
+from dualtalker.rig.robot_head import build_head
 from tests.test_report_figures import make_motion, make_recording
 
 JAW_OPEN = ARKIT_INDEX["jawOpen"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dualtalker.accuracy import Recording, measure_error_map, measure_motions, measure_speeds
 from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.errors import DualtalkerError
-from dualtalker.figures import FIGURES, Figure, format_rows, list_rows
-from dualtalker.head import build_head
+from dualtalker.evaluation import FIGURES, Figure, Recording, measure_motions, measure_speeds
+from dualtalker.evaluation.accuracy import measure_error_map
+from dualtalker.evaluation.table import format_rows, list_rows
+from dualtalker.rig.robot_head import build_head
 
 FPS = 50.0
 RATE_HZ = 16000

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dualtalker.audio import StreamingResampler, check_rate
 from dualtalker.errors import AudioError
-from dualtalker.resampling import StreamingResampler, check_rate
 
 RATES_HZ = [8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000, 192000]
 

@@ -13,8 +13,8 @@ from tiny_rig import SHAPES, parts, tiny_rig
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import RigError
-from dualtalker.head import build_head
 from dualtalker.rig import Rig, build_rig
+from dualtalker.rig.robot_head import build_head
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "face"
 

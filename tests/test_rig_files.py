@@ -14,9 +14,8 @@ from tiny_rig import parts, tiny_rig, write_obj, write_obj_folder
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import RigError
-from dualtalker.rig import Rig
-from dualtalker.rig_files import load_rig, save_rig
-from dualtalker.shape_names import arkit_name
+from dualtalker.rig import Rig, load_rig, save_rig
+from dualtalker.rig.shape_names import arkit_name
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "face"
 

@@ -14,8 +14,8 @@ from tiny_rig import tiny_rig
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import RigError
-from dualtalker.head import build_head
-from dualtalker.rig_files import load_rig, save_rig
+from dualtalker.rig import load_rig, save_rig
+from dualtalker.rig.robot_head import build_head
 
 
 def test_every_color_survives_glb(tmp_path):

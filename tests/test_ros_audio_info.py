@@ -21,7 +21,7 @@ from ros_troupe import (
     wait_for_begin,
 )
 
-from dualtalker.audio_messages import INFO_TYPE
+from dualtalker.audio import INFO_TYPE
 
 # Keeps an AudioInfo for late listeners until it is ended: first one of MP3, then the right one.
 TELLER = """
@@ -86,7 +86,7 @@ def install_messages(monkeypatch, classes):
 
 def look_thrice():
     """Return a node and its listener, which has looked for a publisher three times."""
-    from dualtalker_ros.audio_info import AudioInfoListener
+    from dualtalker_ros.talker import AudioInfoListener
 
     node = NodeStub()
     listener = AudioInfoListener(node, lambda message: None)

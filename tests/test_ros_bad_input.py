@@ -14,7 +14,7 @@ import pytest
 from ros_processes import TIMEOUT_S, command_of
 
 from dualtalker.arkit import ARKIT_INDEX
-from dualtalker.audio_messages import AudioFormat
+from dualtalker.audio import AudioFormat
 from dualtalker.errors import BackendError
 
 RATE_HZ = 16000
@@ -82,7 +82,7 @@ def context(ros_domain):
 def theater(context, tiny):
     from rclpy.parameter import Parameter
 
-    from dualtalker_ros.talker_node import TalkerNode, start
+    from dualtalker_ros.nodes.talker_node import TalkerNode, start
 
     overrides = [Parameter("model", value=str(tiny))]
     node = TalkerNode(context=context, parameter_overrides=overrides)
@@ -273,7 +273,7 @@ def test_head_motion_keeps_the_idle_motion_that_it_is_part_of(context, tiny):
     """An exception after the parameter was set would end the node."""
     from rclpy.parameter import Parameter
 
-    from dualtalker_ros.talker_node import TalkerNode, start
+    from dualtalker_ros.nodes.talker_node import TalkerNode, start
 
     overrides = [Parameter("model", value=str(tiny)), Parameter("head_motion", value=True)]
     node = TalkerNode(context=context, parameter_overrides=overrides)
@@ -292,7 +292,7 @@ def test_a_failed_activation_leaves_nothing_running(context, tiny, monkeypatch):
     from rclpy.lifecycle import TransitionCallbackReturn
     from rclpy.parameter import Parameter
 
-    from dualtalker_ros import talker_node
+    from dualtalker_ros.nodes import talker_node
 
     def fail(name):
         raise ImportError(f"no Python messages for {name} here")

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from ros_processes import TIMEOUT_S, command_of, running
 
-from dualtalker.animation import animate
-from dualtalker.audio_messages import read_message
-from dualtalker.bag_audio import GivenFormat, read_bag_audio
-from dualtalker.bag_faces import read_faces
-from dualtalker.bag_writing import REFERENCE_TOPIC, START_NS, Motion, write_bag
-from dualtalker.bags import Bag
-from dualtalker.command import main
+from dualtalker.audio import read_message
+from dualtalker.bags import REFERENCE_TOPIC, Bag, GivenFormat, Motion, write_bag
+from dualtalker.bags.audio import read_bag_audio
+from dualtalker.bags.faces import read_faces
+from dualtalker.bags.writing import START_NS
+from dualtalker.cli.main import main
+from dualtalker.stream import animate
 
 pytestmark = pytest.mark.usefixtures("ros", "ros_domain")
 

@@ -12,8 +12,9 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualtalker.audio_messages import AudioFormat, CompressedError, read_message
-from dualtalker.compressed import _mp3_frame, name_compression
+from dualtalker.audio import AudioFormat, read_message
+from dualtalker.audio.messages import CompressedError
+from dualtalker.audio.sniffing import _mp3_frame, name_compression
 
 MP3_RATES_HZ = [8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000]
 

@@ -11,8 +11,8 @@ import pytest
 from ros_processes import running, stamp_ns
 
 from dualtalker.arkit import ARKIT_INDEX
-from dualtalker.finishing import FADE_S
-from dualtalker.talker import Talker
+from dualtalker.face.finishing import FADE_S
+from dualtalker.stream import Talker
 
 RATE_HZ = 16000
 CHUNK = 320

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualtalker.arkit import ARKIT_INDEX
-from dualtalker.audio_messages import AudioChunk
+from dualtalker.audio import AudioChunk
 from dualtalker.delivery import PLAYOUT_MARGIN_S, Delivery
 from dualtalker.errors import BackendError
-from dualtalker.talker import Talker
+from dualtalker.stream import Talker
 
 RATE_HZ = 16000
 CHUNK_S = 0.02

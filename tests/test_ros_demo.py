@@ -13,8 +13,8 @@ from dualtalker.arkit import ARKIT_NAMES
 
 pytest.importorskip("rosbags", reason="no rosbags here; `make test` installs it")
 
-from dualtalker_ros.pictures import choose_moments, fill_grid
-from dualtalker_ros.recording import Recording, measure, read_recording
+from dualtalker_ros.demo.pictures import choose_moments, fill_grid
+from dualtalker_ros.demo.recording import Recording, measure, read_recording
 
 FPS = 30.0
 STATUS = {"stated latency (ms)": "100.0", "real-time factor total": "0.02"}

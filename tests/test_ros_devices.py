@@ -13,13 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ros_processes import TIMEOUT_S, command_of
 
-from dualtalker.devices.playback import RESUME_S, PlayoutQueue
-from dualtalker.devices.portaudio import (
-    SoundDevice,
-    find_device,
-    format_devices,
-    import_sounddevice,
-)
+from dualtalker.devices import PlayoutQueue, format_devices, import_sounddevice
+from dualtalker.devices.playback import RESUME_S
+from dualtalker.devices.portaudio import SoundDevice, find_device
 from dualtalker.errors import AudioError, DeviceError
 
 RATE_HZ = 16000
@@ -108,8 +104,8 @@ def test_arrays_carry_stamp_channels_and_exact_samples(ros):
     """What the microphone sends without audio_common_msgs is read as it was recorded."""
     from std_msgs.msg import Int16MultiArray
 
-    from dualtalker.audio_messages import AudioFormat, read_message
-    from dualtalker_ros.outgoing_audio import fill_message
+    from dualtalker.audio import AudioFormat, read_message
+    from dualtalker_ros.topics import fill_message
 
     pcm = np.array([[-32768, 32767], [100, -300], [7, 9]], np.int16)
     stamp_ns = 1_700_000_000_123_456_789
@@ -210,7 +206,7 @@ def test_a_microphone_ends_though_nobody_takes_its_blocks(ros_domain, monkeypatc
     """The publishing thread ends with ROS, while the driver goes on to fill the queue."""
     import rclpy
 
-    from dualtalker_ros import device_node, microphone_node
+    from dualtalker_ros.nodes import device_node, microphone_node
 
     monkeypatch.setattr(device_node, "import_sounddevice", lambda: None)
     rclpy.init()

@@ -11,9 +11,8 @@ import pytest
 from null_sink import NullSink, why_not
 from ros_processes import TIMEOUT_S, command_of, running
 
-from dualtalker.audio import mix_to_mono
-from dualtalker.audio_messages import AudioFormat, read_message
-from dualtalker_ros.outgoing_audio import fill_message
+from dualtalker.audio import AudioFormat, mix_to_mono, read_message
+from dualtalker_ros.topics import fill_message
 
 RATE_HZ = 16000
 CHUNK_MS = 50.0
@@ -158,7 +157,7 @@ def find_piece(recording, piece):
 
 
 def resample(samples, rate_hz):
-    from dualtalker.resampling import StreamingResampler
+    from dualtalker.audio import StreamingResampler
 
     if rate_hz == RATE_HZ:
         return samples

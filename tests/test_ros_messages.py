@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualtalker.audio import mix_to_mono
-from dualtalker.audio_messages import AudioFormat, kind_of, read_message
+from dualtalker.audio import AudioFormat, kind_of, mix_to_mono, read_message
 from dualtalker.errors import AudioError
-from dualtalker_ros.outgoing_audio import fill_message
+from dualtalker_ros.topics import fill_message
 
 RATE_HZ = 22050
 PCM = np.array([0, 16384, -32768, 32767, -1, 256], np.int16)

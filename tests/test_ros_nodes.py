@@ -20,7 +20,7 @@ def node(ros_domain):
     """A talker in this process, unconfigured."""
     import rclpy
 
-    from dualtalker_ros.talker_node import TalkerNode
+    from dualtalker_ros.nodes.talker_node import TalkerNode
 
     rclpy.init(args=["--ros-args", "-p", "autostart:=false"])
     node = TalkerNode()

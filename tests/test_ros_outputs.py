@@ -17,8 +17,8 @@ from audio_driver import Segment, Stream
 from ros_processes import TIMEOUT_S, command_of, running, stamp_ns
 from ros_troupe import Process, closing_all, start_driver
 
-from dualtalker.decimation import decimate
-from dualtalker.head import build_head
+from dualtalker.rig import decimate
+from dualtalker.rig.robot_head import build_head
 
 RATE_HZ = 16000
 CHUNK = 320
@@ -49,7 +49,7 @@ class Stage:
     def hear_latched(self, type_name, topic):
         from rclpy.qos import DurabilityPolicy, QoSProfile
 
-        from dualtalker_ros.topic_types import import_type
+        from dualtalker_ros.topics import import_type
 
         heard = []
         qos = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -354,7 +354,7 @@ def test_action_units_are_those_of_the_blendshapes_with_the_same_stamp(stamped):
     from ros_interfaces import LAYOUTS
     from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-    from dualtalker_ros.facs import SPEECH, intensities
+    from dualtalker_ros.talker.facs import SPEECH, intensities
 
     store = get_typestore(Stores.ROS2_JAZZY)
     fields = LAYOUTS["ros4hri"]["hri_msgs"]["FacialActionUnits"]

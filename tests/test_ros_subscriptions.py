@@ -44,7 +44,7 @@ class Troupe:
     def listen(self):
         from std_msgs.msg import Int16MultiArray
 
-        from dualtalker_ros.subscriptions import OfferedSubscription
+        from dualtalker_ros.topics import OfferedSubscription
 
         def keep(message):
             self.heard.append(len(message.data))

@@ -9,9 +9,9 @@ import pytest
 from test_ros_delivery import JAW, RATE_HZ, START_NS, chunks_of, speak
 
 from dualtalker.arkit import MOUTH_INDICES
-from dualtalker.audio_messages import AudioChunk
+from dualtalker.audio import AudioChunk
 from dualtalker.delivery import Delivery
-from dualtalker.talker import Talker
+from dualtalker.stream import Talker
 
 FPS = 30
 MOUTH = np.array(MOUTH_INDICES)
@@ -222,7 +222,7 @@ class FakeRosClock:
 
 
 def test_a_system_clock_that_is_set_moves_no_time(ros):
-    from dualtalker_ros.node_clock import NodeClock
+    from dualtalker_ros.talker import NodeClock
 
     system, steady, sim = [10**18], [5], FakeRosClock()
     clock = NodeClock(sim, lambda: system[0], lambda: steady[0])
@@ -240,7 +240,7 @@ def test_a_system_clock_that_is_set_moves_no_time(ros):
 
 def test_time_that_passes_between_two_readings_is_no_step_of_the_clock(ros):
     """A busy machine may stop the process between the readings of the two clocks."""
-    from dualtalker_ros.node_clock import NodeClock
+    from dualtalker_ros.talker import NodeClock
 
     pauses_ns, elapsed = [], [0]
 

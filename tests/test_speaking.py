@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, MOUTH_NAMES
-from dualtalker_ros.speaking import MOVING_PER_S, SpeechWatch
+from dualtalker_ros.talker.speaking import MOVING_PER_S, SpeechWatch
 
 HOLD_S = 0.3
 

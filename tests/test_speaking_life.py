@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spoken_phrases import NOISES, RATE_HZ, Phrases, make_noise, speak_phrases
 
-from dualtalker import Talker, speaking
+from dualtalker import Talker
 from dualtalker.arkit import ARKIT_INDEX, HEAD_NAMES, MOUTH_INDICES
 from dualtalker.errors import DualtalkerError
-from dualtalker.idle import BROW_REACH, BlinkPlan, IdleLife
-from dualtalker.speaking import SpeakingLife, Springs
+from dualtalker.face import SpeakingLife, speaking
+from dualtalker.face.idle import BROW_REACH, BlinkPlan, IdleLife
+from dualtalker.face.speaking import Springs
 
 HOP_S, LOOKAHEAD_S = 0.02, 0.1
 HOP = round(HOP_S * RATE_HZ)

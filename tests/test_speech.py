@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from dualtalker import espeak_worker, speech
 from dualtalker.errors import SpeechError
-from dualtalker.speech import EspeakProcess, synthesize
+from dualtalker.speech import EspeakProcess, espeak_worker, synthesize
+from dualtalker.speech import espeak as speech
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def test_a_burst_that_comes_late_begins_when_it_comes(make):  # noqa: F811
 
 
 def test_arrivals_are_told_in_the_time_of_the_node(ros):
-    from dualtalker_ros.node_clock import NodeClock
+    from dualtalker_ros.talker import NodeClock
 
     system, steady, sim = [10**18], [5], FakeRosClock()
     clock = NodeClock(sim, lambda: system[0], lambda: steady[0])

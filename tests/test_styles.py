@@ -14,12 +14,11 @@ from test_talker_laws import speech
 from tiny_bundle import STYLES, make_tiny_bundle, make_tiny_windowed_bundle
 
 from dualtalker import Talker, animate
-from dualtalker.backends import open_backend
-from dualtalker.bundle import load_bundle
-from dualtalker.command import main
+from dualtalker.cli.info import collect_info
+from dualtalker.cli.main import main
 from dualtalker.errors import BackendError, BundleError, DualtalkerError
-from dualtalker.info import collect_info
-from dualtalker.styles import list_styles, mix_style, parse_style
+from dualtalker.model import list_styles, load_bundle, mix_style, parse_style
+from dualtalker.model.backends import open_backend
 
 
 @pytest.fixture(scope="module")

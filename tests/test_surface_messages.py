@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tiny_rig import tiny_rig
 
-from dualtalker.decimation import decimate
+from dualtalker.rig import decimate
 
 pytestmark = pytest.mark.usefixtures("ros")
 
@@ -27,7 +27,7 @@ def points_of(points):
 @given(WEIGHTS, STAMPS)
 def test_clouds_are_poses_in_ros_axes(weights, stamp_ns):
     """Forward, left, up are a rig's z, x, y."""
-    from dualtalker_ros.surface import CloudEncoder
+    from dualtalker_ros.talker.surface import CloudEncoder
 
     rig = tiny_rig()
     message = CloudEncoder(rig, "head_link").encode(weights, stamp_ns)
@@ -44,7 +44,7 @@ def test_markers_are_read_by_ros_as_what_they_are_made_of(weights, stamp_ns, col
     from rclpy.serialization import deserialize_message
     from visualization_msgs.msg import Marker
 
-    from dualtalker_ros.surface import MarkerEncoder
+    from dualtalker_ros.talker.surface import MarkerEncoder
 
     rig = tiny_rig(colored)
     encoder = MarkerEncoder(rig, 40, frame_id)
@@ -73,7 +73,7 @@ def test_topologies_are_read_by_ros_as_triangles_and_neutral(count):
     from rclpy.serialization import deserialize_message
     from shape_msgs.msg import Mesh
 
-    from dualtalker_ros.surface import encode_topology
+    from dualtalker_ros.talker.surface import encode_topology
 
     rig = dataclasses.replace(tiny_rig(), triangles=tiny_rig().triangles[:count])
     mesh = deserialize_message(encode_topology(rig), Mesh)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualtalker.audio_messages import AudioChunk
+from dualtalker.audio import AudioChunk
 from dualtalker.delivery import Delivery
-from dualtalker.talker import Talker
-from dualtalker_ros.synced_audio import SyncedAudio
+from dualtalker.stream import Talker
+from dualtalker_ros.talker.synced_audio import SyncedAudio
 
 RATE_HZ = 16000
 CHUNK_NS = 20_000_000

@@ -22,8 +22,8 @@ from test_talker_laws import STAMP_NS, speech, weights_of
 
 from dualtalker import Talker
 from dualtalker.arkit import ARKIT_INDEX
-from dualtalker.bundle import load_bundle
 from dualtalker.errors import AudioError, DualtalkerError
+from dualtalker.model import load_bundle
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualtalker.arkit import MOUTH_INDICES
-from dualtalker.talker import Talker
+from dualtalker.stream import Talker
 
 RATE_HZ = 16000
 MOUTH = np.array(MOUTH_INDICES)

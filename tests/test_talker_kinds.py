@@ -10,7 +10,7 @@ from test_talker_laws import speech, stream, weights_of
 from tiny_bundle import make_tiny_bundle, make_tiny_windowed_bundle
 
 from dualtalker import Talker, animate
-from dualtalker.bundle import load_bundle
+from dualtalker.model import load_bundle
 
 KINDS = {
     "no lookahead": {"lookahead_samples": 0},

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import dualtalker
 from dualtalker import Talker, animate
-from dualtalker.bundle import load_bundle
 from dualtalker.errors import AudioError
+from dualtalker.model import load_bundle
 
 STAMP_NS = 1_700_000_000_000_000_000
 

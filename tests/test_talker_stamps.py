@@ -10,7 +10,7 @@ from stamped_speech import CHUNK, FPS, RATE_HZ, check_order, largest_step, push_
 from test_talker_laws import speech, weights_of
 
 from dualtalker import Talker
-from dualtalker.bundle import load_bundle
+from dualtalker.model import load_bundle
 
 
 @pytest.fixture(scope="module")

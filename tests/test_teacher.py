@@ -11,13 +11,13 @@ import pytest
 
 pytest.importorskip("torch")
 
-from dualtalker import metrics
 from dualtalker.arkit import ARKIT_INDEX
+from dualtalker.evaluation import metrics
 from tests.tiny_training import make_clip, tiny_train_config
-from training.clips import digest_of, load_clips, save_clips
-from training.lessons import UNKNOWN_PHONE, damage, draw, hear, hurry, prepare_lesson
+from training.data import digest_of, load_clips, save_clips
 from training.teacher import TeacherError, teach
-from training.teacher_config import TeacherConfig
+from training.teaching import TeacherConfig, hear, prepare_lesson
+from training.teaching.lessons import UNKNOWN_PHONE, damage, draw, hurry
 from training.train import train
 
 JAW = ARKIT_INDEX["jawOpen"]

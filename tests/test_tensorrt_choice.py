@@ -16,17 +16,19 @@ from fake_cuda import FakeCuda, make_runtime, make_tensorrt
 from fake_engines import HERE, noise, put_engine
 
 from dualtalker import Talker
-from dualtalker.backends import available_backends, device_memory, open_backend
-from dualtalker.backends import tensorrt as runner
-from dualtalker.backends.device_memory import CudaBindingsDevice
-from dualtalker.backends.engine_files import (
-    Target,
-    engine_folder,
-    find_engine,
-)
-from dualtalker.backends.tensorrt import TensorRtBackend
-from dualtalker.bundle import load_bundle
 from dualtalker.errors import BackendError, BundleError
+from dualtalker.model import load_bundle
+from dualtalker.model.backends import (
+    Target,
+    available_backends,
+    device_memory,
+    engine_folder,
+    open_backend,
+)
+from dualtalker.model.backends import tensorrt as runner
+from dualtalker.model.backends.device_memory import CudaBindingsDevice
+from dualtalker.model.backends.engine_files import find_engine
+from dualtalker.model.backends.tensorrt import TensorRtBackend
 
 
 @pytest.fixture
@@ -128,7 +130,7 @@ def test_auto_takes_what_loads_and_says_why_not_the_other(installed, bundle, fol
 @pytest.mark.parametrize("slow", ["onnxruntime", "tensorrt"])
 def test_auto_takes_the_fastest(slow, installed, bundle, folder, caplog, monkeypatch):
     put_engine(folder, bundle)
-    from dualtalker import backends
+    from dualtalker.model.backends import backend as backends
 
     monkeypatch.setattr(
         backends, "time_step", lambda backend, _hop: 2e-3 if slow in backend.name else 1e-3
@@ -205,7 +207,7 @@ def test_tensorrt_and_cuda_load_only_where_they_are_used():
     import subprocess
 
     code = (
-        "import sys, dualtalker; from dualtalker.backends import open_backend\n"
+        "import sys, dualtalker; from dualtalker.model.backends import open_backend\n"
         "bad = {'tensorrt', 'tensorrt_rtx', 'pycuda', 'cuda', 'torch', 'onnx'}\n"
         "assert not bad & set(sys.modules), bad & set(sys.modules)"
     )

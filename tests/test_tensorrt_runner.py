@@ -12,12 +12,11 @@ from fake_cuda import FakeCuda, make_pycuda, make_runtime, make_tensorrt
 from fake_engines import noise, open_fake_device, put_engine
 from tiny_bundle import make_tiny_bundle
 
-from dualtalker.backends import device_memory
-from dualtalker.backends.device_memory import CudaBindingsDevice, PycudaDevice, open_device
-from dualtalker.backends.onnxruntime import OnnxRuntimeBackend
-from dualtalker.backends.tensorrt import TensorRtBackend
-from dualtalker.bundle import load_bundle
 from dualtalker.errors import BackendError
+from dualtalker.model import load_bundle
+from dualtalker.model.backends import OnnxRuntimeBackend, device_memory, open_device
+from dualtalker.model.backends.device_memory import CudaBindingsDevice, PycudaDevice
+from dualtalker.model.backends.tensorrt import TensorRtBackend
 
 
 @pytest.fixture

@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def load_benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tradeoff", ROOT / "benchmarks/tradeoff.py")
+    spec = importlib.util.spec_from_file_location(
+        "tradeoff", ROOT / "training/studies/tradeoff.py"
+    )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

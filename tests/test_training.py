@@ -11,24 +11,25 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from dualtalker.bundle import load_bundle  # noqa: E402
-from engines.export_onnx import (  # noqa: E402
-    ExportConfig,
-    ExportError,
-    compare_with_torch,
-    export,
+from dualtalker.model import load_bundle
+from engines.export_onnx import ExportConfig, ExportError, compare_with_torch, export
+from tests.tiny_training import TINY_NETWORK, make_clip, make_corpus, tiny_train_config
+from training.configs import DataConfig, LossConfig
+from training.data import Phone, load_clips, save_clips
+from training.evaluate import EvaluateConfig, evaluate, format_table
+from training.learning import (
+    BatchMaker,
+    CheckpointError,
+    Objective,
+    load_checkpoint,
+    load_network,
+    prepare,
+    take_step,
 )
-from tests.tiny_training import TINY_NETWORK, make_clip, make_corpus, tiny_train_config  # noqa: E402
-from training.batches import BatchMaker, label_contacts  # noqa: E402
-from training.checkpoints import CheckpointError, load_checkpoint, load_network  # noqa: E402
-from training.clips import Phone, load_clips, save_clips  # noqa: E402
-from training.configs import DataConfig, LossConfig  # noqa: E402
-from training.evaluate import EvaluateConfig, evaluate, format_table  # noqa: E402
-from training.objective import Objective  # noqa: E402
-from training.run import prepare, split_clips  # noqa: E402
-from training.step import take_step  # noqa: E402
-from training.streaming_network import StreamingTalker  # noqa: E402
-from training.train import train  # noqa: E402
+from training.learning.batches import label_contacts
+from training.learning.run import split_clips
+from training.network import StreamingTalker
+from training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_interrupted_and_resumed_gives_the_same_weights(
     run = prepare(whole)
     for _ in range(3):
         take_step(run)
-    from training.run import save
+    from training.learning import save
 
     save(run)  # killed here
     resumed = train(dataclasses.replace(whole, resume=True))

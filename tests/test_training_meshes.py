@@ -15,22 +15,31 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.tiny_training import (  # noqa: E402
+from tests.tiny_training import (
     TINY_NETWORK,
     TINY_VERTEX,
     make_corpus,
     mesh_config,
     tiny_train_config,
 )
-from tests.tiny_vertices import VERTICES, make_vertex_corpus  # noqa: E402
-from training.batches import MixedBatches  # noqa: E402
-from training.checkpoints import load_checkpoint, load_network  # noqa: E402
-from training.presets import parse_config  # noqa: E402
-from training.run import find_newest, prepare, restore, save  # noqa: E402
-from training.step import take_step  # noqa: E402
-from training.train import train  # noqa: E402
-from training.validation import animate_mesh, move_mesh, pose_mesh, validate_meshes  # noqa: E402
-from training.vertex_data import resample  # noqa: E402
+from tests.tiny_vertices import VERTICES, make_vertex_corpus
+from training.learning import (
+    find_newest,
+    load_checkpoint,
+    load_network,
+    move_mesh,
+    parse_config,
+    pose_mesh,
+    prepare,
+    resample,
+    restore,
+    save,
+    take_step,
+    validate_meshes,
+)
+from training.learning.batches import MixedBatches
+from training.learning.validation import animate_mesh
+from training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +83,7 @@ def test_mesh_loss_falls_and_beats_a_face_at_rest(meshes: Path, tmp_path: Path) 
 
 
 def test_validation_of_meshes_is_the_lip_vertex_error(meshes: Path, tmp_path: Path) -> None:
-    from training.datasets.vertex_clips import iterate_vertex_clips
+    from training.data import iterate_vertex_clips
 
     run = prepare(mesh_config(meshes, tmp_path))
     (mesh,) = run.meshes

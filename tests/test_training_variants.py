@@ -10,30 +10,32 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from dualtalker.errors import DualtalkerError  # noqa: E402
-from tests.tiny_training import (  # noqa: E402
+from dualtalker.errors import DualtalkerError
+from tests.tiny_training import (
     TINY_NETWORK,
     join,
     make_clip,
     make_corpus,
     tiny_train_config,
 )
-from tests.tiny_vertices import make_vertex_corpus  # noqa: E402
-from training.checkpoints import load_network  # noqa: E402
-from training.clips import save_clips  # noqa: E402
-from training.collapse import CollapseDetector, Vitals, measure_vitals  # noqa: E402
-from training.configs import (  # noqa: E402
-    LossConfig,
-    TrainConfig,
-    from_plain,
-    to_plain,
+from tests.tiny_vertices import make_vertex_corpus
+from training.configs import LossConfig, TrainConfig, from_plain, to_plain
+from training.data import save_clips
+from training.learning import (
+    EarlyStop,
+    load_network,
+    parse_config,
+    prepare,
+    rate_at,
+    restore,
+    save,
+    take_step,
 )
-from training.objective import count_evidence  # noqa: E402
-from training.presets import make_presets, parse_config  # noqa: E402
-from training.run import prepare, restore, save  # noqa: E402
-from training.schedules import EarlyStop, rate_at  # noqa: E402
-from training.step import learn, share_evidence, take_step  # noqa: E402
-from training.train import check_progress  # noqa: E402
+from training.learning.health import CollapseDetector, Vitals, measure_vitals
+from training.learning.objective import count_evidence
+from training.learning.presets import make_presets
+from training.learning.step import learn, share_evidence
+from training.train import check_progress
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +258,7 @@ def test_checkpoint_with_variants_that_are_gone_loads_where_it_used_none(
 def test_config_of_the_shipped_model_is_understood() -> None:
     import json
 
-    from dualtalker.bundle import DEFAULT_MODEL
+    from dualtalker.model import DEFAULT_MODEL
 
     sidecar = json.loads(DEFAULT_MODEL.with_suffix(".json").read_text())
     config = from_plain(TrainConfig, sidecar["training"]["config"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dualtalker.drawing import write_video
 from dualtalker.errors import DualtalkerError
-from dualtalker.video import write_video
 
 av = pytest.importorskip("av")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dualtalker.onnx_stamp import write_sidecar
+from dualtalker.engine import write_sidecar
 
 SAMPLE_RATE_HZ = 16000
 HOP = 320

@@ -9,15 +9,18 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from onnx import TensorProto, helper  # noqa: E402
-from tiny_training import TINY_NETWORK, TINY_WAV2VEC2  # noqa: E402
+from onnx import TensorProto, helper
+from tiny_training import TINY_NETWORK, TINY_WAV2VEC2
 
-from dualtalker.bundle import load_bundle  # noqa: E402
-from dualtalker.onnx_stamp import write_sidecar  # noqa: E402
-from engines.export_onnx import export_graph  # noqa: E402
-from engines.windowed import export_windowed, plan_window  # noqa: E402
-from training.network import DualTalker  # noqa: E402
-from training.streaming_network import StreamingTalker, WindowTalker  # noqa: E402
+from dualtalker.engine import write_sidecar
+from dualtalker.model import load_bundle
+from engines.export_onnx import export_graph
+from engines.windowed import export_windowed, plan_window
+from training.network import (
+    DualTalker,
+    StreamingTalker,
+    WindowTalker,
+)
 
 
 def make_stateful(folder):

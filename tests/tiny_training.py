@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
-from training.clips import Clip, Phone, save_clips
 from training.configs import DataConfig, EncoderConfig, NetworkConfig, TrainConfig, VertexConfig
+from training.data import Clip, Phone, save_clips
 
 if TYPE_CHECKING:
-    from training.batches import Batch
+    from training.learning import Batch
 
 TINY_VERTEX = VertexConfig(rank=3, fit_frames=60)
 TINY_NETWORK = NetworkConfig(
@@ -111,7 +111,8 @@ def join(batches: list[Batch]) -> Batch:
     """One batch of the rows of several, phones padded to the longest."""
     import torch
 
-    from training.batches import TENSORS, Batch
+    from training.learning import Batch
+    from training.learning.batches import TENSORS
 
     longest = max(batch.phones.shape[1] for batch in batches)
     for batch in batches:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from tests.tiny_training import make_clip
-from training.datasets.vertex_clips import VertexSet, write_clip, write_corpus
+from training.data import VertexSet
+from training.data.mesh_clips import write_clip, write_corpus
 
 VERTICES = 12
 LIPS = np.array([0, 1, 2, 3], np.int32)

@@ -29,10 +29,9 @@ import tyro
 
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import sha256, write_whole
-from training.ablation_table import BASE_VARIANT, VARIANTS, Cell, write_results
-from training.clips import Clip, digest_of, iterate_clips
 from training.configs import DataConfig, LossConfig, NetworkConfig, TrainConfig, to_plain
-from training.reduction import reduce_corpus
+from training.data import Clip, digest_of, iterate_clips, reduce_corpus
+from training.studies import BASE_VARIANT, VARIANTS, Cell, write_results
 
 DUAL_TERMS = ("lipread_true", "lipread_predicted", "consistency", "duality")
 
@@ -220,11 +219,11 @@ def measure_checkpoint(checkpoint: Path, data: DataConfig) -> dict[str, float]:
     """
     import torch
 
-    from dualtalker.accuracy import measure_motions
-    from dualtalker.head import build_head
-    from training.checkpoints import load_network
+    from dualtalker.evaluation import measure_motions
+    from dualtalker.rig.robot_head import build_head
     from training.evaluate import read_training, to_recording
-    from training.streaming_network import StreamingTalker
+    from training.learning import load_network
+    from training.network import StreamingTalker
 
     clips = list_judged(data)
     if not clips:

@@ -26,7 +26,7 @@ import tyro
 
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import sha256_of_files, write_whole
-from training.checkpoints import find_commit
+from training.learning import find_commit
 
 FOLDERS = (
     "motion/facegood",

@@ -107,7 +107,7 @@ class NetworkConfig:
 
 @dataclass
 class LossConfig:
-    """Weight of each loss term; zero switches the term off (see `training/losses.py`)."""
+    """Weight of each loss term; zero switches the term off (see `training/network/losses.py`)."""
 
     motion: float = 0.25
     """Reconstruction of the blendshape weights."""

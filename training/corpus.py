@@ -21,15 +21,21 @@ from typing import Any
 
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import sha256_of_files, write_whole
-from training.clips import Clip, CorpusError, write_index, write_shard
-from training.recordings import AUDIO_SUFFIXES, read_captured, read_labeled, read_unpaired
-from training.synthesis import (
+from training.data import (
+    AUDIO_SUFFIXES,
     GENERATOR_VERSION,
     LANGUAGES,
     SHARD_S,
+    Clip,
+    CorpusError,
     SynthesisPlan,
     check_plan,
+    read_captured,
+    read_labeled,
+    read_unpaired,
     synthesize_shard,
+    write_index,
+    write_shard,
 )
 
 MANIFEST_NAME = "manifest.json"

@@ -5,7 +5,8 @@ held out from training, and prints each figure beside those of the baselines (lo
 jaw; the mean face; the nearest neighbor in audio) with what is required and aimed at. With
 `--report DIR` it also writes one HTML page with plots, error maps and a video, and JSON.
 
-The conventions are those of `dualtalker/figures.py`; the formulas are in `dualtalker/metrics.py`.
+The conventions are those of `dualtalker/evaluation/table.py`; the formulas are in
+`dualtalker/evaluation/metrics.py`.
 """
 
 from __future__ import annotations
@@ -21,17 +22,22 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
-from dualtalker import metrics
-from dualtalker.accuracy import Recording, find_recorded_speech, measure_speeds
-from dualtalker.bundle import Bundle, load_bundle
 from dualtalker.errors import DualtalkerError
-from dualtalker.figures import Columns
+from dualtalker.evaluation import (
+    Columns,
+    Picture,
+    Recording,
+    Report,
+    ReportOptions,
+    build_report,
+    find_recorded_speech,
+    measure_speeds,
+    metrics,
+)
 from dualtalker.files import write_whole
-from dualtalker.report import Report, ReportOptions, build_report
-from dualtalker.report_page import Picture
+from dualtalker.model import Bundle, load_bundle
 from dualtalker.rig import Rig
-from training.baselines import NearestNeighbor, animate_by_loudness, find_mean_face
-from training.clips import (
+from training.data import (
     MOTION_RATE_HZ,
     SAMPLE_RATE_HZ,
     Clip,
@@ -39,12 +45,15 @@ from training.clips import (
     iterate_clips,
     read_index,
 )
-from training.noises import measure_speech_level
-from training.trials import (
+from training.evaluation import (
     Animate,
+    NearestNeighbor,
     Sweep,
+    animate_by_loudness,
     animate_by_model,
+    find_mean_face,
     measure_silence,
+    measure_speech_level,
     measure_tick_ms,
     sweep_noise,
     sweep_noisy_speech,
@@ -242,8 +251,8 @@ def run_evaluation(config: EvaluateConfig) -> Report:
     """
     from tqdm import tqdm
 
-    from dualtalker.head import build_head
-    from dualtalker.rig_files import load_rig
+    from dualtalker.rig import load_rig
+    from dualtalker.rig.robot_head import build_head
 
     rig = load_rig(config.rig) if config.rig else build_head()
     bundle = load_bundle(config.model)
@@ -303,7 +312,7 @@ def tell_report(report: Report, json_out: Path | None) -> None:
 
 def _draw_sweeps(sweeps: dict[str, Sweep]) -> list[Picture]:
     """Plots of the model's sweeps over the signal-to-noise ratio."""
-    from dualtalker.report_pictures import draw_sweep
+    from dualtalker.evaluation import draw_sweep
 
     pictures = []
     x = "noise below speech (dB)"

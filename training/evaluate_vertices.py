@@ -22,24 +22,22 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import tyro
 
-from dualtalker.accuracy import Tally
 from dualtalker.errors import DualtalkerError
-from dualtalker.figures import Columns
-from dualtalker.report import Report, ReportOptions, write_report
-from dualtalker.report_page import Picture
-from training.datasets.regions import read_vertex_set
-from training.datasets.vertex_clips import (
-    VertexClip,
-    VertexCorpus,
-    VertexSet,
-    read_clip,
-    read_corpus,
-)
+from dualtalker.evaluation import Columns, Picture, Report, ReportOptions, Tally, write_report
+from training.data import VertexClip, VertexCorpus, VertexSet, read_clip, read_corpus
+from training.datasets import read_vertex_set
 from training.evaluate import SUBJECT, tell_report
-from training.vertex_accuracy import VERTEX_FIGURES, MeshTally, Ruler, find_clip_speech
-from training.vertex_baselines import Perform, Pose, learn_baselines
-from training.vertex_data import name_head, name_style
-from training.vertex_reading import UnitReader
+from training.evaluation import (
+    VERTEX_FIGURES,
+    MeshTally,
+    Perform,
+    Pose,
+    Ruler,
+    UnitReader,
+    find_clip_speech,
+    learn_baselines,
+)
+from training.learning import name_head, name_style
 
 if TYPE_CHECKING:
     from training.network import DualTalker
@@ -118,7 +116,7 @@ class MeshModel:
 
     def perform(self, clip: VertexClip, style: str | None = None) -> Pose:
         """Animate a clip: known subjects as themselves, others in `style` or the mean of all."""
-        from training.validation import move_mesh, pose_mesh
+        from training.learning import move_mesh, pose_mesh
 
         mixture = None if style is None or self.knows(clip.subject) else {style: 1.0}
         moved = move_mesh(self.network, clip, self.corpus, mixture)
@@ -132,7 +130,7 @@ def run_vertex_evaluation(config: EvaluateVerticesConfig) -> Report:
         DualtalkerError: the checkpoint or the folder is broken, they do not belong together, or
             the split has no clips.
     """
-    from training.checkpoints import load_network
+    from training.learning import load_network
 
     corpus = _choose_sets(read_corpus(config.vertices), config)
     network, checkpoint = load_network(config.checkpoint)
@@ -298,7 +296,7 @@ def _draw(
     shown: str,
 ) -> list[Picture]:
     """Video and curves of one clip beside loudness; error maps of all contestants."""
-    from training.vertex_pictures import draw_mesh_pictures
+    from training.evaluation import draw_mesh_pictures
 
     poses = {name: performers[name](clip) for name in (shown, "loudness")}
     kept = itertools.chain((n for n in performers if not n.startswith(SUBJECT)), (shown,))

@@ -20,28 +20,36 @@ import tyro
 from torch import Tensor
 
 from dualtalker.errors import DualtalkerError
-from training.batches import Batch, BatchMaker
-from training.checkpoints import (
+from training.configs import DataConfig, LossConfig, TrainConfig, from_plain, save_config, to_plain
+from training.data import INDEX_NAME, Clip, load_clips, read_captured
+from training.learning import (
+    Batch,
+    BatchMaker,
     CheckpointError,
+    EarlyStop,
+    Objective,
+    Place,
+    Run,
     build_network,
+    choose_device,
     complete_description,
     describe_network,
     find_commit,
     load_network,
+    save,
+    take_step,
+    validate,
+    wrap,
 )
-from training.clips import INDEX_NAME, Clip, load_clips
-from training.configs import DataConfig, LossConfig, TrainConfig, from_plain, save_config, to_plain
-from training.distributed import Place, choose_device, wrap
-from training.losses import masked_mean, motion_loss
-from training.marginals import Priors, fit_motion_prior, measure_scales
-from training.network import DualTalker
-from training.objective import Objective
+from training.network import (
+    DualTalker,
+    Priors,
+    fit_motion_prior,
+    masked_mean,
+    measure_scales,
+    motion_loss,
+)
 from training.pack import find_starting_point
-from training.recordings import read_captured
-from training.run import Run, save
-from training.schedules import EarlyStop
-from training.step import take_step
-from training.validation import validate
 
 STYLE_RATE = 20.0  # learning rate of the style vector (of order 1) relative to the weights
 
@@ -334,8 +342,8 @@ def describe_run(
 def finetune(config: FinetuneConfig) -> tuple[Path, dict[str, dict[str, float]]]:
     """Adapt the model; returns the checkpoint and the figures on held-out recordings.
 
-    The figures are those of `training.validation`, `before` (the style that the new one began as)
-    and `after`; empty where nothing is held out.
+    The figures are those of `training.learning.validation`, `before` (the style that the new one
+    began as) and `after`; empty where nothing is held out.
     """
     from tqdm import tqdm
 

@@ -15,25 +15,29 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from dualtalker import metrics
-from dualtalker.bundle import Bundle, load_bundle
 from dualtalker.errors import DualtalkerError
+from dualtalker.evaluation import metrics
+from dualtalker.model import Bundle, load_bundle
 from dualtalker.rig import Rig
-from training.clips import digest_of, iterate_clips
+from training.data import digest_of, iterate_clips
 from training.evaluate import read_training, to_recording
-from training.gallery_clips import SLOTS, Slot, add_noise, choose_clips, find_window
-from training.gallery_failures import (
+from training.evaluation import animate_by_model
+from training.studies import (
     MODEL,
     NOISE_SNR_DB,
+    SLOTS,
     SOUNDS,
     Failure,
+    Slot,
+    add_noise,
+    choose_clips,
     find_gap_errors,
     find_misses,
     find_noise_motion,
     find_noisy_speech_error,
+    find_window,
     truth_name,
 )
-from training.trials import animate_by_model
 
 LICENSES = {
     "captured:facegood": "FACEGOOD Audio2Face, MIT, © 2022–2032 The FACEGOOD Authors",
@@ -63,8 +67,8 @@ class Gallery:
     """One run: the bundle, its clips and motions, and the pictures written so far."""
 
     def __init__(self, config: GalleryConfig) -> None:
-        from dualtalker.head import build_head
-        from dualtalker.rig_files import load_rig
+        from dualtalker.rig import load_rig
+        from dualtalker.rig.robot_head import build_head
 
         self.config = config
         self.bundle: Bundle = load_bundle(config.model)
@@ -85,7 +89,7 @@ class Gallery:
 
     def show_clip(self, slot: Slot) -> list[str]:
         """Draw one recording; return its lines of the page."""
-        from training.gallery_pictures import draw_curves, draw_faces
+        from training.studies import draw_curves, draw_faces
 
         clip = self.chosen[slot.key]
         recording = to_recording(clip, self.training)
@@ -119,7 +123,7 @@ class Gallery:
 
     def show_failure(self, failure: Failure) -> list[str]:
         """Draw one moment; return its lines of the page."""
-        from training.gallery_pictures import draw_moment
+        from training.studies import draw_moment
 
         path = self._place(failure.key)
         curves = (failure.label, failure.curves)

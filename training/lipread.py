@@ -19,8 +19,7 @@ import numpy as np
 import tyro
 
 from dualtalker.errors import DualtalkerError
-from training.clips import Clip, iterate_clips
-from training.phones import SILENCE
+from training.data import SILENCE, Clip, iterate_clips
 
 if TYPE_CHECKING:
     from training.network import DualTalker
@@ -51,7 +50,7 @@ class LipReader:
         Raises:
             CheckpointError: it is missing or broken, or its reader never learned phones.
         """
-        from training.checkpoints import CheckpointError, load_network
+        from training.learning import CheckpointError, load_network
 
         network, _ = load_network(checkpoint)
         targets = network.config.lipread_targets
@@ -117,7 +116,7 @@ def lipread(config: LipreadConfig) -> dict[str, float]:
     Raises:
         DualtalkerError: no clip to read, or the checkpoint or bundle is broken.
     """
-    from training.trials import animate_by_model
+    from training.evaluation import animate_by_model
 
     clips = [c for folder in config.corpus for c in iterate_clips(folder, "validation")]
     clips = [c for c in clips if c.motion is not None and c.phones]

@@ -15,7 +15,7 @@ import torch
 import tyro
 
 from dualtalker.errors import DualtalkerError
-from training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from training.learning import CheckpointError, load_checkpoint, save_checkpoint
 
 
 @dataclass

@@ -24,13 +24,11 @@ import tyro
 
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import sha256
-from training import clips as arkit_clips
-from training.clips import CorpusError
-from training.datasets import biwi, captures, vertex_clips, vocaset
-from training.datasets.inspection import Inspection
-from training.datasets.regions import choose_regions
-from training.datasets.sources import MeshSource, PlannedClip
-from training.datasets.vertex_clips import VertexSet
+from training.data import CorpusError, VertexSet
+from training.data import clips as arkit_clips
+from training.data import mesh_clips as vertex_clips
+from training.datasets import Inspection, MeshSource, PlannedClip, biwi, choose_regions, vocaset
+from training.datasets import live_link as captures
 
 CONVERTER_VERSION = 1  # raised whenever the same files would give other clips
 

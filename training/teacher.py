@@ -25,11 +25,11 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from dualtalker import metrics
 from dualtalker.errors import DualtalkerError
+from dualtalker.evaluation import metrics
 from dualtalker.files import sha256_of_file, write_whole
-from training.checkpoints import find_commit, load_network
-from training.clips import (
+from training.configs import to_plain
+from training.data import (
     CHANNELS,
     INDEX_NAME,
     MOTION_RATE_HZ,
@@ -38,11 +38,17 @@ from training.clips import (
     iterate_clips,
     save_clips,
 )
-from training.configs import to_plain
-from training.lessons import find_spoken, hear, prepare_lesson
-from training.streaming_network import StreamingTalker
-from training.teacher_config import TeacherConfig
-from training.teacher_network import Teacher, train_member, train_phones
+from training.learning import find_commit, load_network
+from training.network import StreamingTalker
+from training.teaching import (
+    Teacher,
+    TeacherConfig,
+    find_spoken,
+    hear,
+    prepare_lesson,
+    train_member,
+    train_phones,
+)
 
 LEAST_SCALE = 0.05
 

@@ -3,7 +3,8 @@
 Reads folders of clips (`python -m training.corpus` and `training.prepare` make them), trains both
 tasks jointly and leaves checkpoints that `python -m engines.export_onnx` turns into a model
 bundle. The same seed, data and machine give the same weights, also when interrupted and continued
-with `--resume`, and whatever the number of processes (`torchrun`, see training/distributed.py).
+with `--resume`, and whatever the number of processes (`torchrun`, see
+training/learning/distributed.py).
 """
 
 from __future__ import annotations
@@ -16,12 +17,22 @@ import torch
 
 from dualtalker.errors import DualtalkerError
 from training.configs import TrainConfig, save_config
-from training.distributed import add_up, choose_device, find_place, join_group
-from training.presets import parse_config
-from training.run import Run, find_newest, prepare, restore, save
-from training.schedules import rate_at
-from training.step import take_step
-from training.validation import validate, validate_meshes
+from training.learning import (
+    Run,
+    add_up,
+    choose_device,
+    find_newest,
+    find_place,
+    join_group,
+    parse_config,
+    prepare,
+    rate_at,
+    restore,
+    save,
+    take_step,
+    validate,
+    validate_meshes,
+)
 
 
 def measure(run: Run) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from dualtalker.audio_messages import AudioChunk
+from dualtalker.audio import AudioChunk
 
 # Audio is run through the model in pieces of this length.
 PIECE_S = 0.02

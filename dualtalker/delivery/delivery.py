@@ -12,14 +12,13 @@ from typing import Protocol
 
 import numpy as np
 
-from dualtalker.audio_messages import AudioChunk
+from dualtalker.audio import AudioChunk
 from dualtalker.delivery.arrivals import Arrivals
 from dualtalker.delivery.backlog import Backlog
 from dualtalker.delivery.delay import Delay
 from dualtalker.delivery.placement import Placement, to_ns
 from dualtalker.errors import AudioError, BackendError
-from dualtalker.frame import Frame, TimedFrame
-from dualtalker.talker import Talker
+from dualtalker.stream import Frame, Talker, TimedFrame
 
 # One that no model has, so that it is resampled.
 WARM_UP_RATE_HZ = 44100

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from dualtalker.audio_messages import AudioChunk
+from dualtalker.audio import AudioChunk
 
 # Stamps that lie further than this behind the node's clock are of another clock.
 MAX_AGE_S = 10.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 from collections import deque
 
-from dualtalker.devices import Block
+from dualtalker.devices.stream import Block
 
 WINDOW_S = 1.0  # of reports that count
 # A block cannot arrive before it is full. The earliest of so many seconds is a bound that holds

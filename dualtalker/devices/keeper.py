@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from dualtalker.devices import DeviceStream
+from dualtalker.devices.stream import DeviceStream
 from dualtalker.errors import DeviceError
 
 CHECK_S = 0.1  # between looks at a running stream

@@ -11,7 +11,7 @@ from collections import deque
 
 import numpy as np
 
-from dualtalker.resampling import StreamingResampler
+from dualtalker.audio import StreamingResampler
 
 # Audio that comes so soon after the queue ran dry was meant to go on without a pause.
 RESUME_S = 0.5

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dualtalker.devices import Block
+from dualtalker.devices.stream import Block
 from dualtalker.errors import DeviceError
 
 

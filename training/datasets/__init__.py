@@ -1,1 +1,9 @@
-"""Readers of data sets as they are distributed, and the storage they are turned into."""
+"""Readers of public data sets and captures, each in its own layout."""
+
+from __future__ import annotations
+
+from training.datasets.inspection import Inspection
+from training.datasets.regions import choose_regions, read_vertex_set
+from training.datasets.sources import MeshSource, PlannedClip
+
+__all__ = ["Inspection", "MeshSource", "PlannedClip", "choose_regions", "read_vertex_set"]

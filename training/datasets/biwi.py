@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dualtalker.errors import DualtalkerError
-from training.clips import CorpusError
+from training.data import CorpusError
 from training.datasets.biwi_frames import (
     Normalizer,
     find_frames,
@@ -23,7 +23,7 @@ from training.datasets.biwi_frames import (
 )
 from training.datasets.inspection import Inspection, name_some
 from training.datasets.meshes import read_mesh
-from training.datasets.safe_pickle import load_pickle
+from training.datasets.pickles import load_pickle
 from training.datasets.soundtracks import measure_duration_s, read_soundtrack
 from training.datasets.sources import MeshSource, PlannedClip, describe_mismatch, describe_stray
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.clips import CorpusError
-from training.datasets.arrays import map_array
+from training.data import CorpusError, map_array
 from training.datasets.inspection import Inspection, name_some
 from training.datasets.sources import describe_stray
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.clips import CorpusError
+from training.data import CorpusError
 
 MAX_VERTICES = 1_000_000
 _PLY_TYPES = {

@@ -1,6 +1,6 @@
 """Which vertices of a template are the lips and the upper face: from a file, else from geometry.
 
-Rigs with blendshapes have `dualtalker.lips`; the templates here have none.
+Rigs with blendshapes have `dualtalker.rig.landmarks`; the templates here have none.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from training.clips import CorpusError
-from training.datasets.arrays import map_array
+from training.data import CorpusError, VertexSet, map_array
 from training.datasets.inspection import Inspection
-from training.datasets.safe_pickle import load_pickle
+from training.datasets.pickles import load_pickle
 from training.datasets.sources import MeshSource
-from training.datasets.vertex_clips import VertexSet
 
 # The radius gives FLAME's published lip set best (93 % of ours are in it, 69 % of it in ours);
 # the box is that of the published upper-face sets of FLAME and BIWI. All in mouth widths.

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dualtalker.errors import AudioError
-from training.clips import SAMPLE_RATE_HZ
-from training.recordings import AUDIO_SUFFIXES, read_sound
+from training.data import AUDIO_SUFFIXES, SAMPLE_RATE_HZ, read_sound
 
 VIDEO_SUFFIXES = (".mov", ".mp4", ".m4a", ".m4v", ".flv", ".mkv")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dualtalker.arkit import ARKIT_INDEX
-from training.clips import SAMPLE_RATE_HZ
+from training.data import SAMPLE_RATE_HZ
 
 GRID_HZ = 100
 REACH_S = 0.5
@@ -73,7 +73,7 @@ def estimate_offset(audio: np.ndarray, times_s: np.ndarray, weights: np.ndarray)
 
 def _measure_level_db(audio: np.ndarray, count: int) -> np.ndarray:
     """Return the level around each grid point in dB, no lower than 45 dB below the peak."""
-    from dualtalker.metrics import measure_loudness
+    from dualtalker.evaluation import measure_loudness
 
     loudness = measure_loudness(audio, SAMPLE_RATE_HZ, np.arange(count) / GRID_HZ)
     level_db = 20.0 * np.log10(np.maximum(loudness, 1e-9))

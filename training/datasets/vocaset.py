@@ -16,13 +16,11 @@ import numpy as np
 
 from dualtalker.audio import check_samples, mix_to_mono
 from dualtalker.errors import AudioError
-from training.clips import CorpusError
-from training.datasets.arrays import map_array
+from training.data import CorpusError, map_array, to_corpus_rate
 from training.datasets.inspection import Inspection, name_some
 from training.datasets.meshes import read_mesh
-from training.datasets.safe_pickle import load_pickle
+from training.datasets.pickles import load_pickle
 from training.datasets.sources import MeshSource, PlannedClip, describe_mismatch, describe_stray
-from training.recordings import to_corpus_rate
 
 SOURCE_FPS = 60
 STRIDE = 2  # every second frame: 30 a second

@@ -11,8 +11,8 @@ from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
-from dualtalker.audio_messages import SAMPLE_FORMATS, SUPPORTED_TYPES
-from dualtalker.options import TalkerOptions
+from dualtalker.audio import SAMPLE_FORMATS, SUPPORTED_TYPES
+from dualtalker.stream import TalkerOptions
 from dualtalker_ros.processes import EXECUTORS
 
 DELIVERIES = ("paced", "immediate")

@@ -1,0 +1,55 @@
+"""Sound as it comes: files, messages, PCM, and the change of its rate."""
+
+from __future__ import annotations
+
+from dualtalker.audio.messages import (
+    BARE_TYPES,
+    INFO_TYPE,
+    KINDS,
+    RATE_LABEL,
+    SAMPLE_FORMATS,
+    STAMP_LABEL,
+    SUPPORTED_TYPES,
+    AudioChunk,
+    AudioFormat,
+    is_info,
+    kind_of,
+    read_info,
+    read_message,
+)
+from dualtalker.audio.pcm import (
+    CANCEL_MESSAGE,
+    NonFiniteError,
+    channels_cancel,
+    check_samples,
+    mix_to_mono,
+    read_audio,
+    scale_samples,
+)
+from dualtalker.audio.resampling import StreamingResampler, check_rate, fit_length
+
+__all__ = [
+    "BARE_TYPES",
+    "CANCEL_MESSAGE",
+    "INFO_TYPE",
+    "KINDS",
+    "RATE_LABEL",
+    "SAMPLE_FORMATS",
+    "STAMP_LABEL",
+    "SUPPORTED_TYPES",
+    "AudioChunk",
+    "AudioFormat",
+    "NonFiniteError",
+    "StreamingResampler",
+    "channels_cancel",
+    "check_rate",
+    "check_samples",
+    "fit_length",
+    "is_info",
+    "kind_of",
+    "mix_to_mono",
+    "read_audio",
+    "read_info",
+    "read_message",
+    "scale_samples",
+]

@@ -1,0 +1,266 @@
+"""Audio as it comes, from files, messages and arrays: checked, scaled, mixed. No resampling."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+
+from dualtalker.audio.containers import check_container, truncated
+from dualtalker.audio.resampling import check_rate
+from dualtalker.errors import AudioError
+
+MAX_CHANNELS = 64
+_CONTAINERS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG")  # as libsndfile calls them
+_BLOCK = 1 << 20  # samples read at a time
+_UNKNOWN_LENGTH = (1 << 63) - 1  # libsndfile's, where a file does not say
+
+log = logging.getLogger("dualtalker")
+
+
+def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
+    """Read a wav, flac or ogg file; return mono float32 samples [n] in [-1, 1] and the rate in Hz.
+
+    Raises:
+        AudioError: missing, unreadable, truncated, empty or non-finite, or a rate out of range.
+    """
+    path = Path(path)
+    _check_is_file(path)
+    samples, rate_hz = _decode_file(path)
+    if len(samples) == 0:
+        raise AudioError(f"{path}: holds no samples; record or copy it again")
+    try:
+        check_rate(rate_hz)
+        check_samples(samples)
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from error
+    mono, clipped = mix_to_mono(samples)
+    if clipped:
+        log.warning("%s: %d samples beyond full scale were clipped", path, clipped)
+    if channels_cancel(samples, mono):
+        log.warning("%s: %s", path, CANCEL_MESSAGE)
+    return mono, rate_hz
+
+
+def _decode_file(path: Path) -> tuple[np.ndarray, int]:
+    """Return samples [n, channels] float32 and the rate; raises AudioError unless it is whole."""
+    import soundfile
+
+    filled = check_container(path)
+    # As bytes, because soundfile refuses a name that is no Unicode; Windows has no such names.
+    name = str(path) if os.name == "nt" else os.fsencode(path)
+    try:
+        with soundfile.SoundFile(name if filled is None else io.BytesIO(filled)) as file:
+            _check_format(path, file.format)
+            promised, rate_hz = file.frames, file.samplerate
+            if promised >= _UNKNOWN_LENGTH:
+                raise AudioError(
+                    f"{path}: its header gives no length, as of a flac written into a pipe; "
+                    f"write it anew with: ffmpeg -i {path.name} mended.flac"
+                )
+            # In blocks: a header may promise more than there is memory.
+            blocks = list(file.blocks(_BLOCK, dtype="float32", always_2d=True))
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise AudioError(
+            f"{path}: not readable as audio ({error}); expected wav, flac or ogg. Convert it "
+            f"with: ffmpeg -i {path.name} converted.wav"
+        ) from error
+    samples = np.concatenate(blocks) if blocks else np.zeros((0, 1), np.float32)
+    if len(samples) < promised:
+        raise truncated(path, f"{len(samples)} samples", f"{promised}")
+    return samples, rate_hz
+
+
+def decode_pcm(
+    data: bytes | memoryview | np.ndarray,
+    sample_format: str,
+    channels: int,
+    *,
+    big_endian: bool = False,
+) -> np.ndarray:
+    """Decode raw interleaved PCM to samples [n, channels] that `mix_to_mono` takes.
+
+    Args:
+        data: the bytes of a message.
+        sample_format: S8 U8 S16 U16 S24 S24_32 (24 bits in the low bytes of 32) S32 U32 F32 F64,
+            with LE or BE at the end, in any case.
+        channels: how many are interleaved.
+        big_endian: byte order where the format's name does not say it.
+
+    Raises:
+        AudioError: the format is unknown or compressed, the size does not divide, or not finite.
+    """
+    kind, order = _parse_format(sample_format, big_endian)
+    if isinstance(channels, bool) or not 1 <= channels <= MAX_CHANNELS:
+        raise AudioError(f"{channels!r} channels; expected 1 to {MAX_CHANNELS}")
+    raw = _as_bytes(data)
+    size = _FORMAT_BYTES[kind] * channels
+    if len(raw) % size:
+        raise AudioError(
+            f"{len(raw)} bytes of {sample_format} with {channels} channels; expected a multiple "
+            f"of {size}. Check sample_format and channels, and that the data is not compressed"
+        )
+    samples = _decode(raw, kind, order).reshape(-1, channels)
+    check_samples(samples)
+    return samples
+
+
+def check_samples(samples: object) -> np.ndarray:
+    """Return samples as an array [n] or [n, channels] that `mix_to_mono` takes; copies no data.
+
+    Raises:
+        AudioError: wrong dtype or shape, or NaN or infinity among the samples.
+    """
+    array = np.asarray(samples)
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            bad = int(np.size(array) - np.isfinite(array).sum())
+            raise NonFiniteError(f"{bad} of {np.size(array)} samples are NaN or infinite")
+    elif array.dtype not in _INTEGER_SCALES and array.size:
+        raise AudioError(
+            f"samples of dtype {array.dtype}; expected float32/64 in [-1, 1] or "
+            f"{', '.join(str(kind) for kind in _INTEGER_SCALES)}"
+        )
+    if array.ndim not in (1, 2):
+        raise AudioError(f"samples of shape {list(array.shape)}; expected [n] or [n, channels]")
+    if array.ndim == 2 and not 1 <= array.shape[1] <= MAX_CHANNELS:
+        raise AudioError(
+            f"samples of shape {list(array.shape)}: {array.shape[1]} channels; expected "
+            f"[n, channels] with 1 to {MAX_CHANNELS} channels (transpose channels-first audio)"
+        )
+    return array
+
+
+class NonFiniteError(AudioError):
+    """NaN or infinity among the samples, told apart so that it can be counted."""
+
+
+def mix_to_mono(samples: np.ndarray) -> tuple[np.ndarray, int]:
+    """Average checked samples [n] or [n, channels] to float32 [n] in [-1, 1].
+
+    Returns the samples and how many of them (over all channels) lay beyond full scale.
+    """
+    scaled, clipped = scale_samples(samples)
+    if scaled.ndim == 2:
+        scaled = scaled[:, 0] if scaled.shape[1] == 1 else scaled.mean(axis=1, dtype=np.float32)
+    return scaled, clipped
+
+
+def scale_samples(samples: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return checked samples of any shape as float32 in [-1, 1], and how many were clipped."""
+    if samples.dtype.kind == "f":
+        clipped = int(np.count_nonzero(np.abs(samples) > 1.0))
+        if clipped:
+            samples = np.clip(samples, -1.0, 1.0)
+        return samples.astype(np.float32, copy=False), clipped
+    zero, scale = _INTEGER_SCALES[samples.dtype]
+    return ((samples.astype(np.float64) - zero) / scale).astype(np.float32), 0
+
+
+def channels_cancel(samples: np.ndarray, mono: np.ndarray) -> bool:
+    """Whether averaging [n, channels] to `mono` [n] lost the sound: one channel is inverted.
+
+    True where the channels have more than a hundred times (20 dB) the power of their mean, and
+    are no mere noise (above -60 dB of full scale). Independent channels lose their number.
+    """
+    if samples.ndim != 2 or samples.shape[1] < 2 or samples.shape[1] >= 50:
+        return False
+    loud = max(float(np.square(mix_to_mono(channel)[0]).mean()) for channel in samples.T)
+    return loud > 1e-6 and float(np.square(mono).mean()) < 0.01 * loud
+
+
+CANCEL_MESSAGE = (
+    "the channels cancel each other, their mean is silent: one of them is inverted. Feed one of "
+    "them alone, for example: ffmpeg -i in.wav -af 'pan=mono|c0=c0' out.wav"
+)
+
+
+# dtype -> (value of silence, full scale)
+_INTEGER_SCALES: dict[np.dtype, tuple[float, float]] = {
+    np.dtype(np.uint8): (128.0, 128.0),
+    np.dtype(np.int8): (0.0, 128.0),
+    np.dtype(np.int16): (0.0, 32768.0),
+    np.dtype(np.uint16): (32768.0, 32768.0),
+    np.dtype(np.int32): (0.0, 2147483648.0),
+    np.dtype(np.uint32): (2147483648.0, 2147483648.0),
+}
+
+_FORMAT_BYTES = {
+    "S8": 1,
+    "U8": 1,
+    "S16": 2,
+    "U16": 2,
+    "S24": 3,
+    "S24_32": 4,
+    "S32": 4,
+    "U32": 4,
+    "F32": 4,
+    "F64": 8,
+}
+_COMPRESSED = ("MP3", "OPUS", "AAC", "OGG", "VORBIS", "FLAC", "WMA", "M4A", "AC3", "SPEEX")
+
+
+def _parse_format(sample_format: str, big_endian: bool) -> tuple[str, str]:
+    name = str(sample_format).strip().upper()
+    order = ">" if big_endian else "<"
+    if name.endswith(("LE", "BE")):
+        order = "<" if name.endswith("LE") else ">"
+        name = name[:-2].rstrip("_")
+    if name in _FORMAT_BYTES:
+        return name, order
+    known = " ".join(f"{kind}LE" if size > 1 else kind for kind, size in _FORMAT_BYTES.items())
+    if name.startswith(_COMPRESSED):
+        raise AudioError(f"{sample_format!r} is compressed; decode it first to one of: {known}")
+    raise AudioError(
+        f"sample format {sample_format!r} is unknown; expected one of: {known}, or BE"
+    )
+
+
+def _as_bytes(data: bytes | memoryview | np.ndarray) -> np.ndarray:
+    if isinstance(data, np.ndarray):
+        if data.dtype.kind not in "iuf":
+            raise AudioError(f"PCM data of dtype {data.dtype}; expected bytes")
+        return np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+    try:
+        return np.frombuffer(data, np.uint8)
+    except (TypeError, ValueError, BufferError) as error:
+        raise AudioError(
+            f"PCM data of type {type(data).__name__}; expected bytes ({error})"
+        ) from error
+
+
+def _decode(raw: np.ndarray, kind: str, order: str) -> np.ndarray:
+    if kind == "S24":
+        # Three bytes become the upper three of an int32: the sign comes along, the scale is known.
+        wide = np.zeros((len(raw) // 3, 4), np.uint8)
+        triples = raw.reshape(-1, 3)
+        wide[:, 1:] = triples if order == "<" else triples[:, ::-1]
+        return wide.reshape(-1).view("<i4").astype(np.int32)
+    if kind == "S24_32":
+        return np.left_shift(raw.view(f"{order}u4").astype(np.uint32), 8).view(np.int32)
+    letter = {"S": "i", "U": "u", "F": "f"}[kind[0]]
+    stored = raw.view(f"{order}{letter}{_FORMAT_BYTES[kind]}")
+    return stored.astype(stored.dtype.newbyteorder("="))
+
+
+def _check_is_file(path: Path) -> None:
+    if path.is_file():
+        return
+    expected = "expected a wav, flac or ogg recording"
+    if path.is_dir():
+        raise AudioError(f"{path}: a folder; {expected}, for example {path}/*.wav")
+    if path.exists():
+        raise AudioError(f"{path}: not a regular file (a pipe or device?); {expected}")
+    raise AudioError(f"{path}: no such file; {expected}")
+
+
+def _check_format(path: Path, container: str) -> None:
+    """Refuse what libsndfile reads beyond our three: damage to it could not be told."""
+    if container not in _CONTAINERS:
+        raise AudioError(
+            f"{path}: found {container}; expected wav, flac or ogg. Convert it with: "
+            f"ffmpeg -i {path.name} {path.stem}.wav, or: sox {path.name} {path.stem}.wav"
+        )

@@ -1,0 +1,274 @@
+"""The `dualtalker` command: animate recordings, speak a text, evaluate rosbags, tell versions."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from dualtalker.cli.bags import Evaluate, MakeBag
+from dualtalker.errors import AudioError, DualtalkerError
+from dualtalker.stream import TalkerOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from tqdm import tqdm
+
+    from dualtalker.model import Bundle
+    from dualtalker.rig import Rig
+    from dualtalker.stream import Animation
+
+log = logging.getLogger("dualtalker")
+
+
+@dataclass(kw_only=True)
+class _Output:
+    """What both `animate` and `speak` take."""
+
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
+    """Folder for the results; made where it is missing."""
+    model: Annotated[Path | None, tyro.conf.arg(metavar="BUNDLE")] = None
+    """Model bundle: path of its .onnx, the .json lies beside. Default: the shipped model."""
+    talker: Annotated[TalkerOptions, tyro.conf.OmitArgPrefixes] = field(
+        default_factory=TalkerOptions
+    )
+    rig: Annotated[Path | None, tyro.conf.arg(metavar="RIG")] = None
+    """Face for vertices and video: .npz, .glb or a folder of OBJs. Default: the robot head."""
+    vertices: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Also write NAME.npz: vertices in metres for each frame."""
+    video: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Also write NAME.mp4: the face with its sound."""
+
+
+@dataclass(kw_only=True)
+class Animate(_Output):
+    """Turn recordings of speech into a moving face: NAME.csv with 52 ARKit weights a frame."""
+
+    wavs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="WAV...")]
+    """Recordings: wav, flac or ogg, 8 to 192 kHz, any number of channels."""
+
+    def run(self) -> int:
+        """Write the files of every recording; all are read and checked before any is written."""
+        from dualtalker.audio import read_audio
+
+        if not self.wavs:
+            raise AudioError("no recording given: dualtalker animate speech.wav -o out/")
+        _refuse_same_stem(self.wavs)
+        bundle, rig = _load(self)
+        if len(self.wavs) > 1:  # read twice rather than kept: together they may be too long
+            for path in self.wavs:
+                read_audio(path)
+        for path in self.wavs:
+            samples, rate_hz = read_audio(path)
+            _write_all(self, path.stem, samples, rate_hz, bundle, rig, source=str(path))
+        return 0
+
+
+@dataclass(kw_only=True)
+class Speak(_Output):
+    """Say a text with espeak-ng and animate it: NAME.wav beside the files of `animate`."""
+
+    text: Annotated[str, tyro.conf.Positional]
+    """What to say."""
+    voice: str = "en-us"
+    """espeak-ng voice, for example en-us, en-gb, de, cmn, es."""
+    rate_wpm: int = 165
+    """Speaking rate in words per minute, 80 to 450."""
+    pitch: int = 50
+    """Pitch of the voice, 0 to 99."""
+    name: str = "speech"
+    """Name of the files in the folder."""
+
+    def run(self) -> int:
+        """Synthesize, then write the files."""
+        import soundfile
+
+        from dualtalker.files import written_whole
+        from dualtalker.speech import synthesize
+
+        is_plain = Path(self.name).name == self.name and self.name not in ("", "..")
+        if not (is_plain and self.name.isprintable()):
+            raise DualtalkerError(f"--name {self.name!r}: expected a plain file name, no folder")
+        bundle, rig = _load(self)
+        speech = synthesize(self.text, self.voice, self.rate_wpm, self.pitch)
+        self.out.mkdir(parents=True, exist_ok=True)
+        wav = self.out / f"{self.name}.wav"
+        with written_whole(wav) as temporary:
+            soundfile.write(temporary, speech.samples, speech.sample_rate_hz, subtype="PCM_16")
+        print(wav)
+        _write_all(
+            self,
+            self.name,
+            speech.samples,
+            speech.sample_rate_hz,
+            bundle,
+            rig,
+            text=speech.text,
+            voice=speech.voice,
+        )
+        return 0
+
+
+@dataclass(kw_only=True)
+class Info:
+    """Tell all that a bug report needs: versions, platform, engines, model, ROS, speech."""
+
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        """Print it."""
+        from dualtalker.cli.info import collect_info, format_info
+
+        info = collect_info()
+        print(json.dumps(info, indent=2) if self.json else format_info(info))
+        return 0
+
+
+Commands = (
+    Annotated[Animate, tyro.conf.subcommand("animate")]
+    | Annotated[Speak, tyro.conf.subcommand("speak")]
+    | Annotated[MakeBag, tyro.conf.subcommand("bag")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Info, tyro.conf.subcommand("info")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, or 2 where the user can mend something (said in one line)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names may be no Unicode
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(levelname)s: %(message)s")
+    try:
+        command = tyro.cli(Commands, prog="dualtalker", args=arguments, description=__doc__)  # type: ignore[call-overload]
+        return int(command.run())
+    except DualtalkerError as error:
+        print(f"dualtalker: error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"dualtalker: error: {_describe(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("dualtalker: stopped", file=sys.stderr)
+        return 130
+
+
+def _describe(error: OSError) -> str:
+    """Say what failed at which file, without Python's numbers."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    mend = {
+        errno.ENAMETOOLONG: "give a shorter one",
+        errno.ENOSPC: "free some space, or give another folder with -o",
+        errno.EACCES: "check its permissions, or give another folder with -o",
+        errno.EROFS: "give another folder with -o",
+        errno.ENOTDIR: "give another folder with -o",
+        errno.EEXIST: "a file has the name of the folder: give another with -o",
+    }.get(error.errno or 0)
+    return f"{error.filename}: {error.strerror.lower()}" + (f"; {mend}" if mend else "")
+
+
+def _refuse_same_stem(paths: Sequence[Path]) -> None:
+    """Two recordings of one name would overwrite each other's results, also where case is lost."""
+    seen: dict[str, Path] = {}
+    for path in paths:
+        other = seen.setdefault(path.stem.lower(), path)
+        if other is not path:
+            raise DualtalkerError(
+                f"{other} and {path} would both write {path.stem}.csv; rename one, or give them "
+                "different folders with two commands"
+            )
+
+
+def _load(options: _Output) -> tuple[Bundle, Rig | None]:
+    """Load the model, and the rig where something is drawn; check the style before any work."""
+    from dualtalker.model import load_bundle, mix_style
+
+    bundle = load_bundle(options.model)
+    mix_style(options.talker.style, bundle.sidecar)
+    wanted = options.vertices or options.video
+    if options.rig is not None:
+        from dualtalker.rig import load_rig
+
+        rig = load_rig(options.rig)
+        if not wanted:
+            log.warning(
+                "--rig %s is good, but changes nothing without --vertices or --video; the "
+                "weights are the same for every face",
+                options.rig,
+            )
+        return bundle, rig
+    if not wanted:
+        return bundle, None
+    from dualtalker.rig.robot_head import build_head
+
+    return bundle, build_head()
+
+
+def _write_all(
+    options: _Output,
+    stem: str,
+    samples: np.ndarray,
+    rate_hz: int,
+    bundle: Bundle,
+    rig: Rig | None,
+    **about: str,
+) -> None:
+    from dualtalker.cli import outputs
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    animation = _animate(options, stem, samples, rate_hz, bundle)
+    frames = len(animation.times_s)
+    # Not `with_suffix`: a stem may hold a dot.
+    paths = {kind: options.out / f"{stem}.{kind}" for kind in ("csv", "json", "npz", "mp4")}
+    outputs.write_csv(paths["csv"], animation, animation.head)
+    outputs.write_report(paths["json"], animation, **about)
+    written = [paths["csv"], paths["json"]]
+    if rig is not None and options.vertices:
+        with _bar("vertices", frames, "frame") as bar:
+            outputs.write_vertices(paths["npz"], animation, rig, bar.update)
+        written.append(paths["npz"])
+    if rig is not None and options.video:
+        with _bar("video", frames, "frame") as bar:
+            outputs.write_face_video(paths["mp4"], animation, rig, samples, rate_hz, bar.update)
+        written.append(paths["mp4"])
+    print(
+        f"{stem}: {frames} frames at {animation.fps:g} fps for {animation.duration_s:.2f} s of "
+        f"audio, {animation.real_time_factor:.3f} x real time"
+    )
+    for path in written:
+        print(f"  {path}")
+
+
+def _animate(
+    options: _Output, stem: str, samples: np.ndarray, rate_hz: int, bundle: Bundle
+) -> Animation:
+    from dualtalker.stream import animate
+
+    with _bar(stem, round(len(samples) / rate_hz, 1), "s") as bar:
+        return animate(
+            samples,
+            rate_hz,
+            model=bundle,
+            progress=bar.update,
+            **options.talker.keywords(),
+        )
+
+
+def _bar(label: str, total: float, unit: str) -> tqdm:
+    from tqdm import tqdm
+
+    # disable=None: no bar where the output is not a terminal.
+    return tqdm(total=total, desc=label, unit=unit, disable=None, leave=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

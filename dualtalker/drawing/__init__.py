@@ -1,0 +1,21 @@
+"""Pictures: a software renderer, videos and curves."""
+
+from __future__ import annotations
+
+from dualtalker.drawing.curves import (
+    pick_moments,
+    plot_curves,
+    plot_upper_face,
+    write_contact_sheet,
+)
+from dualtalker.drawing.renderer import Renderer
+from dualtalker.drawing.video import write_video
+
+__all__ = [
+    "Renderer",
+    "pick_moments",
+    "plot_curves",
+    "plot_upper_face",
+    "write_contact_sheet",
+    "write_video",
+]

@@ -1,0 +1,191 @@
+"""Draws animations as pictures in files: curves under the waveform, sheets of rendered faces."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, MOUTH_INDICES
+from dualtalker.drawing.renderer import Renderer
+from dualtalker.errors import DualtalkerError
+from dualtalker.rig import Rig
+
+_COLORS = ("#5b6b7c", "#d1495b", "#1b998b", "#2e6fbb")
+_WAVEFORM_COLUMNS = 2000  # more cannot be told apart in a plot
+
+
+def plot_curves(
+    path: str | os.PathLike[str],
+    rig: Rig,
+    samples: np.ndarray,
+    rate_hz: int,
+    times_s: np.ndarray,
+    weights: np.ndarray,
+    title: str | None = None,
+) -> Path:
+    """Draw the waveform over jaw opening, lip rounding and lip gap on one time axis.
+
+    samples [n] mono at rate_hz; times_s [frames]; weights [frames, 52] in ARKit's order. The gap
+    is that of `rig`. The ending of `path` chooses the format.
+    DualtalkerError where the shapes do not fit.
+    """
+    times_s, weights = _checked(times_s, weights)
+    rounding = weights[:, ARKIT_INDEX["mouthFunnel"]] + weights[:, ARKIT_INDEX["mouthPucker"]]
+    curves = (
+        ("jaw opening\n(weight)", weights[:, ARKIT_INDEX["jawOpen"]]),
+        ("lip rounding\n(funnel + pucker)", rounding),
+        ("lip gap\n(mm)", 1000 * rig.lip_gap(weights)),
+    )
+    figure, axes = _new_figure(4, 1, (10, 6.4), sharex=True)
+    _draw_waveform(axes[0, 0], np.asarray(samples, dtype=np.float64), rate_hz)
+    for axis, (label, values), color in zip(axes[1:, 0], curves, _COLORS[1:], strict=True):
+        axis.plot(times_s, values, color=color, linewidth=1.4)
+        axis.fill_between(times_s, min(0.0, float(values.min())), values, color=color, alpha=0.12)
+        axis.set_ylabel(label)
+        axis.margins(x=0)
+    axes[3, 0].axhline(0, color="#888888", linewidth=0.8)
+    for axis in axes[1:3, 0]:
+        axis.set_ylim(0, max(1.0, axis.get_ylim()[1]))
+    axes[3, 0].set_xlabel("time (s)")
+    if title:
+        axes[0, 0].set_title(title)
+    return _save(figure, path)
+
+
+def plot_upper_face(
+    path: str | os.PathLike[str],
+    samples: np.ndarray,
+    rate_hz: int,
+    times_s: np.ndarray,
+    weights: np.ndarray,
+    pitches: np.ndarray,
+    accents_s: np.ndarray,
+    title: str | None = None,
+) -> Path:
+    """Draw the waveform over pitch, brows and lids on one time axis, with accents as lines.
+
+    samples [n] mono at rate_hz; times_s [frames]; weights [frames, 52] in ARKit's order;
+    pitches [measurements, 2] in s and Hz, 0 where unvoiced; accents_s [accents]. DualtalkerError
+    where the shapes do not fit.
+    """
+    times_s, weights = _checked(times_s, weights)
+    figure, axes = _new_figure(4, 1, (10, 6.4), sharex=True)
+    _draw_waveform(axes[0, 0], np.asarray(samples, dtype=np.float64), rate_hz)
+    voiced_hz = np.where(pitches[:, 1] > 0, pitches[:, 1], np.nan)
+    axes[1, 0].plot(pitches[:, 0], voiced_hz, color=_COLORS[1], linewidth=1.6)
+    axes[1, 0].set_ylabel("pitch\n(Hz)")
+    for name, color in (("browInnerUp", _COLORS[2]), ("browOuterUpLeft", _COLORS[3])):
+        axes[2, 0].plot(times_s, weights[:, ARKIT_INDEX[name]], color=color, label=name)
+    axes[2, 0].legend(loc="upper right", fontsize=8)
+    axes[2, 0].set_ylabel("brows\n(weight)")
+    lids = weights[:, ARKIT_INDEX["eyeBlinkLeft"]]
+    axes[3, 0].fill_between(times_s, 0, lids, color=_COLORS[0], linewidth=0)
+    axes[3, 0].set_ylabel("lids\n(weight)")
+    axes[3, 0].set_xlabel("time (s)")
+    for axis in axes[1:3, 0]:
+        axis.vlines(accents_s, 0, 1, transform=axis.get_xaxis_transform(), color="#bbbbbb", lw=0.8)
+        axis.margins(x=0)
+    if title:
+        axes[0, 0].set_title(title)
+    return _save(figure, path)
+
+
+def write_contact_sheet(
+    path: str | os.PathLike[str],
+    rig: Rig,
+    times_s: np.ndarray,
+    weights: np.ndarray,
+    labels: Sequence[str] | None = None,
+    *,
+    count: int = 12,
+    columns: int = 6,
+    size_px: int = 240,
+) -> Path:
+    """Draw rendered faces in a grid, each with its label and time.
+
+    times_s [frames], weights [frames, 52]. With `labels`, one for each frame, all frames are
+    drawn; without, the `count` of `pick_moments`. DualtalkerError where the shapes do not fit.
+    """
+    times_s, weights = _checked(times_s, weights)
+    if labels is None:
+        chosen = pick_moments(weights, count)
+        captions = [f"{times_s[index]:.2f} s" for index in chosen]
+    elif len(labels) != len(times_s):
+        raise DualtalkerError(f"found {len(labels)} labels for {len(times_s)} frames")
+    else:
+        chosen = np.arange(len(times_s))
+        captions = [f"{label}  {times_s[index]:.2f} s" for index, label in enumerate(labels)]
+    renderer = Renderer(rig, size_px, size_px, close_up=True)
+    columns = min(columns, len(chosen))
+    rows = -(-len(chosen) // columns)
+    inches = size_px / 100
+    figure, axes = _new_figure(rows, columns, (columns * inches, rows * (inches + 0.3)))
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, index, caption in zip(axes.flat, chosen, captions, strict=False):
+        axis.imshow(renderer.render(weights[index]), interpolation="antialiased")
+        axis.set_title(caption, fontsize=9)
+    return _save(figure, path)
+
+
+def pick_moments(weights: np.ndarray, count: int) -> np.ndarray:
+    """Return the indices of `count` telling frames of weights [frames, 52], in order.
+
+    Time is cut into equal parts, and of each part the frame is taken whose mouth differs most from
+    the mean mouth and from those already taken: faces at even times would mostly show what lies
+    between two sounds, and the widest ones alone would all look alike.
+    """
+    mouth = weights[:, list(MOUTH_INDICES)]
+    edges = np.linspace(0, len(weights), min(count, len(weights)) + 1).round().astype(int)
+    novelty = np.square(mouth - mouth.mean(axis=0)).sum(axis=1)
+    chosen = []
+    for start, end in itertools.pairwise(edges):
+        chosen.append(start + int(novelty[start:end].argmax()))
+        novelty = np.minimum(novelty, np.square(mouth - mouth[chosen[-1]]).sum(axis=1))
+    return np.array(chosen)
+
+
+def _checked(times_s: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    times_s, weights = np.asarray(times_s), np.asarray(weights)
+    if len(times_s) == 0 or weights.shape != (len(times_s), len(ARKIT_NAMES)):
+        raise DualtalkerError(
+            f"found times {list(times_s.shape)} and weights {list(weights.shape)}; "
+            f"expected [frames] and [frames, {len(ARKIT_NAMES)}], at least one frame"
+        )
+    return times_s, weights
+
+
+def _new_figure(rows: int, columns: int, inches: tuple[float, float], sharex: bool = False):  # type: ignore[no-untyped-def]
+    """A figure and its axes [rows, columns], without a display and without global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=inches, dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False, sharex=sharex)
+
+
+def _draw_waveform(axis, samples: np.ndarray, rate_hz: int) -> None:  # type: ignore[no-untyped-def]
+    """Draw the envelope: the lowest and highest sample in each column."""
+    step = max(1, -(-len(samples) // _WAVEFORM_COLUMNS))
+    starts = np.arange(0, len(samples), step)
+    if len(starts):
+        low = np.minimum.reduceat(samples, starts)
+        high = np.maximum.reduceat(samples, starts)
+        axis.fill_between(starts / rate_hz, low, high, color=_COLORS[0], linewidth=0.4)
+        peak = max(float(np.abs(samples).max()), 1e-3)
+        axis.set_ylim(-1.1 * peak, 1.1 * peak)
+    axis.set_ylabel("speech")
+
+
+def _save(figure, path: str | os.PathLike[str]) -> Path:  # type: ignore[no-untyped-def]
+    path = Path(path)
+    try:
+        figure.savefig(path)
+    except (ValueError, OSError) as error:
+        raise DualtalkerError(f"{path}: the picture could not be written ({error})") from error
+    return path

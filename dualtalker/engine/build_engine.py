@@ -1,0 +1,167 @@
+"""Bundle -> TensorRT engine: `python -m engines.build_engine NAME.onnx -o engines_here`.
+
+Run it on the machine that will run the engine: engines are tied to the GPU and to the version of
+TensorRT. Where only `tensorrt_rtx` is installed, no GPU is needed. An engine that is there already
+and fits is kept; `--rebuild` makes it anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from dualtalker.engine.half_precision import convert_to_fp16
+from dualtalker.engine.operators import check_operators
+from dualtalker.engine.tensorrt_builder import (
+    BuildError,
+    BuildOptions,
+    Built,
+    build_engine,
+    find_target,
+)
+from dualtalker.errors import BackendError, DualtalkerError
+from dualtalker.files import sha256, write_whole
+from dualtalker.model import Bundle, load_bundle
+from dualtalker.model.backends import (
+    EngineRecord,
+    Target,
+    check_engine,
+    engine_folder,
+    engine_path,
+    import_tensorrt,
+    write_engine,
+)
+
+
+@dataclass
+class BuildConfig:
+    """Build the TensorRT engine of one bundle."""
+
+    bundle: tyro.conf.Positional[Path | None] = None
+    """The bundle's .onnx file, fp32 or fp16 (default: the model shipped with dualtalker)."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Folder to write to (default: $DUALTALKER_ENGINES or ~/.cache/dualtalker/engines, where the
+    runtime looks by itself; it also looks beside the bundle)."""
+    precision: Literal["fp32", "fp16"] = "fp16"
+    """Precision of weights and products; normalizations and the spectrum stay in fp32."""
+    workspace_mb: int = 1024
+    """GPU memory that the builder may use for scratch, MiB."""
+    rebuild: bool = False
+    """Build even if a fitting engine is there."""
+    verbose: bool = False
+    """Keep TensorRT's verbose lines in the log."""
+    progress: bool = True
+    """Show a progress bar."""
+
+
+@dataclass
+class BuildResult:
+    """What `build` did."""
+
+    path: Path
+    record: EngineRecord
+    seconds: float  # 0 where the engine was there already
+    layers: int
+
+
+def build(config: BuildConfig, trt: Any = None) -> BuildResult:
+    """Build the engine, or find it built already.
+
+    Raises:
+        DualtalkerError: bad bundle, refused operator, no TensorRT or GPU, full disk, interrupted;
+            says what mends it. No half-written file is left.
+    """
+    bundle = load_bundle(config.bundle)
+    trt = import_tensorrt() if trt is None else trt
+    target = find_target(trt)
+    folder = config.out or engine_folder()
+    path = engine_path(folder, bundle, target, config.precision)
+    if not config.rebuild:
+        with contextlib.suppress(BackendError):
+            return BuildResult(path, check_engine(path, bundle, target), 0.0, 0)
+    graph = prepare_graph(bundle, config.precision)
+    cache_path = folder / f"{target.label}.timing"
+    options = BuildOptions(
+        workspace_mb=config.workspace_mb,
+        timing_cache=cache_path.read_bytes() if cache_path.is_file() else b"",
+        verbose=config.verbose,
+        progress=config.progress,
+    )
+    start_s = time.monotonic()
+    built = build_engine(trt, graph, options)
+    record = _write(path, cache_path, bundle, target, config.precision, built)
+    return BuildResult(path, record, time.monotonic() - start_s, built.layers)
+
+
+def prepare_graph(bundle: Bundle, precision: str) -> bytes:
+    """Return the ONNX bytes to build from, checked and in the precision asked for.
+
+    Raises:
+        OperatorError, PrecisionError, BuildError: the graph is not for TensorRT, or not for this
+            precision.
+    """
+    import onnx
+
+    model = onnx.load(str(bundle.onnx_path))
+    check_operators(model)
+    has = bundle.sidecar.precision
+    if has == precision:
+        return model.SerializeToString()
+    if has != "fp32":
+        raise BuildError(f"{bundle.onnx_path} is {has} already: build {precision} from fp32")
+    converted = convert_to_fp16(model)
+    check_operators(converted)
+    return converted.SerializeToString()
+
+
+def _write(
+    path: Path, cache_path: Path, bundle: Bundle, target: Target, precision: str, built: Built
+) -> EngineRecord:
+    record = EngineRecord(
+        target=target,
+        precision=precision,
+        onnx_sha256=bundle.digest,
+        engine_sha256=sha256(built.engine),
+        log_sha256=sha256(built.log_text),
+        built_utc=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+    )
+    try:
+        write_engine(path, bundle, built.engine, built.log_text, record)
+        if built.timing_cache:
+            write_whole(cache_path, built.timing_cache)
+    except OSError as error:
+        size_mb = len(built.engine) / 1e6
+        raise BuildError(
+            f"cannot write {path} ({size_mb:.1f} MB): {error}. Free space or give another folder "
+            "with -o; no half-written file was left"
+        ) from error
+    return record
+
+
+def main() -> None:
+    """Parse the command line and build."""
+    config = tyro.cli(BuildConfig, description=__doc__)
+    try:
+        result = build(config)
+    except DualtalkerError as error:
+        sys.exit(f"dualtalker.engine.build_engine: {error}")
+    size_mb = result.path.stat().st_size / 1e6
+    how = f"{result.layers} layers, {result.seconds:.1f} s" if result.seconds else "already built"
+    model = f" --model {config.bundle}" if config.bundle else ""
+    print(
+        f"{result.path}: {size_mb:.2f} MB, {how}\n"
+        f"use it: dualtalker animate speech.wav -o out --engine tensorrt{model}"
+    )
+    if config.out is not None:
+        print(f"the runtime finds it with: export DUALTALKER_ENGINES={config.out.resolve()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Writes bundles: an ONNX file's sidecar, and what it promises into the file. Needs onnx.
+
+A sidecar can be edited or mixed up; the shapes of a graph do not show its lookahead or the order
+of its outputs. `metadata_props` is what ONNX has for it, and onnxruntime and Netron show it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dualtalker.errors import BundleError
+from dualtalker.files import sha256, write_whole
+from dualtalker.model import EXPORT_COMMAND, STAMP_PREFIX, Sidecar, parse_sidecar
+
+
+def write_sidecar(onnx_path: str | Path, states: list[dict[str, Any]], **fields: Any) -> Path:
+    """Write the sidecar of an existing ONNX file, with its digest, and return its path.
+
+    The graph is stamped with what its shapes do not show (`Sidecar.promises`), so that a sidecar
+    that is changed or of another model is told when the bundle is loaded.
+
+    Args:
+        onnx_path: the exported graph.
+        states: one dict per state tensor, with the fields of `StateTensor`.
+        fields: other fields of `Sidecar`, by name.
+
+    Raises:
+        BundleError: a field is unknown or has an impossible value, or the file is no ONNX file.
+    """
+    onnx_path = Path(onnx_path)
+    path = onnx_path.with_suffix(".json")
+    names = Sidecar.__struct_fields__
+    unknown = sorted(set(fields) - set(names))
+    if unknown:
+        raise BundleError(f"{path}: unknown sidecar fields {unknown}; expected some of {names}")
+    draft = Sidecar(states=(), onnx_sha256="0" * 64)
+    record = {**msgspec.to_builtins(draft), "states": states, **fields}
+    record = json.loads(json.dumps(record))  # tuples become lists, as a reader will see them
+    promises = parse_sidecar(record, path).promises
+    try:
+        content = stamp_model(onnx_path.read_bytes(), promises)
+    except ValueError as error:
+        raise BundleError(
+            f"{onnx_path}: not an ONNX file ({error}). Write it anew with: {EXPORT_COMMAND}"
+        ) from error
+    record["onnx_sha256"] = sha256(content)
+    write_whole(onnx_path, content)
+    write_whole(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
+    return path
+
+
+def stamp_model(data: bytes, promises: dict[str, str]) -> bytes:
+    """Return a serialized ModelProto with `promises` as metadata, keys with our prefix.
+
+    Earlier stamps are replaced, other metadata stay.
+
+    Raises:
+        ValueError: the bytes are no ONNX model.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
+    kept = [item for item in model.metadata_props if not item.key.startswith(STAMP_PREFIX)]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    for key, value in sorted(promises.items()):
+        model.metadata_props.add(key=STAMP_PREFIX + key, value=value)
+    return model.SerializeToString()

@@ -1,0 +1,59 @@
+"""How good a face is: metrics, tables, reports and their pictures."""
+
+from __future__ import annotations
+
+from dualtalker.evaluation.accuracy import (
+    Recording,
+    Tally,
+    find_recorded_speech,
+    measure_motions,
+    measure_rest_gap,
+    measure_speeds,
+)
+from dualtalker.evaluation.metrics import BILABIAL, LABIODENTAL, measure_loudness
+from dualtalker.evaluation.motion_files import read_motion_csv
+from dualtalker.evaluation.pictures import (
+    draw_panels,
+    draw_sweep,
+    draw_timing,
+    film_columns,
+    film_side_by_side,
+    paint_errors,
+)
+from dualtalker.evaluation.report import (
+    Report,
+    ReportOptions,
+    build_report,
+    draw_pictures,
+    write_report,
+)
+from dualtalker.evaluation.report_page import Picture
+from dualtalker.evaluation.table import FIGURES, Columns, Figure
+
+__all__ = [
+    "BILABIAL",
+    "FIGURES",
+    "LABIODENTAL",
+    "Columns",
+    "Figure",
+    "Picture",
+    "Recording",
+    "Report",
+    "ReportOptions",
+    "Tally",
+    "build_report",
+    "draw_panels",
+    "draw_pictures",
+    "draw_sweep",
+    "draw_timing",
+    "film_columns",
+    "film_side_by_side",
+    "find_recorded_speech",
+    "measure_loudness",
+    "measure_motions",
+    "measure_rest_gap",
+    "measure_speeds",
+    "paint_errors",
+    "read_motion_csv",
+    "write_report",
+]

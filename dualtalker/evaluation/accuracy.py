@@ -1,0 +1,230 @@
+"""Measures motions against recordings: from the formulas of `metrics` to a report's figures.
+
+Needs neither a model nor torch, so the same figures come out of a training corpus and of a
+replayed robot recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.errors import DualtalkerError
+from dualtalker.evaluation import metrics
+
+if TYPE_CHECKING:
+    from dualtalker.rig import Rig
+
+PAUSE_DISTANCE_S = 0.2
+_STRETCH_S = 2.0  # of speech, about a phrase, that the intervals of correlations take as one
+_BLOCK = 256  # frames posed at a time: a long recording's vertices would not fit in memory
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Speech with what is known of the face that said it. Frame k depicts k / fps."""
+
+    name: str
+    audio: np.ndarray
+    """float32 [samples], mono."""
+    sample_rate_hz: int
+    fps: float
+    frames: int
+    reference: np.ndarray | None = None
+    """Weights [frames, 52] to compare with, or None."""
+    captured: bool = False
+    """The reference was captured from a face (accuracy is measured), not made by rule."""
+    phones: tuple[tuple[str, float, float], ...] | None = None
+    """(class, start_s, end_s), or None where nobody labelled them."""
+    group: str = ""
+    """Kind of speech to tell apart in the figures of labelled phones: "" or "synthetic"."""
+    unseen: bool = False
+    """The speaker is certainly not in the model's training data."""
+
+    @property
+    def times_s(self) -> np.ndarray:
+        """Time of each frame, [frames]."""
+        return np.arange(self.frames) / self.fps
+
+
+@dataclass
+class Tally:
+    """Figures gathered over recordings for one contestant."""
+
+    values: dict[str, list[float]] = field(default_factory=dict)
+    counts: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, name: str, value: float) -> None:
+        """Add one recording's figure."""
+        self.values.setdefault(name, []).append(value)
+
+    def count(self, name: str, part: int, whole: int) -> None:
+        """Add one recording's share as (part, whole)."""
+        total = self.counts.setdefault(name, [0, 0])
+        total[0] += part
+        total[1] += whole
+
+    def result(self) -> dict[str, float]:
+        """Means of the figures and shares of the counts."""
+        means = {name: float(np.mean(values)) for name, values in self.values.items()}
+        shares = {name: part / whole for name, (part, whole) in self.counts.items() if whole}
+        return {**means, **shares}
+
+
+def find_recorded_speech(recording: Recording) -> np.ndarray:
+    """Speech frames `[frames]` bool of a recording; see `metrics.find_speech_frames`."""
+    return metrics.find_speech_frames(recording.audio, recording.sample_rate_hz, recording.times_s)
+
+
+def measure_motions(
+    recordings: Sequence[Recording], motions: Sequence[np.ndarray], rig: Rig
+) -> dict[str, float]:
+    """Return the figures of one contestant: its motions `[frames, 52]`, one for each recording.
+
+    Figures are means over the recordings that have what they need; shares are pooled.
+
+    Raises:
+        DualtalkerError: a motion has another number of frames than its recording.
+    """
+    for recording, motion in zip(recordings, motions, strict=True):
+        if motion.shape != (recording.frames, len(ARKIT_NAMES)):
+            raise DualtalkerError(
+                f"{recording.name}: found motion {list(motion.shape)}, expected "
+                f"{[recording.frames, len(ARKIT_NAMES)]}: resample it to {recording.fps:g} Hz"
+            )
+    tally = Tally()
+    rest = measure_rest_gap(rig)
+    # Thresholds of closure and contact come from this contestant's own range of motion.
+    gaps = [rig.lip_gap(motion) for motion in motions]
+    drops = [metrics.lower_lip_drop(rig, motion) for motion in motions]
+    span = float(np.percentile(np.concatenate(gaps), 98.0)) - rest
+    reach = float(np.percentile(np.concatenate(drops), 98.0))
+    for recording, motion, gap, drop in zip(recordings, motions, gaps, drops, strict=True):
+        if recording.captured and recording.reference is not None:
+            _compare(recording, motion, gap, rig, tally)
+        if recording.phones:
+            closed = metrics.find_closed(gap, rest, span)
+            _read_phones(recording, closed, metrics.find_contact(drop, reach), tally)
+    in_speech, in_pauses = measure_speeds(recordings, gaps)
+    if in_speech > 0 and in_pauses is not None:
+        tally.add("pause motion", in_pauses / in_speech)
+    return tally.result()
+
+
+def measure_rest_gap(rig: Rig) -> float:
+    """The lip gap of the face at rest, metres."""
+    return float(rig.lip_gap(np.zeros((1, len(ARKIT_NAMES)), np.float32))[0])
+
+
+def measure_speeds(
+    recordings: Sequence[Recording], gaps: Sequence[np.ndarray]
+) -> tuple[float, float | None]:
+    """90th percentile of the gap's speed in speech frames and in pauses, metres per second.
+
+    Pauses are frames `PAUSE_DISTANCE_S` or more from any speech; None where there are none.
+    """
+    spoken: list[np.ndarray] = []
+    silent: list[np.ndarray] = []
+    for recording, gap in zip(recordings, gaps, strict=True):
+        speech = find_recorded_speech(recording)
+        speed = np.abs(np.diff(gap)) * recording.fps
+        spoken.append(speed[speech[1:] & speech[:-1]])
+        reach = int(np.ceil(PAUSE_DISTANCE_S * recording.fps))
+        near = np.convolve(speech, np.ones(2 * reach + 1), mode="same") > 0.5
+        silent.append(speed[~near[1:] & ~near[:-1]])
+    moving, still = np.concatenate(spoken), np.concatenate(silent)
+    in_speech = float(np.percentile(moving, 90.0)) if len(moving) else 0.0
+    return in_speech, float(np.percentile(still, 90.0)) if len(still) else None
+
+
+def _compare_curves(
+    name: str,
+    shown: np.ndarray,
+    wanted: np.ndarray,
+    speech: np.ndarray,
+    fps: float,
+    tally: Tally,
+) -> None:
+    """Add how one curve `[frames]` follows the captured one in speech, and how lively it is."""
+    tally.add(f"{name} r", metrics.correlate(shown, wanted, speech))
+    stretch = max(1, round(fps * _STRETCH_S))
+    interval = metrics.bound_correlation(shown, wanted, stretch, speech)
+    if interval:
+        tally.add(f"{name} r, low", interval[0])
+        tally.add(f"{name} r, high", interval[1])
+    spread = float(wanted[speech].std()) if speech.any() else 0.0
+    if spread > 1e-6:
+        tally.add(f"{name} amplitude", float(shown[speech].std()) / spread)
+
+
+def _compare(
+    recording: Recording, motion: np.ndarray, gap: np.ndarray, rig: Rig, tally: Tally
+) -> None:
+    """Add the figures against a captured reference."""
+    truth = recording.reference
+    assert truth is not None
+    speech, fps = find_recorded_speech(recording), recording.fps
+    true_gap = rig.lip_gap(truth)
+    jaw, true_jaw = metrics.jaw_opening(motion), metrics.jaw_opening(truth)
+    rounding, true_rounding = metrics.lip_rounding(motion), metrics.lip_rounding(truth)
+    _compare_curves("jaw", jaw, true_jaw, speech, fps, tally)
+    _compare_curves("rounding", rounding, true_rounding, speech, fps, tally)
+    tally.add("lip gap r", metrics.correlate(gap, true_gap, speech))
+    tally.add("lip gap error mm", float(np.abs(gap - true_gap)[speech].mean()) * 1e3)
+    moves = min(np.ptp(jaw), np.ptp(true_jaw), np.ptp(gap), np.ptp(true_gap)) > 1e-6
+    if moves and recording.frames > fps:  # the search for the offset reaches 0.3 s each way
+        tally.add("offset ms", metrics.estimate_offset_ms(jaw, true_jaw, fps))
+        tally.add("offset gap ms", metrics.estimate_offset_ms(gap, true_gap, fps))
+    jitter = metrics.measure_jitter(true_gap, fps)
+    tally.add("jitter ratio", metrics.measure_jitter(gap, fps) / max(jitter, 1e-12))
+    lips, upper = rig.lip_vertices, rig.upper_face_vertices
+    errors = metrics.measure_lip_error(
+        metrics.pose_vertices(rig, motion, lips), metrics.pose_vertices(rig, truth, lips)
+    )
+    tally.add("LVE mm2", errors["lve_squared_mm2"])
+    tally.add("LVE root mm", errors["lve_root_mm"])
+    tally.add("LVE mm", errors["lve_mm"])
+    tally.add("vertex error mm", float(measure_error_map(rig, motion, truth).mean()) * 1e3)
+    if len(upper):
+        dynamics = metrics.measure_dynamics_deviation(
+            metrics.pose_vertices(rig, motion, upper),
+            metrics.pose_vertices(rig, truth, upper),
+            rig.neutral[upper],
+        )
+        tally.add("FDD signed", dynamics["fdd_signed"] * 1e5)
+        tally.add("FDD absolute", dynamics["fdd_absolute"] * 1e5)
+
+
+def _read_phones(
+    recording: Recording, closed: np.ndarray, touching: np.ndarray, tally: Tally
+) -> None:
+    """Add the shares of closures and contacts under the recording's group."""
+    assert recording.phones is not None
+    times_s, phones = recording.times_s, recording.phones
+    endings = [f", {recording.group}" if recording.group else ""]
+    if recording.unseen and not recording.group:
+        endings.append(", unseen speakers")
+    met = metrics.measure_closure_recall(closed, times_s, phones)
+    wrong = metrics.measure_false_closures(closed, times_s, phones)
+    touched = metrics.measure_contact_recall(touching, times_s, phones)
+    for ending in endings:
+        tally.count(f"closures met{ending}", *met)
+        tally.count(f"false closures{ending}", *wrong)
+        tally.count(f"lip-teeth contact{ending}", *touched)
+
+
+def measure_error_map(rig: Rig, motion: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Mean distance of each vertex over time, `[vertices]` metres."""
+    total = np.zeros(len(rig.neutral))
+    flat = rig.deltas.reshape(len(rig.names), -1)
+    own = [ARKIT_NAMES.index(name) for name in rig.names]
+    # The neutral mesh cancels: the difference is that of the weights alone.
+    difference = (motion - truth)[:, own].astype(np.float32)
+    for start in range(0, len(difference), _BLOCK):
+        moved = difference[start : start + _BLOCK] @ flat
+        total += np.linalg.norm(moved.reshape(-1, *rig.neutral.shape), axis=-1).sum(0)
+    return total / max(len(difference), 1)

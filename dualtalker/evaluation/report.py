@@ -1,0 +1,165 @@
+"""Builds the report on motions of recordings: table, JSON and one HTML page with pictures.
+
+Works on arrays alone, so a training corpus, a folder of CSVs and a replayed robot recording are
+reported alike. What runs a model lives elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dualtalker.errors import DualtalkerError
+from dualtalker.evaluation.accuracy import Recording, find_recorded_speech, measure_motions
+from dualtalker.evaluation.report_page import Picture, write_page
+from dualtalker.evaluation.table import FIGURES, Columns, Figure, format_rows, list_rows
+from dualtalker.files import write_whole
+from dualtalker.rig import Rig
+
+HTML_NAME = "report.html"
+JSON_NAME = "report.json"
+SHOWN_RECORDINGS = 4  # drawn as curves; all are measured
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured, and where it was written."""
+
+    figures: Columns
+    rows: list[dict[str, object]]
+    table: str
+    """The table as Markdown."""
+    html: Path | None
+    json: Path | None
+    facts: dict[str, str] = field(default_factory=dict)
+    """What was measured on what."""
+
+    def to_text(self) -> str:
+        """What was measured, the table, the convention of each figure in it, and the files."""
+        lines = [*(f"{name}: {text}" for name, text in self.facts.items()), "", self.table, ""]
+        lines += [f"{row['figure']}: {row['convention']}" for row in self.rows]
+        if self.html is not None:
+            lines += ["", f"report: {self.html}", f"JSON:   {self.json}"]
+        return "\n".join(lines)
+
+
+@dataclass
+class ReportOptions:
+    """How a report looks."""
+
+    title: str = "Evaluation"
+    subject: str = "model"
+    """The contestant whose figures get verdicts."""
+    filmed: tuple[str, ...] = ("model",)
+    """Contestants shown beside the reference in the video."""
+    video_s: float = 8.0
+    """Length of the video, seconds; 0 for none."""
+    facts: dict[str, str] = field(default_factory=dict)
+    """Lines under the title: model, corpus, date, machine."""
+    figures: tuple[Figure, ...] = FIGURES
+    """Rows of the table, in order."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What else the JSON holds."""
+
+
+def build_report(
+    out: Path | None,
+    recordings: Sequence[Recording],
+    motions: Mapping[str, Sequence[np.ndarray]],
+    rig: Rig,
+    more: Mapping[str, Mapping[str, float]] | None = None,
+    pictures: Sequence[Picture] = (),
+    options: ReportOptions | None = None,
+) -> Report:
+    """Measure every contestant's motions and write the report into folder `out` (None: nowhere).
+
+    `motions` are, by contestant, weights `[frames, 52]` for each recording; `more` are figures
+    measured elsewhere (latency, noise) that join the contestants' own; `pictures` come last.
+
+    Raises:
+        DualtalkerError: there is no recording, or a motion does not fit its recording.
+    """
+    options = options or ReportOptions()
+    if not recordings:
+        raise DualtalkerError("found no recording to report on, expected at least one")
+    figures: Columns = {}
+    for name, tracks in motions.items():
+        own = measure_motions(recordings, tracks, rig)
+        figures[name] = {**own, **(more or {}).get(name, {})}
+    shown = [*draw_pictures(recordings, motions, rig, options), *pictures] if out else []
+    return write_report(out, figures, [r.name for r in recordings], shown, options)
+
+
+def write_report(
+    out: Path | None,
+    figures: Columns,
+    names: Sequence[str],
+    pictures: Sequence[Picture],
+    options: ReportOptions,
+) -> Report:
+    """Put figures by contestant into a table, and write it with pictures into folder `out`.
+
+    `names` are those of the recordings that were measured.
+    """
+    rows = list_rows(figures, options.subject, options.figures)
+    table = format_rows(rows, list(figures))
+    if out is None:
+        return Report(figures, rows, table, None, None, options.facts)
+    out.mkdir(parents=True, exist_ok=True)
+    page = write_page(options.title, options.facts, rows, list(figures), pictures)
+    content: dict[str, Any] = {
+        "title": options.title,
+        "facts": options.facts,
+        "figures": figures,
+        "rows": rows,
+        "recordings": list(names),
+        **options.details,
+    }
+    html, data = out / HTML_NAME, out / JSON_NAME
+    write_whole(html, page)
+    write_whole(data, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    return Report(figures, rows, table, html, data, options.facts)
+
+
+def draw_pictures(
+    recordings: Sequence[Recording],
+    motions: Mapping[str, Sequence[np.ndarray]],
+    rig: Rig,
+    options: ReportOptions,
+) -> list[Picture]:
+    """Video, error maps and curves of all recordings' motions."""
+    from dualtalker.evaluation.pictures import draw_curves, draw_error_maps, film_side_by_side
+
+    pictures = []
+    # Captured recordings show the most: there is a real face to compare with.
+    order = sorted(range(len(recordings)), key=lambda k: not recordings[k].captured)
+    filmed = {name: motions[name][order[0]] for name in options.filmed if name in motions}
+    first = recordings[order[0]]
+    start_s = _find_start(first)
+    if options.video_s > 0:
+        film = film_side_by_side(first, filmed, rig, options.video_s, start_s)
+        text = f"{first.name} from {start_s:.1f} s, on {rig.name}."
+        pictures.append(Picture("Side by side", text, "mp4", film))
+    heat = draw_error_maps(recordings, motions, rig)
+    if heat is not None:
+        text = "Mean distance to the captured face, all captured recordings, one scale."
+        pictures.append(Picture("Where the errors are", text, "png", heat))
+    for index in order[:SHOWN_RECORDINGS]:
+        recording = recordings[index]
+        tracks = {name: motions[name][index] for name in options.filmed if name in motions}
+        curves = draw_curves(recording, tracks, rig, _find_start(recording))
+        text = "Speech is shaded; /p b m/ are marked red where they are labelled."
+        pictures.append(Picture(recording.name, text, "svg", curves))
+    return pictures
+
+
+def _find_start(recording: Recording) -> float:
+    """Half a second before the first speech, where a look is worth the most."""
+    spoken = np.flatnonzero(find_recorded_speech(recording))
+    start_s = spoken[0] / recording.fps - 0.5 if len(spoken) else 0.0
+    return max(0.0, float(start_s))

@@ -1,0 +1,244 @@
+"""The figures of a report: what each is called, its convention, what is required and aimed at.
+
+How they are measured is in `dualtalker/evaluation/accuracy.py` and
+`dualtalker/evaluation/metrics.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row of the table; `required` and `aim` are None where the figure is only reported."""
+
+    key: str
+    """Name under which it is measured and stored."""
+    label: str
+    """What the table calls it."""
+    convention: str
+    """How it is measured, in one sentence."""
+    required: float | None = None
+    aim: float | None = None
+    better: str = "higher"
+    """`higher`, `lower`, or `zero` where the sign only tells the direction."""
+    digits: int = 3
+    """Decimals in the table."""
+
+    def bound(self, value: float | None) -> str:
+        """Write a required or aimed value with its direction, as `>= 0.60`."""
+        if value is None:
+            return "report"
+        sign = {"higher": "≥ ", "lower": "≤ ", "zero": "± "}[self.better]
+        return f"{sign}{value:g}"
+
+    def meets(self, value: float, wanted: float) -> bool:
+        """Tell whether `value` is as good as `wanted`."""
+        if self.better == "higher":
+            return value >= wanted
+        return (abs(value) if self.better == "zero" else value) <= wanted
+
+    def verdict(self, value: float | None) -> str:
+        """`aim met`, `met`, `missed`; `not measured`; or `–` where nothing is required."""
+        if value is None:
+            return "–" if self.required is None else "not measured"
+        if self.required is None:
+            return "–"
+        if self.aim is not None and self.meets(value, self.aim):
+            return "aim met"
+        return "met" if self.meets(value, self.required) else "missed"
+
+
+_CAPTURED = "captured recordings; speech frames lie within 35 dB of the loudest"
+_GAP = "the gap is that of the central lip pairs on the rig's mesh, all blendshapes together"
+_MET = "the share with at least one such frame in the phone widened by ±40 ms"
+_SPEED = "90th percentile of the lip gap's speed, relative to that in speech frames"
+
+# What a default model must reach, then what is only reported.
+REQUIRED: tuple[Figure, ...] = (
+    Figure(
+        "jaw r", "jaw opening r", f"Pearson r of jawOpen over speech frames, mean of {_CAPTURED}",
+        0.60, 0.75,
+    ),
+    Figure(
+        "rounding r", "lip rounding r",
+        f"Pearson r of mouthFunnel + mouthPucker over speech frames, mean of {_CAPTURED}",
+        0.55, 0.70,
+    ),
+    Figure(
+        "closures met, unseen speakers", "lips meet on /p b m/, speakers not trained on",
+        f"closed: within 5 % of the gap's range above rest ({_GAP}); {_MET}",
+        0.95, 0.99,
+    ),
+    Figure(
+        "false closures, unseen speakers", "open vowels wrongly closed, speakers not trained on",
+        "share of /ɑ æ ɔ/ whose center frame is closed",
+        0.03, 0.01, "lower",
+    ),
+    Figure(
+        "lip-teeth contact, unseen speakers",
+        "lip–teeth contact on /f v/, speakers not trained on",
+        "contact: the lower lip's inner edge within 10 % of its drop's range below the upper "
+        f"teeth; {_MET}",
+        0.90, 0.97,
+    ),
+    Figure(
+        "silence motion", "mouth motion in silence",
+        f"{_SPEED}; digital silence and hiss at -60 dB", 0.05, 0.02, "lower",
+    ),
+    Figure(
+        "pause motion", "mouth motion in recorded pauses",
+        f"{_SPEED}; frames 0.2 s or more from any speech frame", 0.05, 0.02, "lower",
+    ),
+    Figure(
+        "noise motion", "mouth motion in noise alone",
+        f"{_SPEED}; fan, music, door and motor, 20 to 0 dB below speech, mean",
+        0.15, 0.05, "lower",
+    ),
+    Figure(
+        "offset ms", "audio–visual offset (ms)",
+        "peak of the cross-correlation of jawOpen with the captured one; positive is late",
+        20.0, 10.0, "zero", 1,
+    ),
+    Figure(
+        "jitter ratio", "jitter relative to capture",
+        "root mean square of the lip gap's third derivative over that of the capture",
+        1.2, 1.0, "lower",
+    ),
+    Figure(
+        "noisy speech loss", "loss of jaw r in noise at 10 dB",
+        "jaw r of the clean recording less that with each noise added 10 dB below it, mean",
+        0.10, 0.05, "lower",
+    ),
+    Figure("lookahead ms", "stated lookahead (ms)", "from the bundle", 120.0, 80.0, "lower", 0),
+    Figure(
+        "step p99 ms", "time of a tick, 60 Hz, p99 (ms)",
+        "push and frames of the Talker called at 60 Hz, sleeping in between, one thread, "
+        "on this machine at this load",
+        5.0, 3.0, "lower", 2,
+    ),
+    Figure("size MB", "size shipped (MB)", "graph and sidecar", 10.0, 5.0, "lower", 2),
+)  # fmt: skip
+
+_INTERVAL = (
+    "95 % interval by the moving-block bootstrap over stretches of 2 s of speech: how far the "
+    "figure would move with other words of the same speaker"
+)
+
+REPORTED: tuple[Figure, ...] = (
+    Figure("jaw r, low", "jaw opening r, low end of 95 %", _INTERVAL),
+    Figure("jaw r, high", "jaw opening r, high end of 95 %", "as above"),
+    Figure("rounding r, low", "lip rounding r, low end of 95 %", "as above"),
+    Figure("rounding r, high", "lip rounding r, high end of 95 %", "as above"),
+    Figure(
+        "jaw amplitude", "jaw movement relative to capture",
+        "standard deviation of jawOpen over speech frames, over that of the capture; what an "
+        "average of likely motions lacks, 1 is as lively",
+    ),
+    Figure("rounding amplitude", "rounding relative to capture", "the same of the lip rounding"),
+    Figure("closures met", "lips meet on /p b m/, all recorded speakers", "as above"),
+    Figure(
+        "false closures", "open vowels wrongly closed, all recorded", "as above", better="lower"
+    ),
+    Figure("lip-teeth contact", "lip–teeth contact on /f v/, all recorded", "as above"),
+    Figure("closures met, synthetic", "lips meet on /p b m/, synthetic speech", "as above"),
+    Figure("false closures, synthetic", "open vowels wrongly closed, synthetic", "as above"),
+    Figure("lip-teeth contact, synthetic", "lip–teeth contact, synthetic speech", "as above"),
+    Figure("lip gap r", "lip closing r", f"Pearson r of the lip gap over speech frames; {_GAP}"),
+    Figure(
+        "lip gap error mm", "lip gap error (mm)",
+        "mean absolute difference of the gap over speech frames, captured recordings",
+        better="lower", digits=2,
+    ),
+    Figure(
+        "LVE mm2", "LVE, squared (mm²)",
+        "mean over frames of the maximum squared lip-vertex distance (CodeTalker, torchmetrics)",
+        better="lower", digits=2,
+    ),
+    Figure("LVE root mm", "LVE, root (mm)", "its root", better="lower", digits=2),
+    Figure(
+        "LVE mm", "LVE, plain (mm)", "mean over frames of the maximum lip-vertex distance",
+        better="lower", digits=2,
+    ),
+    Figure(
+        "vertex error mm", "mean vertex error (mm)", "mean distance over all frames and vertices",
+        better="lower", digits=3,
+    ),
+    Figure(
+        "FDD signed", "FDD, signed (1e-5 m²)",
+        "upper face: mean over vertices of std over time of the squared displacement, capture "
+        "less model (CodeTalker)",
+        better="zero", digits=4,
+    ),
+    Figure(
+        "FDD absolute", "FDD, absolute (1e-5 m²)", "the same with absolute differences",
+        better="lower", digits=4,
+    ),
+    Figure(
+        "offset gap ms", "offset of the lip gap (ms)", "as the offset above, of the lip gap",
+        better="zero", digits=1,
+    ),
+    Figure(
+        "phone error rate, true", "lip reading of the true motion, phone error rate",
+        "greedy CTC of the checkpoint's reader against the labels without silence (jiwer)",
+        better="lower",
+    ),
+    Figure(
+        "phone error rate", "lip reading of this motion, phone error rate", "as above",
+        better="lower",
+    ),
+)  # fmt: skip
+
+FIGURES = REQUIRED + REPORTED
+
+Columns = dict[str, dict[str, float]]
+"""Figures by contestant: `{"loudness": {"jaw r": 0.37, ...}, "model": {...}}`."""
+
+
+def list_rows(
+    columns: Columns, subject: str, figures: Sequence[Figure] = FIGURES
+) -> list[dict[str, object]]:
+    """Return the table's rows in order: all required figures, and what else was measured.
+
+    Figures without a description here come last under their own keys.
+    """
+    known = {figure.key for figure in figures}
+    measured = list(dict.fromkeys(key for column in columns.values() for key in column))
+    unknown = [Figure(key, key, "") for key in measured if key not in known]
+    rows: list[dict[str, object]] = []
+    for figure in (*figures, *unknown):
+        if figure.required is None and figure.key not in measured:
+            continue
+        values = {name: column.get(figure.key) for name, column in columns.items()}
+        rows.append(
+            {
+                "figure": figure.label,
+                "key": figure.key,
+                "values": values,
+                "cells": {name: format_value(v, figure.digits) for name, v in values.items()},
+                "required": figure.bound(figure.required),
+                "aim": figure.bound(figure.aim) if figure.required is not None else "–",
+                "verdict": figure.verdict(values.get(subject)),
+                "convention": figure.convention,
+            }
+        )
+    return rows
+
+
+def format_value(value: float | None, digits: int = 3) -> str:
+    """Write a figure for the table; a dash where it was not measured."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def format_rows(rows: list[dict[str, object]], contestants: Sequence[str]) -> str:
+    """Return the rows of `list_rows` as a Markdown table with requirements and verdicts."""
+    head = ["figure", *contestants, "required", "aim", "verdict"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in rows:
+        cells: dict[str, str] = row["cells"]  # type: ignore[assignment]
+        texts = [str(row["figure"]), *[cells[name] for name in contestants]]
+        texts += [str(row[name]) for name in ("required", "aim", "verdict")]
+        lines.append(f"| {' | '.join(texts)} |")
+    return "\n".join(lines)

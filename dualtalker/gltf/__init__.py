@@ -1,8 +1,0 @@
-"""Binary glTF 2.0 (.glb): rigs with morph targets, read and written."""
-
-from __future__ import annotations
-
-from dualtalker.gltf.reader import read_glb
-from dualtalker.gltf.writer import write_glb
-
-__all__ = ["read_glb", "write_glb"]

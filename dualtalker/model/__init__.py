@@ -1,0 +1,24 @@
+"""The model bundle: the ONNX graph, its sidecar, its styles."""
+
+from __future__ import annotations
+
+from dualtalker.model.bundle import DEFAULT_MODEL, Bundle, load_bundle
+from dualtalker.model.graph import list_tensors, session_errors
+from dualtalker.model.sidecar import EXPORT_COMMAND, STAMP_PREFIX, Sidecar, parse_sidecar
+from dualtalker.model.styles import Style, list_styles, mix_style, parse_style
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "EXPORT_COMMAND",
+    "STAMP_PREFIX",
+    "Bundle",
+    "Sidecar",
+    "Style",
+    "list_styles",
+    "list_tensors",
+    "load_bundle",
+    "mix_style",
+    "parse_sidecar",
+    "parse_style",
+    "session_errors",
+]

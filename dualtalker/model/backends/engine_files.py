@@ -1,0 +1,171 @@
+"""TensorRT engine files: their names, their sidecars, and which of them fits. Builds none.
+
+`NAME.<gpu>-trt<version>-<precision>.engine` has a `.json` beside it: the bundle's own sidecar with
+an "engine" object that says what the engine was built from and for. The `.log` is the builder's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dualtalker.errors import BackendError
+from dualtalker.files import sha256_of_file, write_whole
+from dualtalker.model import Bundle
+
+BUILD_COMMAND = "python -m engines.build_engine"
+PORTABLE = "any"  # the GPU of an engine that was built for no particular one
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an engine is tied to: one kind of GPU and one version of TensorRT."""
+
+    gpu: str  # the driver's name, e.g. "Orin"; PORTABLE where the builder saw none
+    compute_capability: str  # e.g. "8.7"; empty for PORTABLE
+    multiprocessors: int  # tells modules with one name apart (Orin Nano, NX, AGX); 0 for PORTABLE
+    library: str  # "tensorrt" or "tensorrt_rtx"
+    version: str  # of that library
+
+    @property
+    def label(self) -> str:
+        """The part of the file name, such as `orin-16sm-trt10.3.0`."""
+        gpu = re.sub(r"[^a-z0-9]+", "-", self.gpu.lower()).strip("-") or "unnamed"
+        size = f"-{self.multiprocessors}sm" if self.multiprocessors else ""
+        short = "trt" if self.library == "tensorrt" else "trtrtx"
+        return f"{gpu}{size}-{short}{self.version}"
+
+    def mismatch(self, here: Target) -> str | None:
+        """Say what keeps an engine for this target from running on `here`; None: nothing."""
+        for name in ("library", "version", "gpu", "compute_capability", "multiprocessors"):
+            mine, other = getattr(self, name), getattr(here, name)
+            portable = self.gpu == PORTABLE and name not in ("library", "version")
+            if mine != other and not portable:
+                return (
+                    f"it was built for {name.replace('_', ' ')} {mine}, this machine has {other}"
+                )
+        return None
+
+
+@dataclass(frozen=True)
+class EngineRecord:
+    """The "engine" object of an engine's sidecar."""
+
+    target: Target
+    precision: str  # fp32 or fp16
+    onnx_sha256: str  # digest of the bundle's ONNX file
+    engine_sha256: str
+    log_sha256: str  # digest of the builder's log
+    built_utc: str = ""  # ISO 8601
+
+
+def engine_folder() -> Path:
+    """Where engines are built to unless told otherwise: $DUALTALKER_ENGINES, or a cache folder."""
+    chosen = os.environ.get("DUALTALKER_ENGINES")
+    if chosen:
+        return Path(chosen)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "dualtalker" / "engines"
+
+
+def engine_path(folder: Path, bundle: Bundle, target: Target, precision: str) -> Path:
+    """Return the path of the engine of a bundle."""
+    return folder / f"{bundle.onnx_path.stem}.{target.label}-{precision}.engine"
+
+
+def write_engine(
+    path: Path, bundle: Bundle, engine: bytes, log_text: str, record: EngineRecord
+) -> None:
+    """Write engine, builder's log and sidecar; each appears whole or not at all.
+
+    The sidecar comes last and holds the others' digests: until it is there, nothing fits.
+
+    Raises:
+        OSError: a full disk and the like; what was begun is removed.
+    """
+    sidecar = msgspec.to_builtins(bundle.sidecar) | {"engine": dataclasses.asdict(record)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, engine)
+    write_whole(path.with_suffix(".log"), log_text)
+    write_whole(path.with_suffix(".json"), json.dumps(sidecar, indent=2) + "\n")
+
+
+def read_record(path: Path) -> EngineRecord:
+    """Read what the sidecar of the engine `path` says of it.
+
+    Raises:
+        BackendError: it is missing or not one of ours.
+    """
+    sidecar = path.with_suffix(".json")
+    try:
+        fields = json.loads(sidecar.read_text("utf-8"))["engine"]
+        record = EngineRecord(**(fields | {"target": Target(**fields["target"])}))
+    except FileNotFoundError as error:
+        raise BackendError(f"{sidecar} is missing; was the build interrupted?") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BackendError(f"{sidecar} is not an engine's sidecar ({error!r})") from error
+    return record
+
+
+def check_engine(path: Path, bundle: Bundle, here: Target) -> EngineRecord:
+    """Return the record of an engine that fits this bundle and this machine.
+
+    Raises:
+        BackendError: it does not, and why.
+    """
+    record = read_record(path)
+    if record.onnx_sha256 != bundle.digest:
+        raise BackendError("it was built from another version of the model")
+    difference = record.target.mismatch(here)
+    if difference:
+        raise BackendError(difference)
+    try:
+        digest = sha256_of_file(path)
+    except OSError as error:
+        raise BackendError(f"it cannot be read ({error})") from error
+    if digest != record.engine_sha256:
+        raise BackendError("the file does not have the digest that its sidecar gives")
+    return record
+
+
+def find_engine(bundle: Bundle, here: Target) -> tuple[Path, EngineRecord]:
+    """Return the engine to run: beside the bundle or in `engine_folder()`, fp16 before fp32.
+
+    Raises:
+        BackendError: none fits; says why each does not, and how to build one.
+    """
+    folders = [bundle.onnx_path.parent, engine_folder()]
+    found: list[tuple[Path, EngineRecord]] = []
+    refused = []
+    for folder in folders:
+        for path in sorted(folder.glob(f"{_escape(bundle.onnx_path.stem)}.*.engine")):
+            try:
+                found.append((path, check_engine(path, bundle, here)))
+            except BackendError as error:
+                refused.append(f"{path}: {error}")
+    if found:
+        return min(found, key=lambda item: item[1].precision != "fp16")
+    why = "".join(f"\n  {reason}" for reason in refused) or " none was built yet"
+    where = " or ".join(str(folder) for folder in dict.fromkeys(folders))
+    raise BackendError(
+        f"no TensorRT engine of {bundle.onnx_path.name} for {here.gpu} and {here.library} "
+        f"{here.version} in {where}:{why}\nBuild it on this machine, from a checkout: "
+        f"{rebuild_command(bundle)}"
+    )
+
+
+def rebuild_command(bundle: Bundle, **options: Any) -> str:
+    """Return the command that builds the engine of a bundle anew."""
+    extra = "".join(f" --{name} {value}" for name, value in options.items())
+    return f"{BUILD_COMMAND} {bundle.onnx_path}{extra} --rebuild"
+
+
+def _escape(name: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", name)

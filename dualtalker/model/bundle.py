@@ -1,0 +1,104 @@
+"""Model bundles: `NAME.onnx` with its `NAME.json` sidecar, checked. Runs no model."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dualtalker.errors import BackendError, BundleError
+from dualtalker.files import sha256
+from dualtalker.model.graph import check_session, has_outside_weights, open_session, read_stamp
+from dualtalker.model.sidecar import EXPORT_COMMAND, Sidecar, mismatch, read_sidecar
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+DEFAULT_MODEL = Path(__file__).parents[1] / "models" / "default.onnx"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked model: the ONNX file, what it says about itself, and its digest."""
+
+    onnx_path: Path
+    sidecar: Sidecar
+    digest: str  # SHA-256 of the ONNX file
+
+    @cached_property
+    def session(self) -> onnxruntime.InferenceSession:
+        """The graph in onnxruntime, opened once for all who run it; raises as `open_session`."""
+        return open_session(self.onnx_path)
+
+    def free_session(self) -> None:
+        """Give the session's memory back, once those who run it are done."""
+        self.__dict__.pop("session", None)
+
+
+def load_bundle(path: str | Path | None = None) -> Bundle:
+    """Load and check a bundle from the path of its `.onnx` or `.json` file.
+
+    None means the model shipped with the package. The sidecar's types and values, the file's
+    digest and the graph's real inputs and outputs are all checked; the last by onnxruntime, and
+    where that is not installed by the TensorRT backend, on its engine.
+
+    Raises:
+        BundleError: says which field is wrong, what was found, what was expected.
+    """
+    if path is None and not DEFAULT_MODEL.is_file():
+        raise BundleError(
+            f"this installation has no default model: expected {DEFAULT_MODEL}. Give one with "
+            f"--model NAME.onnx, or make it: {EXPORT_COMMAND}"
+        )
+    given = DEFAULT_MODEL if path is None else Path(path)
+    if given.suffix not in (".onnx", ".json"):
+        raise BundleError(
+            f"{str(path)!r} is no model bundle; expected NAME.onnx with NAME.json beside it. A "
+            "TensorRT engine is found by itself: give the bundle that it was built from"
+        )
+    onnx_path, sidecar_path = given.with_suffix(".onnx"), given.with_suffix(".json")
+    for needed in (onnx_path, sidecar_path):
+        if not needed.is_file():
+            raise BundleError(
+                f"{needed}: no such file. A bundle is NAME.onnx with NAME.json beside it; make "
+                f"both with: {EXPORT_COMMAND}"
+            )
+    sidecar = read_sidecar(sidecar_path)
+    content = onnx_path.read_bytes()
+    digest = sha256(content)
+    if digest != sidecar.onnx_sha256:
+        raise mismatch(sidecar_path, "onnx_sha256", sidecar.onnx_sha256, f"{digest} (the file's)")
+    stamp = _scan(onnx_path, content)
+    bundle = Bundle(onnx_path, sidecar, digest)
+    with contextlib.suppress(BackendError):  # no onnxruntime: whoever asks for it is told then
+        check_session(bundle.session, sidecar, sidecar_path)
+    _check_promises(sidecar_path, sidecar, stamp)
+    return bundle
+
+
+def _scan(onnx_path: Path, content: bytes) -> dict[str, str]:
+    """Return what the file was stamped with; it must hold all of its weights."""
+    try:
+        outside, stamp = has_outside_weights(content), read_stamp(content)
+    except ValueError as error:
+        raise BundleError(
+            f"{onnx_path}: not an ONNX file ({error}). Write it anew with: {EXPORT_COMMAND}"
+        ) from error
+    if outside:
+        raise BundleError(
+            f"{onnx_path}: keeps weights in another file, which the digest does not cover; "
+            f"expected one file. Write it anew with: {EXPORT_COMMAND}"
+        )
+    return stamp
+
+
+def _check_promises(path: Path, sidecar: Sidecar, stamp: dict[str, str]) -> None:
+    """Compare the sidecar with what was stamped into the graph when both were written."""
+    for name, promised in sidecar.promises.items():
+        found = stamp.get(name)
+        if found is None:
+            raise mismatch(path, name, promised, "the same in the ONNX metadata, which lack it")
+        if found != promised:
+            raise mismatch(path, name, promised, f"{found}, which the ONNX file was written with")

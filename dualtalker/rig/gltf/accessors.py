@@ -1,0 +1,123 @@
+"""Reads numeric arrays out of a glTF buffer, checking every offset; meshes are in `reader`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dualtalker.errors import RigError
+from dualtalker.rig.gltf.format import COMPONENT_DTYPES, TYPE_WIDTHS
+
+
+class AccessorReader:
+    """Accessors of one document over its binary chunk."""
+
+    def __init__(self, document: dict[str, Any], binary: bytes, max_count: int) -> None:
+        """max_count bounds the vertices of an accessor; indices may be twelve times as many."""
+        self._document, self._binary, self._max_count = document, binary, max_count
+
+    def read(self, index: object, kinds: str | tuple[str, ...], whole: bool = False) -> np.ndarray:
+        """Return an accessor as [count, width]: float64, or the integers it holds where `whole`.
+
+        `kinds` are the glTF types allowed. RigError on anything that lies outside of its buffer,
+        is of another type, or is not finite.
+        """
+        accessor = self._object("accessors", index)
+        what = f"accessor {index}"
+        kinds = (kinds,) if isinstance(kinds, str) else kinds
+        if accessor.get("type") not in kinds:
+            raise RigError(f"{what}: found type {accessor.get('type')!r}; expected {kinds}")
+        count = _whole(accessor, "count", what)
+        limit = self._max_count * (12 if whole else 1)
+        if not 1 <= count <= limit:
+            raise RigError(f"{what}: found count {count}; expected 1 to {limit}")
+        width = TYPE_WIDTHS[accessor["type"]]
+        dtype = _dtype(accessor, what)
+        if "bufferView" in accessor:
+            offset = _whole(accessor, "byteOffset", what, default=0)
+            values = self._view(accessor["bufferView"], offset, dtype, count, width, what).copy()
+        else:
+            values = np.zeros((count, width), dtype=dtype)
+        if "sparse" in accessor:
+            self._fill(values, accessor["sparse"], what)
+        if whole:
+            if dtype.kind != "u":
+                raise RigError(f"{what}: found {dtype}; expected unsigned whole numbers")
+            return values
+        result = values.astype(np.float64)
+        if accessor.get("normalized"):
+            result /= np.iinfo(dtype).max if dtype.kind in "iu" else 1.0
+        if not np.isfinite(result).all():
+            raise RigError(f"{what}: found NaN or infinite values; expected finite numbers")
+        return result
+
+    def _fill(self, values: np.ndarray, sparse: dict[str, Any], what: str) -> None:
+        count = _whole(sparse, "count", what)
+        if not 1 <= count <= len(values):
+            raise RigError(f"{what}: sparse count {count}; expected 1 to {len(values)}")
+        places, entries = sparse["indices"], sparse["values"]
+        dtype = _dtype(places, what)
+        offset = _whole(places, "byteOffset", what, default=0)
+        if dtype.kind != "u":
+            raise RigError(f"{what}: sparse indices are {dtype}; expected unsigned numbers")
+        index = self._view(places["bufferView"], offset, dtype, count, 1, what).ravel()
+        if index.max() >= len(values):
+            raise RigError(f"{what}: sparse index {index.max()}; expected under {len(values)}")
+        offset = _whole(entries, "byteOffset", what, default=0)
+        values[index] = self._view(
+            entries["bufferView"], offset, values.dtype, count, values.shape[1], what
+        )
+
+    def _view(
+        self, index: object, offset: int, dtype: np.dtype[Any], count: int, width: int, what: str
+    ) -> np.ndarray:
+        """Rows [count, width] of a buffer view from a byte offset."""
+        view = self._object("bufferViews", index)
+        buffer = self._object("buffers", view.get("buffer"))
+        if view["buffer"] != 0 or "uri" in buffer:
+            raise RigError(
+                f"{what}: its data lies in another file; export one self-contained .glb"
+            )
+        size = min(len(self._binary), _whole(buffer, "byteLength", what))
+        start = _whole(view, "byteOffset", what, default=0)
+        length = _whole(view, "byteLength", what)
+        row = dtype.itemsize * width
+        stride = _whole(view, "byteStride", what, default=row)
+        needed = offset + (count - 1) * stride + row
+        if start + length > size or needed > length or stride < row:
+            raise RigError(
+                f"{what}: needs {needed} bytes of a view of {length} at byte {start}, "
+                f"but the buffer has {size}: the file is damaged"
+            )
+        return np.ndarray(
+            (count, width),
+            dtype=dtype,
+            buffer=self._binary,
+            offset=start + offset,
+            strides=(stride, dtype.itemsize),
+        )
+
+    def _object(self, kind: str, index: object) -> dict[str, Any]:
+        items = self._document.get(kind, [])
+        if type(index) is not int or not isinstance(items, list) or not 0 <= index < len(items):
+            raise RigError(f"{kind}[{index!r}] does not exist")
+        if not isinstance(items[index], dict):
+            raise RigError(f"{kind}[{index}] is not an object")
+        return items[index]
+
+
+def _whole(holder: dict[str, Any], key: str, what: str, default: int | None = None) -> int:
+    value = holder.get(key, default)
+    if type(value) is not int or value < 0:
+        raise RigError(f"{what}: {key} is {value!r}; expected a whole number from 0")
+    return value
+
+
+def _dtype(holder: dict[str, Any], what: str) -> np.dtype[Any]:
+    component = holder.get("componentType")
+    if component not in COMPONENT_DTYPES:
+        raise RigError(
+            f"{what}: componentType {component!r}; expected one of {list(COMPONENT_DTYPES)}"
+        )
+    return np.dtype(COMPONENT_DTYPES[component])

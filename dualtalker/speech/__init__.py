@@ -1,0 +1,7 @@
+"""Speech made from text by espeak-ng, run as a program of its own."""
+
+from __future__ import annotations
+
+from dualtalker.speech.espeak import EspeakProcess, Phoneme, synthesize
+
+__all__ = ["EspeakProcess", "Phoneme", "synthesize"]

@@ -1,0 +1,11 @@
+"""The talker: audio in, frames out, on one clock of samples."""
+
+from __future__ import annotations
+
+from dualtalker.stream.animation import Animation, animate
+from dualtalker.stream.clock import FrameClock
+from dualtalker.stream.frames import Frame, TimedFrame
+from dualtalker.stream.options import TalkerOptions
+from dualtalker.stream.talker import Talker
+
+__all__ = ["Animation", "Frame", "FrameClock", "Talker", "TalkerOptions", "TimedFrame", "animate"]

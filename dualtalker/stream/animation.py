@@ -1,0 +1,127 @@
+"""Whole recordings to faces in one call, through the streaming Talker. Writes no files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dualtalker.audio import check_rate, check_samples, read_audio
+from dualtalker.errors import AudioError
+from dualtalker.model import Bundle, Style
+from dualtalker.stream.frames import Frame
+from dualtalker.stream.talker import Talker
+
+
+@dataclass(frozen=True)
+class Animation:
+    """The face of a whole recording."""
+
+    times_s: np.ndarray  # [frames] float64, frame k at k / fps
+    weights: np.ndarray  # [frames, 52] float32 in [0, 1]
+    fps: float
+    duration_s: float  # of the audio
+    compute_s: float  # wall-clock time of resampling, model and finishing
+    bundle: Bundle
+    backend: str
+    latency_s: float
+    counters: dict[str, int]
+    style: dict[str, float]  # weights of the model's styles; empty where it has one alone
+    intensity: float
+    head: np.ndarray | None = None  # [frames, 3] float32 radians, `HEAD_NAMES`; None where off
+
+    @property
+    def real_time_factor(self) -> float:
+        """Compute time per second of audio."""
+        return self.compute_s / self.duration_s if self.duration_s else 0.0
+
+
+def animate(
+    audio: str | Path | np.ndarray,
+    sample_rate_hz: int | None = None,
+    *,
+    model: str | Path | Bundle | None = None,
+    fps: float = 30.0,
+    engine: str = "auto",
+    idle_motion: bool = True,
+    prosody: bool = True,
+    head_motion: bool = False,
+    smoothing_s: float = 0.0,
+    seed: int = 0,
+    style: Style = None,
+    intensity: float = 1.0,
+    progress: Callable[[float], object] | None = None,
+) -> Animation:
+    """Turn a file, or samples [n] or [n, channels] with their rate, into face frames.
+
+    `style` and `intensity` as for `Talker.set_style` and `set_intensity`. `progress` is called
+    with the seconds of audio done since its last call.
+
+    Raises:
+        AudioError: the audio is unreadable, empty or not finite, or an array has no rate.
+        BundleError, BackendError: the model cannot be loaded.
+        DualtalkerError: style, intensity or another setting is none.
+    """
+    samples, rate_hz = _take_audio(audio, sample_rate_hz)
+    talker = Talker(
+        model,
+        fps=fps,
+        engine=engine,
+        idle_motion=idle_motion,
+        prosody=prosody,
+        head_motion=head_motion,
+        smoothing_s=smoothing_s,
+        seed=seed,
+        style=style,
+        intensity=intensity,
+    )
+    started = time.perf_counter()
+    frames: list[Frame] = []
+    for start in range(0, len(samples), rate_hz):
+        second = samples[start : start + rate_hz]
+        talker.push(second, rate_hz)
+        frames += talker.frames()
+        if progress is not None:
+            progress(len(second) / rate_hz)
+    latency_s = talker.latency_s  # with the resampler's part, which `flush` ends
+    frames += talker.flush()
+    compute_s = time.perf_counter() - started
+    talker.close()
+    return _collect(talker, frames, len(samples) / rate_hz, compute_s, latency_s)
+
+
+def _take_audio(
+    audio: str | Path | np.ndarray, sample_rate_hz: int | None
+) -> tuple[np.ndarray, int]:
+    if isinstance(audio, (str, Path)):
+        samples, rate_hz = read_audio(audio)
+    elif sample_rate_hz is None:
+        raise AudioError("samples without a rate; give sample_rate_hz, for example 16000")
+    else:
+        samples, rate_hz = check_samples(audio), check_rate(sample_rate_hz)
+    if len(samples) == 0:
+        raise AudioError("no samples to animate; expected at least one")
+    return samples, rate_hz
+
+
+def _collect(
+    talker: Talker, frames: list[Frame], duration_s: float, compute_s: float, latency_s: float
+) -> Animation:
+    heads = [frame.head for frame in frames if frame.head is not None]
+    return Animation(
+        times_s=np.array([frame.time_s for frame in frames]),
+        weights=np.stack([frame.weights for frame in frames]),
+        head=np.stack(heads) if heads else None,
+        fps=talker.fps,
+        duration_s=duration_s,
+        compute_s=compute_s,
+        bundle=talker.bundle,
+        backend=talker.backend_name,
+        latency_s=latency_s,
+        counters=dict(talker.counters),
+        style=talker.style,
+        intensity=talker.intensity,
+    )

@@ -1,0 +1,178 @@
+"""Runs the model hop by hop and reads its motion at the output's frame times. Holds no audio."""
+
+from __future__ import annotations
+
+from collections import deque
+from fractions import Fraction
+
+import numpy as np
+
+from dualtalker.errors import BackendError
+from dualtalker.face import FaceFinisher, Manner, Smoother, scale_speech
+from dualtalker.model import Sidecar
+from dualtalker.model.backends import Backend
+from dualtalker.stream.clock import FrameClock, StampClock
+from dualtalker.stream.faults import Faults
+from dualtalker.stream.frames import Frame
+
+
+class FrameExecutor:
+    """Hops in, finished frames out; indices only ever grow.
+
+    Output frames lie between two model frames and are interpolated linearly: any smoother curve
+    would have to wait for one more model frame. The wait is no longer than one hop, which
+    `Talker.latency_s` already counts.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        sidecar: Sidecar,
+        clock: FrameClock,
+        stamps: StampClock,
+        finisher: FaceFinisher,
+        smoother: Smoother,
+        manner: Manner,
+        faults: Faults,
+    ) -> None:
+        self._backend = backend
+        self._sidecar = sidecar
+        self._clock = clock
+        self._stamps = stamps
+        self._finisher = finisher
+        self._smoother = smoother
+        self._manner = manner
+        self._faults = faults
+        self._spacing_s = Fraction(
+            sidecar.hop_samples, sidecar.frames_per_step * sidecar.sample_rate_hz
+        )
+        self._lookahead_s = Fraction(sidecar.lookahead_samples, sidecar.sample_rate_hz)
+        self.next_index = 0  # of the next frame to emit
+        self.begin(Fraction(0))
+
+    @property
+    def next_time_s(self) -> Fraction:
+        """Stream time of the next frame to emit."""
+        return self._clock.time_of(self.next_index)
+
+    def begin(self, origin_s: Fraction) -> None:
+        """Start the model anew: the next hop's first sample lies at stream time `origin_s`."""
+        self._origin_s = origin_s
+        self._cursor = self._clock.count_before(origin_s)  # output frame to make next
+        self._count = 0  # model frames since the origin
+        self._state = self._backend.new_state()
+        self._smoother.reset()
+        self._newest: np.ndarray | None = None  # the model's last answer
+        self._last: tuple[Fraction, np.ndarray] | None = None  # last model frame passed by
+        self._ahead: deque[tuple[Fraction, np.ndarray]] = deque()  # model frames still to pass
+        self._finisher.life.restart()
+        if self.next_index:
+            self._finisher.cut()
+
+    def run(self, hop: np.ndarray, end_s: Fraction) -> list[Frame]:
+        """Run one hop [1, hop]; return the frames that are now computable before `end_s`.
+
+        Style and intensity are those of the hop's end: a change that was made when all audio so
+        far had been heard first shows in the hop that comes next.
+        """
+        heard_s = self._origin_s + self._spacing_s * (self._count + self._sidecar.frames_per_step)
+        intensity = self._manner.intensity_at(heard_s)
+        self._finisher.life.hear(hop[0])
+        for weights in self._step(hop, self._manner.style_at(heard_s)):
+            self._count += 1
+            heard = self._count * self._spacing_s
+            time_s = self._origin_s + heard - self._lookahead_s
+            self._finisher.life.follow(float(time_s), float(heard), weights)
+            self._newest = self._smoother(weights)
+            self._ahead.append((time_s, scale_speech(self._newest, intensity)))
+        return self.release(end_s)
+
+    def release(self, end_s: Fraction) -> list[Frame]:
+        """Return the frames that the model's answers so far give before `end_s`.
+
+        `end_s` is the end of the audio heard. A frame that depicts that very instant is beyond the
+        audio: whether it is wanted is known when more audio comes. Without lookahead the model
+        has answered for it already.
+        """
+        frames: list[Frame] = []
+        while self._ahead and self._emit_through(*self._ahead[0], end_s, frames):
+            self._last = self._ahead.popleft()
+        return frames
+
+    def needs_more(self, end_s: Fraction) -> bool:
+        """Whether frames before `end_s` still wait for the model."""
+        return self._clock.time_of(self._cursor) < end_s
+
+    def rest_through(self, time_s: Fraction, last: bool) -> list[Frame]:
+        """Return idle frames for the times from the next frame to `time_s`, itself if `last`."""
+        clock = self._clock
+        end = clock.count_through(time_s) if last else clock.count_before(time_s)
+        frames = []
+        while self.next_index < end:
+            finished = self._finisher.rest(float(self.next_time_s))
+            frames.append(self._make_frame(self.next_index, finished, idle=True))
+        return frames
+
+    def take_back(self, time_s: Fraction) -> int:
+        """Make the frames from `time_s` on anew, without the audio so far.
+
+        Nobody must have seen them. The face goes on from the frame before; its successor's index
+        is returned.
+        """
+        self.next_index = min(self._clock.count_before(time_s), self.next_index)
+        self._finisher.take_back(float(self.next_time_s))
+        self.begin(self.next_time_s)
+        return self.next_index
+
+    def skip_to(self, time_s: Fraction) -> int:
+        """Emit nothing before `time_s`; return how many frame indices are passed over."""
+        index = max(self._clock.count_before(time_s), self.next_index)
+        skipped, self.next_index = index - self.next_index, index
+        return skipped
+
+    def _step(self, hop: np.ndarray, style: np.ndarray | None) -> np.ndarray:
+        """Return motion [frames_per_step, channels] of one hop, whatever the model does."""
+        motion, self._state = self._backend.step(hop, self._state, style)
+        expected = (1, self._sidecar.frames_per_step, len(self._sidecar.output_names))
+        if motion.shape != expected:
+            raise BackendError(f"motion has shape {motion.shape}; expected {expected}")
+        if np.isfinite(motion).all():
+            return motion[0]
+        # A poisoned state would stay so for ever: start it anew and hold the face for this step.
+        self._faults.count("bad_steps", 1, "the model gave NaN or infinity; its state was reset")
+        self._state = self._backend.new_state()
+        held = np.zeros(motion.shape[2], np.float32) if self._newest is None else self._newest
+        return np.repeat(held[np.newaxis], motion.shape[1], axis=0)
+
+    def _emit_through(
+        self,
+        time_s: Fraction,
+        weights: np.ndarray,
+        end_s: Fraction,
+        frames: list[Frame],
+    ) -> bool:
+        """Emit the output frames up to a model frame at `time_s`, interpolating from the last.
+
+        Returns whether that model frame is done with; False where `end_s` came before.
+        """
+        while (wanted_s := self._clock.time_of(self._cursor)) <= time_s:
+            if wanted_s >= end_s:
+                return False
+            if self._cursor < self.next_index:
+                self._faults.count("late_frames", 1, "audio came after its frames were due")
+            else:
+                between = weights
+                if self._last is not None:
+                    last_s, last = self._last
+                    share = np.float32((wanted_s - last_s) / (time_s - last_s))
+                    between = last + share * (weights - last)
+                finished = self._finisher.speak(float(wanted_s), between)
+                frames.append(self._make_frame(self._cursor, finished, idle=False))
+            self._cursor += 1
+        return True
+
+    def _make_frame(self, index: int, weights: np.ndarray, idle: bool) -> Frame:
+        self.next_index = index + 1
+        time_s = self._clock.time_of(index)
+        stamp_ns = self._stamps.stamp_of(time_s)
+        return Frame(index, float(time_s), stamp_ns, weights, idle, self._finisher.head)

@@ -1,0 +1,86 @@
+"""Runs audio through the model, one segment without holes after the other. Heals no stamps."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from dualtalker.stream.executor import FrameExecutor
+from dualtalker.stream.frames import Frame
+from dualtalker.stream.intake import AudioAccumulator
+
+
+class Segments:
+    """Mono audio in, frames out; they wait until they are taken.
+
+    All times are of the stream. The model starts anew with each segment.
+    """
+
+    def __init__(self, audio: AudioAccumulator, executor: FrameExecutor) -> None:
+        """Begin a stream; `audio` is empty."""
+        self._audio, self.executor = audio, executor
+        self._origin_s = Fraction(0)  # where this segment's audio begins
+        self._waiting: list[Frame] = []
+
+    @property
+    def end_s(self) -> Fraction:
+        """End of the audio so far."""
+        return self._origin_s + self._audio.duration_s
+
+    @property
+    def delay_s(self) -> float:
+        """By how much the resampler holds audio back at the present rate."""
+        return self._audio.delay_s
+
+    def hear(self, mono: np.ndarray, rate_hz: int) -> None:
+        """Take samples [n]; the model runs where more than a second of them waits."""
+        self._audio.push(mono, rate_hz)
+        if self._audio.ready_samples > self._audio.rate_hz:
+            self.run_ready()
+
+    def run_ready(self) -> None:
+        """Run the model as far as the audio goes."""
+        end_s = self.end_s
+        while (hop := self._audio.pop()) is not None:
+            self._waiting += self.executor.run(hop, end_s)
+        self._waiting += self.executor.release(end_s)
+
+    def rest_through(self, time_s: Fraction) -> None:
+        """Make idle frames through `time_s`."""
+        self._waiting += self.executor.rest_through(time_s, last=True)
+
+    def finish(self) -> None:
+        """Run out all audio as if silence followed, and start the model anew at its end."""
+        self._audio.finish()
+        end_s = self.end_s
+        self._waiting += self.executor.release(end_s)
+        while self.executor.needs_more(end_s):
+            hop = self._audio.pop(pad=True)
+            assert hop is not None  # `pad` always gives one
+            self._waiting += self.executor.run(hop, end_s)
+        self._begin(end_s)
+
+    def jump(self, time_s: Fraction) -> None:
+        """End the segment; the next audio begins at `time_s`, idle frames fill the hole."""
+        self.finish()
+        self._waiting += self.executor.rest_through(time_s, last=False)
+        self._begin(time_s)
+
+    def take_back(self, time_s: Fraction) -> int:
+        """Drop all audio, and the frames from `time_s` on; return the next one's index."""
+        index = self.executor.take_back(time_s)
+        self._origin_s = self.executor.next_time_s
+        self._audio.restart()
+        self._waiting = []
+        return index
+
+    def take_frames(self) -> list[Frame]:
+        """Return the frames that wait, which then wait no more."""
+        ready, self._waiting = self._waiting, []
+        return ready
+
+    def _begin(self, time_s: Fraction) -> None:
+        self._audio.restart()
+        self._origin_s = time_s
+        self.executor.begin(time_s)

@@ -1,0 +1,209 @@
+"""The whole road at once: speech on a topic, the talker, a recorder, then tables and pictures.
+
+python -m dualtalker_ros.demo
+python -m dualtalker_ros.demo --wav my.wav --fps 60 -o demo_out
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from dualtalker.audio import read_audio
+from dualtalker.errors import DualtalkerError
+from dualtalker.model import load_bundle
+from dualtalker.stream import FrameClock
+from dualtalker_ros.demo.domains import find_free_domain
+from dualtalker_ros.demo.pictures import write_pictures
+from dualtalker_ros.demo.recording import Recording, measure, read_recording
+
+SENTENCE = (
+    "Hello! I am a robot with a moving face. Peter bought five blue boats, "
+    "and my mouth follows every word you hear."
+)
+# espeak-ng's event for a stop marks its release; the mouth is closed this much earlier.
+STOPS = ("p", "b", "t", "d", "k", "ɡ")
+CLOSURE_S = 0.045
+START_S = 20.0  # for nodes to find each other
+TAIL_S = 1.0  # recorded after the speech: the mouth closes in it
+
+
+@dataclass(kw_only=True)
+class Demo:
+    """Speak through the talker node on ROS 2, record, measure and draw what comes back."""
+
+    wav: Path | None = None
+    """Recording to use instead of a made sentence: wav, flac or ogg."""
+    text: str = SENTENCE
+    """What to say where no recording is given."""
+    voice: str = "en-us"
+    """espeak-ng voice, for example en-us, de, cmn."""
+    fps: float = 30.0
+    """Frames per second, 1 to 120."""
+    model: Path | None = None
+    """Model bundle (.onnx). Default: the shipped model."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("demo_out")
+    """Folder for the results."""
+
+    def run(self) -> None:
+        """Do all of it; DualtalkerError says what to mend."""
+        FrameClock(self.fps)
+        bundle = load_bundle(self.model)
+        self.output.mkdir(parents=True, exist_ok=True)
+        wav, marks = self._provide_speech()
+        samples, rate_hz = read_audio(wav)
+        bag = self.output / "bag"
+        if bag.exists():
+            shutil.rmtree(bag)
+        with Nodes(self.output / "nodes.log") as nodes:
+            print(f"ROS_DOMAIN_ID={nodes.domain}, output of the nodes in {nodes.log_path}")
+            nodes.start("recorder_node", output=bag)
+            nodes.start("talker_node", model=bundle.onnx_path, frame_rate=self.fps)
+            publisher = nodes.start(
+                "wav_publisher_node",
+                file=wav,
+                wait_for_subscribers=2,
+                wait_s=START_S,
+                lead_in_s=0.5,
+            )
+            nodes.watch(publisher, len(samples) / rate_hz)
+        recording = read_recording(bag)
+        written = write_pictures(self.output, recording, marks)
+        print_table(recording)
+        for path in (bag, *written):
+            print(f"  {path}")
+
+    def _provide_speech(self) -> tuple[Path, list[tuple[float, str]]]:
+        """Return the recording, and moments worth a picture with their labels, if they are known.
+
+        A sentence is made by espeak-ng, which tells when each phoneme begins.
+        """
+        if self.wav is not None:
+            return self.wav, []
+        import soundfile
+
+        from dualtalker.speech import synthesize
+
+        speech = synthesize(self.text, self.voice)
+        path = self.output / "speech.wav"
+        soundfile.write(path, speech.samples, speech.sample_rate_hz, subtype="PCM_16")
+        starts = [phoneme.start_s for phoneme in speech.phonemes] + [speech.duration_s]
+        return path, [
+            (start - CLOSURE_S if phoneme.ipa in STOPS else (start + end) / 2, phoneme.ipa)
+            for phoneme, start, end in zip(speech.phonemes, starts, starts[1:], strict=False)
+            if phoneme.ipa
+        ]
+
+
+class Nodes:
+    """The processes of the demo, in a ROS domain of their own; all have ended after the `with`."""
+
+    def __init__(self, log_path: Path) -> None:
+        """Take ROS_DOMAIN_ID where it is set, else a free one."""
+        self.log_path = log_path
+        self.domain = os.environ.get("ROS_DOMAIN_ID") or str(find_free_domain())
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Nodes:
+        self._log = self.log_path.open("wb")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        # The recorder was started first and ends last, so that it misses nothing.
+        for process in reversed(self._processes):
+            _end(process)
+        self._log.close()
+
+    def start(self, module: str, **parameters: object) -> subprocess.Popen[bytes]:
+        """Start a node of this package with parameters."""
+        command = [sys.executable, "-m", f"dualtalker_ros.nodes.{module}", "--ros-args"]
+        for name, value in parameters.items():
+            # ROS reads values as YAML, where a path with a colon would be something else.
+            quoted = f"""'{str(value).replace("'", "''")}'""" if isinstance(value, Path) else value
+            command += ["-p", f"{name}:={quoted}"]
+        environment = {**os.environ, "ROS_DOMAIN_ID": self.domain}
+        process = subprocess.Popen(
+            command, stdout=self._log, stderr=subprocess.STDOUT, env=environment
+        )
+        self._processes.append(process)
+        return process
+
+    def watch(self, publisher: subprocess.Popen[bytes], duration_s: float) -> None:
+        """Wait for the publisher, showing progress; DualtalkerError where a node dies."""
+        limit_s = START_S + duration_s + 30.0
+        # disable=None: no bar where the output is not a terminal.
+        with tqdm(total=round(duration_s), desc="speaking", unit="s", disable=None) as bar:
+            self._wait(lambda: publisher.poll() is not None, limit_s, bar.update)
+        if publisher.returncode:
+            raise self._failure("the wav publisher failed")
+        self._wait(lambda: False, TAIL_S, lambda _: None)
+
+    def _wait(
+        self, done: Callable[[], bool], limit_s: float, progress: Callable[[float], object]
+    ) -> None:
+        begun = time.monotonic()
+        while not done() and time.monotonic() - begun < limit_s:
+            time.sleep(0.1)
+            progress(0.1)
+            if any(process.poll() for process in self._processes):
+                raise self._failure("a node ended early")
+
+    def _failure(self, what: str) -> DualtalkerError:
+        self._log.flush()
+        lines = self.log_path.read_text("utf-8", errors="replace").splitlines()
+        return DualtalkerError("\n".join([f"{what}; its last words:", *lines[-8:]]))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def print_table(recording: Recording) -> None:
+    """Print the measures, and what they are."""
+    rows = measure(recording).rows()
+    width = max(len(label) for label, _ in rows)
+    print(f"\n{recording.duration_s:.1f} s of speech at {np.round(recording.fps, 3):g} frames/s")
+    for label, value in rows:
+        print(f"  {label:<{width}}  {value}")
+    print(
+        "Beyond: receipt of a frame in the recording process, less the moment its instant was\n"
+        "heard at speaking speed, less the stated latency (lookahead + hop + resampler).\n"
+        "The planned delay of paced delivery is the stated latency and 5 ms.\n"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the demo; return 2 where the user can mend something."""
+    demo = tyro.cli(Demo, prog="dualtalker_ros.demo", args=arguments)
+    try:
+        demo.run()
+    except (DualtalkerError, OSError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("demo: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

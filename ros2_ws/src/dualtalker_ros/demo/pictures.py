@@ -1,0 +1,69 @@
+"""What the demo draws of a recording: curves, faces, a video. The drawing is dualtalker's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from dualtalker.cli import write_csv, write_face_video
+from dualtalker.drawing import pick_moments, plot_curves, write_contact_sheet
+from dualtalker.rig.robot_head import build_head
+from dualtalker_ros.demo.recording import Recording
+
+SHEET_FACES = 12
+
+
+def write_pictures(
+    folder: Path, recording: Recording, marks: list[tuple[float, str]]
+) -> list[Path]:
+    """Write CSV, plot, contact sheet and MP4 into `folder`; return their paths.
+
+    `marks` are (time in s, label) of moments worth a picture; without them, the sheet shows
+    telling moments all over the speech.
+    """
+    csv, plot, sheet, video = (
+        folder / name for name in ("curves.csv", "curves.png", "faces.png", "face.mp4")
+    )
+    rig = build_head()
+    samples, rate_hz = recording.samples, recording.rate_hz
+    write_csv(csv, recording)
+    plot_curves(plot, rig, samples, rate_hz, recording.times_s, recording.weights)
+    times_s, labels = choose_moments(recording, marks)
+    nearest = np.abs(recording.times_s[:, None] - times_s[None]).argmin(axis=0)
+    write_contact_sheet(sheet, rig, recording.times_s[nearest], recording.weights[nearest], labels)
+    whole = fill_grid(recording)
+    with tqdm(total=len(whole.times_s), desc="video", unit="frame", disable=None) as bar:
+        write_face_video(video, whole, rig, samples, rate_hz, bar.update)
+    return [csv, plot, sheet, video]
+
+
+def choose_moments(
+    recording: Recording, marks: list[tuple[float, str]]
+) -> tuple[np.ndarray, list[str]]:
+    """Return SHEET_FACES moments in order [faces] s, and their labels."""
+    if len(marks) >= SHEET_FACES:
+        chosen = np.linspace(0, len(marks) - 1, SHEET_FACES).round().astype(int)
+        times_s = np.array([marks[i][0] for i in chosen])
+        return times_s, [marks[i][1] for i in chosen]
+    spoken = (recording.times_s >= 0) & (recording.times_s <= recording.duration_s)
+    moments = pick_moments(recording.weights[spoken], SHEET_FACES)
+    return recording.times_s[spoken][moments], [""] * len(moments)
+
+
+def fill_grid(recording: Recording) -> Recording:
+    """Return frames at exactly k / fps: a video has no gaps, so a missing frame is held."""
+    count = int(recording.times_s[-1] * recording.fps) + 1
+    times_s = np.arange(count) / recording.fps
+    last = np.searchsorted(recording.times_s, times_s + 0.5 / recording.fps, side="right") - 1
+    shown = np.maximum(last, 0)
+    return Recording(
+        samples=recording.samples,
+        rate_hz=recording.rate_hz,
+        fps=recording.fps,
+        times_s=times_s,
+        weights=recording.weights[shown],
+        received_s=recording.received_s[shown],
+        status=recording.status,
+    )

@@ -1,0 +1,176 @@
+"""What microphone and loudspeaker nodes share: parameters, the kept stream, diagnostics."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.logging import get_logger
+from rclpy.node import Node
+
+from dualtalker.devices import (
+    DeviceStream,
+    StreamKeeper,
+    format_devices,
+    import_sounddevice,
+    list_devices,
+)
+from dualtalker.errors import DualtalkerError
+from dualtalker_ros.parameters import Parameter, check_choices, declare_parameters
+from dualtalker_ros.processes import ros_running, spin
+
+LIST_FLAG = "--list-devices"
+# A call of the driver that takes longer hangs; nothing but a new process helps.
+HANGING_S = 15.0
+
+DEVICE_PARAMETERS = (
+    Parameter("list_devices", False, "Print the sound devices and end.", read_only=True),
+    Parameter(
+        "device_latency_ms",
+        0.0,
+        "Audio that the driver buffers (ms); more survives a busier machine. 0: its lowest.",
+        0.0,
+        2000.0,
+        read_only=True,
+    ),
+    Parameter(
+        "reconnect_s",
+        8.0,
+        "Longest pause between tries to open a device that is not there (s).",
+        0.5,
+        300.0,
+        read_only=True,
+    ),
+)
+DEVICE_DESCRIPTION = "Sound device: its index, its name or a part of it; empty: the default one."
+
+
+class DeviceNode(Node):
+    """Keeps one stream of a sound device; subclasses say what flows."""
+
+    def __init__(self, name: str, parameters: tuple[Parameter, ...]) -> None:
+        """Raises ValueError for a parameter, DeviceError without PortAudio; opens nothing."""
+        super().__init__(name)
+        # An index comes as an integer from `-p device:=3`, a name as text.
+        self.declare_parameter(
+            "device",
+            "",
+            ParameterDescriptor(
+                description=DEVICE_DESCRIPTION, dynamic_typing=True, read_only=True
+            ),
+        )
+        declare_parameters(self, (*DEVICE_PARAMETERS, *parameters))
+        check_choices(self, parameters)
+        import_sounddevice()
+        self._last_counters: dict[str, int] = {}
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_timer(1.0, self._on_diagnostics)
+        self.keeper = StreamKeeper(
+            self.open_stream,
+            on_open=self.on_open,
+            on_loss=self.on_loss,
+            on_failure=self._on_failure,
+            longest_wait_s=self.value("reconnect_s"),
+        )
+
+    def value(self, name: str) -> Any:
+        """Return a parameter's value."""
+        return self.get_parameter(name).value
+
+    @property
+    def wanted(self) -> str:
+        """The device as the user named it."""
+        return str(self.value("device"))
+
+    def open_stream(self) -> DeviceStream:
+        """Open the device; raises DeviceError."""
+        raise NotImplementedError
+
+    def on_open(self, stream: DeviceStream) -> None:
+        """Tell that a device was opened."""
+        self.get_logger().info(
+            f"opened {stream.name}: {stream.rate_hz} Hz, latency {stream.latency_s * 1e3:.0f} ms"
+        )
+
+    def on_loss(self, reason: str) -> None:
+        """Tell that it was lost."""
+        self.get_logger().warning(f"lost the device: {reason}; trying to open it again")
+
+    def _on_failure(self, reason: str, wait_s: float) -> None:
+        self.get_logger().error(
+            f"{reason} (next try in {wait_s:g} s, then less and less often; "
+            "the same reason is not told again)"
+        )
+
+    def counters(self) -> Mapping[str, int]:
+        """Return what was counted since the start; a growing count is a warning."""
+        return self.keeper.counters
+
+    def measurements(self) -> Mapping[str, Any]:
+        """Return further values for the diagnostics."""
+        return {}
+
+    def _on_diagnostics(self) -> None:
+        status = DiagnosticStatus(name=f"{self.get_fully_qualified_name().lstrip('/')}: device")
+        stream, counters = self.keeper.stream, dict(self.counters())
+        status.level, status.message = self._judge(stream, counters)
+        values = {"device": "-", "rate (Hz)": "-", "device latency (ms)": "-"}
+        if stream is not None:
+            status.hardware_id = stream.name
+            values = {
+                "device": stream.name,
+                "rate (Hz)": str(stream.rate_hz),
+                "device latency (ms)": f"{stream.latency_s * 1e3:.1f}",
+            }
+        pairs = {**values, **self.measurements(), **counters}
+        status.values = [KeyValue(key=key, value=str(value)) for key, value in pairs.items()]
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+    def _judge(self, stream: DeviceStream | None, counters: dict[str, int]) -> tuple[bytes, str]:
+        new = {key: n - self._last_counters.get(key, 0) for key, n in counters.items()}
+        self._last_counters = counters
+        if stream is None:
+            busy_since_s = self.keeper.busy_since_s
+            if busy_since_s is not None and time.monotonic() - busy_since_s > HANGING_S:
+                return DiagnosticStatus.ERROR, "the sound driver hangs; restart this node"
+            return DiagnosticStatus.ERROR, "no device; trying to open it"
+        happened = {key: n for key, n in new.items() if n and key != "device_opens"}
+        if happened:
+            return DiagnosticStatus.WARN, ", ".join(f"{key} {n}" for key, n in happened.items())
+        return DiagnosticStatus.OK, f"running on {stream.name}"
+
+    def close(self) -> None:
+        """Free the device."""
+        self.keeper.close()
+
+
+def run_device_node(name: str, make_node: Any, args: list[str] | None) -> int:
+    """Run a device node until a signal; exit status 1 where it cannot start."""
+    given = sys.argv if args is None else args
+    with ros_running([argument for argument in given if argument != LIST_FLAG]):
+        try:
+            if LIST_FLAG in given:
+                return _print_devices()
+            node = make_node()
+            if node.value("list_devices"):
+                return _print_devices()
+        except (DualtalkerError, ValueError, ImportError) as error:
+            get_logger(name).fatal(str(error))
+            return 1
+        try:
+            node.keeper.start()
+            spin(node)
+        finally:
+            node.close()
+    return 0
+
+
+def _print_devices() -> int:
+    sys.stdout.write(format_devices(list_devices()) + "\n")
+    return 0

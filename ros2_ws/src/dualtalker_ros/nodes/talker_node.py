@@ -1,0 +1,426 @@
+"""The talker node: audio topic in, blendshapes out. Glue only; the face is made by dualtalker.
+
+    ros2 run dualtalker talker_node
+    python -m dualtalker_ros.nodes.talker_node --ros-args -p frame_rate:=60.0 -r audio:=/mic/audio
+
+docs/ros_api.md lists topics and parameters.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import ChainMap
+from collections.abc import Collection
+from contextlib import ExitStack
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.subscription import Subscription
+
+from dualtalker.audio import (
+    BARE_TYPES,
+    KINDS,
+    SUPPORTED_TYPES,
+    AudioFormat,
+    kind_of,
+    read_info,
+    read_message,
+)
+from dualtalker.delivery import Delivery
+from dualtalker.errors import AudioError, DualtalkerError
+from dualtalker.model import Sidecar
+from dualtalker.stream import Talker
+from dualtalker_ros.logs import forward_logs
+from dualtalker_ros.parameters import (
+    TALKER_PARAMETERS,
+    check_choices,
+    declare_parameters,
+    read_options,
+)
+from dualtalker_ros.processes import make_executor, ros_running, spin, tell_exceptions
+from dualtalker_ros.talker import (
+    MANNER_PARAMETERS,
+    AudioInfoListener,
+    Controls,
+    Diagnostician,
+    FacePublishers,
+    LiveParameters,
+    NodeClock,
+    StyleControl,
+    Threshold,
+    Thresholds,
+    open_rig,
+)
+from dualtalker_ros.topics import OfferedSubscription, find_type, import_type
+
+# Twenty seconds of 20 ms chunks: a burst must fit, or what does not is gone.
+AUDIO_QUEUE_DEPTH = 1000
+# How much of a frame's time may go into one round of computing before frames are sent again.
+COMPUTE_SHARE = 0.5
+LOOK_AROUND_S = 0.1  # between looks for a publisher, while the audio's type is not known
+# Simulated time that goes on by more at once is another time; /clock comes 10 times a second.
+MAX_LEAP_NS = 10 * 10**9
+# Parameters that change together; the second are the fields of AudioFormat.
+TIMING_PARAMETERS = frozenset(
+    ("playout_delay_ms", "starvation_ms", "max_queue_s", "interrupt_on_new_utterance")
+)
+FORMAT_PARAMETERS = ("sample_rate_hz", "channels", "sample_format")
+# A system clock that was set by more is followed, once nobody speaks.
+MAX_CLOCK_STEP_S = 0.1
+
+
+class TalkerNode(LifecycleNode):
+    """Loads the model in `configure`, listens and publishes once active."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Declare the parameters; nothing is loaded yet."""
+        super().__init__("talker", **kwargs)
+        declare_parameters(self, TALKER_PARAMETERS)
+        LiveParameters(self, TALKER_PARAMETERS, self._stage, self._apply, self._complain)
+        StyleControl(self, self._find_sidecar)
+        self._clock_of_node = NodeClock(self.get_clock())
+        # Whether it is told when messages came: not in Humble (rclpy 3.3 has no callbacks with the
+        # message's info), and rclpy's EventsExecutor ends of such a callback (7.1.6).
+        self.arrivals_told = False
+        self._delivery: Delivery | None = None
+        self._parts = ExitStack()  # what configure made
+        self._subscription: OfferedSubscription | None = None
+        self._info_listener = AudioInfoListener(self, self._follow_info)
+        self._info: Any = None
+        self._needs_info = False
+        self._timers: list[Any] = []
+        self._refused = dict.fromkeys(KINDS, 0)
+        self._published = 0
+
+    @tell_exceptions
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Check parameters, load the model, make the publishers."""
+        try:
+            check_choices(self, TALKER_PARAMETERS)
+            rig = open_rig(self)
+            delivery = self._make_delivery()
+        except (DualtalkerError, ValueError) as error:
+            self.get_logger().error(f"cannot configure: {error}")
+            return TransitionCallbackReturn.FAILURE
+        talker = delivery.talker
+        with ExitStack() as parts:  # ends what was made where a later part cannot be
+            parts.callback(talker.close)
+            self._face = FacePublishers(self, talker.bundle.sidecar.output_names, rig)
+            parts.callback(self._face.destroy)
+            delivery.follower = self._face.synced_audio
+            self._read_format()
+            self._diagnostics = self.create_lifecycle_publisher(
+                DiagnosticArray, "/diagnostics", 10
+            )
+            parts.callback(self.destroy_lifecycle_publisher, self._diagnostics)
+            name = f"{self.get_fully_qualified_name().lstrip('/')}: dualtalker"
+            faults = ChainMap(self._refused, self._face.faults)
+            self._diagnostician = Diagnostician(delivery, name, faults)
+            self._diagnostician.thresholds = self._read_thresholds()
+            parts.callback(Controls(self, self._reset, self._interrupt).destroy)
+            self._parts = parts.pop_all()
+        self._delivery = delivery
+        self.get_logger().info(
+            f"model {talker.bundle.digest[:12]} on {talker.backend_name}, {talker.fps:g} Hz, "
+            f"stated latency {talker.latency_s * 1e3:.1f} ms, {self._value('delivery')} delivery, "
+            f"styles: {', '.join(talker.styles) or 'one alone'}"
+        )
+        return TransitionCallbackReturn.SUCCESS
+
+    @tell_exceptions
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Listen and publish; idle frames begin at once."""
+        assert self._delivery is not None  # the state machine configures first
+        clock = self._clock_of_node
+        clock.start()
+        self._last_ns = clock.now_ns()
+        self._delivery.start(self._last_ns)
+        period_s = 1.0 / self._delivery.talker.fps
+        self._frame_timer = self.create_timer(period_s, self._on_timer, clock=clock.timer_clock)
+        self._timers = [
+            self._frame_timer,
+            self.create_timer(1.0, self._on_diagnostics, clock=clock.timer_clock),
+        ]
+        audio_type = self._value("audio_type")
+        if audio_type == "auto":
+            self._search_timer = self.create_timer(
+                LOOK_AROUND_S, self._look_for_audio, clock=clock.steady
+            )
+            self._timers.append(self._search_timer)
+        elif not self._subscribe(audio_type):
+            self._stop()
+            return TransitionCallbackReturn.FAILURE
+        result = super().on_activate(state)
+        self._face.start()
+        return result
+
+    @tell_exceptions
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop listening and publishing; the model stays loaded."""
+        self._stop()
+        return super().on_deactivate(state)
+
+    @tell_exceptions
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model and the publishers."""
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    @tell_exceptions
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End from any state."""
+        self._stop()
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    @tell_exceptions
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Undo a transition that raised: the node can be configured again."""
+        self._stop()
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _make_delivery(self) -> Delivery:
+        talker = Talker(self._value("model") or None, **read_options(self).keywords())
+        delivery = Delivery(
+            talker, paced=self._value("delivery") == "paced", **self._read_timing()
+        )
+        delivery.warm_up(self._value("sample_rate_hz"))
+        return delivery
+
+    def _look_for_audio(self) -> None:
+        """Take the type of the topic's first publisher."""
+        audio_type = find_type(self, "audio") if self._active else None
+        if audio_type is not None and self._subscribe(audio_type):
+            self._search_timer.cancel()
+
+    def _subscribe(self, audio_type: str) -> bool:
+        if audio_type not in SUPPORTED_TYPES:
+            self.get_logger().error(
+                f"audio has type {audio_type}; expected one of: {', '.join(SUPPORTED_TYPES)}",
+                throttle_duration_sec=10.0,
+            )
+            return False
+        try:
+            message_class = import_type(audio_type)
+        except ImportError as error:
+            self.get_logger().error(str(error), throttle_duration_sec=10.0)
+            return False
+        callback = self._on_told_audio if self.arrivals_told else self._on_audio
+        self._subscription = OfferedSubscription(
+            self, message_class, "audio", callback, AUDIO_QUEUE_DEPTH
+        )
+        self._face.listen(message_class)
+        self._needs_info = audio_type in BARE_TYPES
+        if self._needs_info:
+            self._info_listener.look()
+        self.get_logger().info(f"listening to {self.resolve_topic_name('audio')} ({audio_type})")
+        return True
+
+    def _follow_info(self, message: Any) -> None:
+        self._format = read_info(message, self._format_of_parameters())
+        self._info = message
+        told = self._format
+        self.get_logger().info(
+            f"audio_info: {told.sample_format}, {told.rate_hz} Hz, {told.channels} channels"
+        )
+
+    def _on_told_audio(self, message: Any, info: Any) -> None:
+        self._on_audio(message, self._clock_of_node.find_arrival_ns(info["received_timestamp"]))
+
+    def _on_audio(self, message: Any, arrival_ns: int | None = None) -> None:
+        if not self._active:
+            return
+        assert self._delivery is not None
+        try:
+            chunk = read_message(message, self._format)
+            self._diagnostician.levels.note(chunk.samples)
+            self._delivery.add(chunk, self._clock_of_node.now_ns(), arrival_ns)
+        except AudioError as error:
+            kind = kind_of(error)
+            self._refused[kind] += 1
+            if self._refused[kind] == 1:
+                self.get_logger().warning(f"{kind}: {error} (further ones are only counted)")
+            return
+        self._advance()
+
+    def _on_timer(self) -> None:
+        if self._active:
+            self._advance()
+
+    def _advance(self) -> None:
+        """Compute what can be computed, send what is due, and come back when more will be."""
+        delivery = self._delivery
+        assert delivery is not None
+        budget_s = COMPUTE_SHARE / delivery.talker.fps
+        self._follow_clock()
+        for timed in delivery.run(self._last_ns, budget_s):
+            self._face.send(timed)
+            self._published += 1
+        now_ns = self._clock_of_node.now_ns()
+        audio_ns = self._face.send_audio(now_ns, delivery.delay_s)
+        wake_ns = min(delivery.next_wake_ns(now_ns), audio_ns)
+        # Not 0: the executor must get to the subscriptions in between.
+        wait_ns = max(wake_ns - now_ns, 200_000)
+        self._frame_timer.timer_period_ns = wait_ns
+        self._frame_timer.reset()
+
+    def _follow_clock(self) -> None:
+        """Begin again where the time is not what it was: all plans were made for the other."""
+        delivery, clock = self._delivery, self._clock_of_node
+        assert delivery is not None
+        before_ns, self._last_ns = self._last_ns, clock.now_ns()
+        if clock.simulated and self._last_ns - before_ns > MAX_LEAP_NS:
+            if before_ns == 0:  # nothing was heard from /clock before
+                delivery.start(self._last_ns)
+            else:
+                leap_s = (self._last_ns - before_ns) / 1e9
+                delivery.jump(self._last_ns, f"/clock went on by {leap_s:.1f} s at once")
+        elif delivery.starving and abs(step_s := clock.step_s) > MAX_CLOCK_STEP_S:
+            clock.start()
+            self._last_ns = clock.now_ns()
+            delivery.jump(self._last_ns, f"the system's clock was set by {step_s:.2f} s")
+
+    def _interrupt(self) -> None:
+        if self._active:
+            assert self._delivery is not None
+            self._delivery.interrupt(self._clock_of_node.now_ns())
+            self._advance()
+
+    def _reset(self) -> str:
+        if not self._active:
+            raise RuntimeError("the node is not active: there is nothing to reset")
+        assert self._delivery is not None
+        before_s = self._delivery.interrupted_s
+        self._delivery.begin_stream(self._clock_of_node.now_ns())
+        self._advance()
+        return f"{self._delivery.interrupted_s - before_s:.2f} s of audio dropped"
+
+    def _on_diagnostics(self) -> None:
+        if not self._active:
+            return
+        if self._needs_info:
+            self._info_listener.look()
+        stamp = self.get_clock().now().to_msg()
+        sent = self._face.sent
+        self._diagnostics.publish(self._diagnostician.examine(stamp, self._published, sent))
+
+    def _stop(self) -> None:
+        for timer in self._timers:
+            self.destroy_timer(timer)
+        self._timers = []
+        if self._subscription is not None:
+            self._subscription.destroy()
+            self._subscription = None
+        self._info_listener.stop()
+        if self._delivery is not None:
+            self._face.stop()
+
+    def _free(self) -> None:
+        self._delivery = None
+        self._parts.close()
+
+    @property
+    def _active(self) -> bool:
+        """Whether timers and subscription exist.
+
+        Executors may still call back, once, for what was destroyed: the event was in their queue.
+        """
+        return bool(self._timers)
+
+    def _stage(self) -> str:
+        if self._active:
+            return "active"
+        return "unconfigured" if self._delivery is None else "inactive"
+
+    def _complain(self, name: str, value: Any) -> str | None:
+        """Return what the talker, once there is one, would refuse."""
+        if name == "idle_motion" and not value and self._delivery and self._value("head_motion"):
+            return "must stay on: head_motion is part of it; clean up the node to switch both off"
+        return None
+
+    def _apply(self, names: Collection[str]) -> None:
+        """Have the parameters that were changed take effect; those of `configure` wait for it."""
+        delivery = self._delivery
+        if delivery is None:
+            return
+        if not TIMING_PARAMETERS.isdisjoint(names):
+            delivery.retune(**self._read_timing())
+        if not set(FORMAT_PARAMETERS).isdisjoint(names):
+            self._read_format()
+        if "idle_motion" in names:
+            delivery.talker.set_idle_motion(self._value("idle_motion"))
+        if "smoothing_ms" in names:
+            delivery.talker.set_smoothing(self._value("smoothing_ms") / 1e3)
+        if not set(MANNER_PARAMETERS).isdisjoint(names):
+            delivery.talker.set_style(self._value("style"))
+            delivery.talker.set_intensity(self._value("intensity"))
+        self._face.retune()
+        self._diagnostician.thresholds = self._read_thresholds()
+        if self._active:
+            self._advance()
+
+    def _find_sidecar(self) -> Sidecar | None:
+        return None if self._delivery is None else self._delivery.talker.bundle.sidecar
+
+    def _read_timing(self) -> dict[str, Any]:
+        delay_ms = self._value("playout_delay_ms")
+        return {
+            "playout_delay_s": None if delay_ms < 0 else delay_ms / 1e3,
+            "starvation_s": self._value("starvation_ms") / 1e3,
+            "max_queue_s": self._value("max_queue_s"),
+            "replace_utterances": self._value("interrupt_on_new_utterance"),
+        }
+
+    def _format_of_parameters(self) -> AudioFormat:
+        return AudioFormat(*(self._value(name) for name in FORMAT_PARAMETERS))
+
+    def _read_format(self) -> None:
+        self._format = self._format_of_parameters()
+        if self._info is not None:
+            self._format = read_info(self._info, self._format)
+
+    def _read_thresholds(self) -> Thresholds:
+        names = ("real_time_factor", "late_ms", "clipping", "queue")
+        return Thresholds(
+            *(
+                Threshold(self._value(f"warn_{name}"), self._value(f"error_{name}"))
+                for name in names
+            )
+        )
+
+    def _value(self, name: str) -> Any:
+        return self.get_parameter(name).value
+
+
+def start(node: TalkerNode) -> bool:
+    """Bring the node up where `autostart` asks for it; return whether it is up or need not be."""
+    if not node.get_parameter("autostart").value:
+        return True
+    return all(
+        transition() == TransitionCallbackReturn.SUCCESS
+        for transition in (node.trigger_configure, node.trigger_activate)
+    )
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until it is interrupted; exit status 1 where it cannot start."""
+    with ros_running(args):
+        node = TalkerNode()
+        forward_logs(node.get_logger())
+        try:
+            executor, kind = make_executor(node.get_parameter("executor").value)
+        except (ImportError, ValueError) as error:
+            node.get_logger().fatal(str(error))
+            return 1
+        node.arrivals_told = kind == "single" and hasattr(Subscription, "CallbackType")
+        if not start(node):
+            return 1
+        node.get_logger().info(f"executor: {kind}")
+        spin(node, executor)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

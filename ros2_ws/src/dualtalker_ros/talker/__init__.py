@@ -1,0 +1,26 @@
+"""The parts of the talker node."""
+
+from __future__ import annotations
+
+from dualtalker_ros.talker.audio_info import TOPIC, AudioInfoListener
+from dualtalker_ros.talker.controls import Controls
+from dualtalker_ros.talker.diagnostics import Diagnostician, Threshold, Thresholds
+from dualtalker_ros.talker.live_parameters import LiveParameters
+from dualtalker_ros.talker.node_clock import NodeClock
+from dualtalker_ros.talker.publishers import FacePublishers, open_rig
+from dualtalker_ros.talker.style_control import MANNER_PARAMETERS, StyleControl
+
+__all__ = [
+    "MANNER_PARAMETERS",
+    "TOPIC",
+    "AudioInfoListener",
+    "Controls",
+    "Diagnostician",
+    "FacePublishers",
+    "LiveParameters",
+    "NodeClock",
+    "StyleControl",
+    "Threshold",
+    "Thresholds",
+    "open_rig",
+]

@@ -1,0 +1,63 @@
+"""`~/set_style`, and the check of `style` against the model's own. The talker does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rcl_interfaces.msg import ParameterType, SetParametersResult
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
+
+from dualtalker.errors import DualtalkerError
+from dualtalker.model import Sidecar, mix_style
+
+MANNER_PARAMETERS = ("style", "intensity")
+
+
+class StyleControl:
+    """Style and intensity together, all or nothing, by one call; both are parameters as well.
+
+    No standard service takes a text, so it is rcl_interfaces' SetParameters, which every ROS 2
+    has: names and values in, success and a reason out. Unlike `~/set_parameters` it takes these
+    two alone, and sets both or neither.
+    """
+
+    def __init__(self, node: Any, find_sidecar: Callable[[], Sidecar | None]) -> None:
+        """Watch a node with these parameters; `find_sidecar` gives its model's, once loaded."""
+        self._node, self._find_sidecar = node, find_sidecar
+        node.add_on_set_parameters_callback(self._judge)
+        node.create_service(SetParameters, "~/set_style", self._on_call)
+
+    def _judge(self, changes: list[Parameter]) -> SetParametersResult:
+        """Refuse a style that the model has not; before `configure` nobody knows them."""
+        sidecar = self._find_sidecar()
+        for change in changes:
+            if change.name == "style" and sidecar is not None:
+                try:
+                    mix_style(change.value, sidecar)
+                except DualtalkerError as error:
+                    return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _on_call(
+        self, request: SetParameters.Request, response: SetParameters.Response
+    ) -> SetParameters.Response:
+        result = self._set(request.parameters)
+        response.results = [result] * max(len(request.parameters), 1)
+        return response
+
+    def _set(self, messages: Any) -> SetParametersResult:
+        names = [message.name for message in messages]
+        if not names or len(set(names)) < len(names) or not set(names) <= set(MANNER_PARAMETERS):
+            reason = f"found parameters {names}; expected style, intensity or both, each once"
+            return SetParametersResult(successful=False, reason=reason)
+        for message in messages:
+            if (
+                message.name == "intensity"
+                and message.value.type == ParameterType.PARAMETER_INTEGER
+            ):
+                message.value.type = ParameterType.PARAMETER_DOUBLE
+                message.value.double_value = float(message.value.integer_value)
+        changes = [Parameter.from_parameter_msg(message) for message in messages]
+        return self._node.set_parameters_atomically(changes)

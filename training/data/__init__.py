@@ -1,0 +1,102 @@
+"""The corpus that every training reads: clips, phones, rules, generated speech."""
+
+from __future__ import annotations
+
+from training.data.arrays import map_array
+from training.data.augmentation import augment, make_background
+from training.data.clips import (
+    CHANNELS,
+    INDEX_NAME,
+    MOTION_RATE_HZ,
+    SAMPLE_RATE_HZ,
+    SAMPLES_PER_FRAME,
+    Clip,
+    CorpusError,
+    Phone,
+    check_clip,
+    digest_of,
+    frame_count,
+    interpolate_rows,
+    iterate_clips,
+    load_clips,
+    read_index,
+    save_clips,
+    write_index,
+    write_shard,
+)
+from training.data.mesh_clips import (
+    VertexClip,
+    VertexCorpus,
+    VertexSet,
+    iterate_vertex_clips,
+    read_clip,
+    read_corpus,
+)
+from training.data.phones import PHONE_CLASSES, SILENCE, class_ids
+from training.data.recordings import (
+    AUDIO_SUFFIXES,
+    MOVING_RANGE,
+    is_held_out,
+    read_captured,
+    read_labeled,
+    read_sound,
+    read_unpaired,
+    to_corpus_rate,
+)
+from training.data.subsets import reduce_corpus
+from training.data.synthesis import (
+    GENERATOR_VERSION,
+    LANGUAGES,
+    SHARD_S,
+    SynthesisPlan,
+    check_plan,
+    synthesize_shard,
+)
+
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "CHANNELS",
+    "GENERATOR_VERSION",
+    "INDEX_NAME",
+    "LANGUAGES",
+    "MOTION_RATE_HZ",
+    "MOVING_RANGE",
+    "PHONE_CLASSES",
+    "SAMPLES_PER_FRAME",
+    "SAMPLE_RATE_HZ",
+    "SHARD_S",
+    "SILENCE",
+    "Clip",
+    "CorpusError",
+    "Phone",
+    "SynthesisPlan",
+    "VertexClip",
+    "VertexCorpus",
+    "VertexSet",
+    "augment",
+    "check_clip",
+    "check_plan",
+    "class_ids",
+    "digest_of",
+    "frame_count",
+    "interpolate_rows",
+    "is_held_out",
+    "iterate_clips",
+    "iterate_vertex_clips",
+    "load_clips",
+    "make_background",
+    "map_array",
+    "read_captured",
+    "read_clip",
+    "read_corpus",
+    "read_index",
+    "read_labeled",
+    "read_sound",
+    "read_unpaired",
+    "reduce_corpus",
+    "save_clips",
+    "synthesize_shard",
+    "to_corpus_rate",
+    "write_index",
+    "write_shard",
+]

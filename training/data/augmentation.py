@@ -1,0 +1,169 @@
+"""Audio augmentation on numpy segments: what microphones, rooms and machines do to speech."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.data.clips import SAMPLE_RATE_HZ
+
+Rng = np.random.Generator
+
+
+def _root_mean_square(samples: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(samples * samples) + 1e-12))
+
+
+def make_noise(samples: int, rng: Rng) -> np.ndarray:
+    """Return non-speech noise `[samples]` of root mean square 1.
+
+    Six kinds, drawn at random: colored hiss (fan, air), a harmonic hum with drift (mains, engine),
+    chords with decaying notes (music), clicks and thumps (door, steps), hiss that swells and fades
+    (traffic), and whines that climb and fall with every move (servo).
+    """
+    kind = rng.integers(6)
+    time = np.arange(samples) / SAMPLE_RATE_HZ
+    if kind == 0:
+        noise = _colored(samples, rng.uniform(0.0, 2.0), rng)
+    elif kind == 1:
+        base_hz = rng.uniform(40.0, 900.0)
+        drift = 1.0 + 0.15 * rng.standard_normal() * np.sin(2 * np.pi * rng.uniform(0.1, 1) * time)
+        phase = 2 * np.pi * np.cumsum(base_hz * drift) / SAMPLE_RATE_HZ
+        noise = np.zeros(samples)
+        for harmonic in range(1, rng.integers(2, 12)):
+            noise += rng.uniform(0.1, 1.0) / harmonic * np.sin(harmonic * phase)
+        noise += 0.2 * _colored(samples, 1.0, rng)
+    elif kind == 2:
+        noise = _music(samples, rng)
+    elif kind == 3:
+        noise = 0.02 * _colored(samples, 1.0, rng)
+        for _ in range(rng.integers(2, 14)):
+            start = int(rng.integers(samples))
+            length = min(samples - start, int(SAMPLE_RATE_HZ * rng.uniform(0.005, 0.25)))
+            decay = np.exp(-np.arange(length) / (SAMPLE_RATE_HZ * rng.uniform(0.002, 0.05)))
+            noise[start : start + length] += (
+                rng.uniform(0.2, 1.0) * decay * _colored(length, rng.uniform(0.0, 2.0), rng)
+            )
+    elif kind == 4:
+        noise = _servo(samples, rng)
+    else:
+        swell = 0.5 + 0.5 * np.sin(2 * np.pi * (rng.uniform(0.1, 2.0) * time + rng.uniform()))
+        noise = _colored(samples, rng.uniform(0.0, 1.5), rng) * swell
+    return (noise / _root_mean_square(noise)).astype(np.float32)
+
+
+def _colored(samples: int, slope: float, rng: Rng) -> np.ndarray:
+    """Noise whose power falls as 1 / f^slope, unit root mean square."""
+    if samples < 2:
+        return np.zeros(samples)
+    size = 1 << max(8, (samples - 1).bit_length())
+    spectrum = rng.standard_normal(size // 2 + 1) + 1j * rng.standard_normal(size // 2 + 1)
+    frequency = np.maximum(np.arange(size // 2 + 1), 2.0)
+    noise = np.fft.irfft(spectrum * frequency ** (-slope / 2.0))[:samples]
+    return noise / _root_mean_square(noise)
+
+
+def _servo(samples: int, rng: Rng) -> np.ndarray:
+    """Moves with pauses between: the pitch and the level of whine and gears follow the speed.
+
+    The joints of the robot itself, which to a network are the likest to a voice of all noises:
+    harmonics that glide.
+    """
+    speed = np.zeros(samples)
+    start = int(SAMPLE_RATE_HZ * rng.uniform(0.0, 0.5))
+    while start < samples:
+        length = int(SAMPLE_RATE_HZ * rng.uniform(0.15, 2.5))
+        ramp = max(2, int(length * rng.uniform(0.05, 0.5)))  # trapezoid to triangle
+        place = np.arange(length)
+        shape = np.minimum(1.0, np.minimum(place, length - 1 - place) / ramp)
+        shape = shape[: samples - start] * rng.uniform(0.3, 1.0)
+        speed[start : start + len(shape)] = shape
+        start += length + int(SAMPLE_RATE_HZ * rng.exponential(0.4))
+    still_hz, reach_hz = rng.uniform(20.0, 400.0), rng.uniform(100.0, 2500.0)
+    phase = 2 * np.pi * np.cumsum(still_hz + reach_hz * speed) / SAMPLE_RATE_HZ
+    whine = np.zeros(samples)
+    for harmonic in range(1, int(rng.integers(2, 9))):
+        ratio = harmonic * rng.choice([1.0, 1.0, 1.0, rng.uniform(0.2, 3.0)])  # a gear's
+        inside = (
+            still_hz + reach_hz < 0.5 * SAMPLE_RATE_HZ / ratio
+        )  # no alias of what cannot sound
+        whine += inside * rng.uniform(0.1, 1.0) / harmonic * np.sin(ratio * phase)
+    gears = _colored(samples, rng.uniform(-1.0, 1.0), rng) * rng.uniform(0.0, 0.6)
+    return (whine + gears) * (speed + rng.uniform(0.0, 0.1)) + 0.01 * _colored(samples, 1.0, rng)
+
+
+def _music(samples: int, rng: Rng) -> np.ndarray:
+    noise = np.zeros(samples)
+    for _ in range(int(rng.integers(4, 24))):
+        start = int(rng.integers(samples))
+        time = np.arange(samples - start) / SAMPLE_RATE_HZ
+        note_hz = 55.0 * 2.0 ** (rng.integers(48) / 12.0)
+        envelope = np.exp(-time / rng.uniform(0.1, 1.0)) * np.minimum(1.0, time * 100.0)
+        for harmonic in range(1, int(rng.integers(2, 8))):
+            tone = np.sin(2 * np.pi * harmonic * note_hz * time)
+            noise[start:] += envelope * tone * rng.uniform(0.2, 1.0) / harmonic
+    return noise
+
+
+def add_room(samples: np.ndarray, rng: Rng) -> np.ndarray:
+    """Convolve with a synthetic room: direct sound, then noise decaying over 0.1 to 0.6 s.
+
+    The direct sound is the first tap, so that nothing is delayed.
+    """
+    decay_s = rng.uniform(0.1, 0.6)
+    length = int(SAMPLE_RATE_HZ * decay_s)
+    tail = rng.standard_normal(length) * np.exp(-6.9 * np.arange(length) / length)
+    tail[: int(SAMPLE_RATE_HZ * rng.uniform(0.001, 0.01))] = 0.0
+    tail *= rng.uniform(0.1, 0.9) / np.sqrt((tail * tail).sum() + 1e-9)
+    tail[0] = 1.0
+    size = 1 << (len(samples) + length - 1).bit_length()
+    wet = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(tail, size), size)
+    return wet[: len(samples)]
+
+
+def limit_band(samples: np.ndarray, rng: Rng) -> np.ndarray:
+    """Remove what a telephone, a small loudspeaker or a cheap microphone would."""
+    low_hz = rng.uniform(20.0, 350.0)
+    high_hz = rng.uniform(3000.0, 7800.0)
+    frequency = np.fft.rfftfreq(len(samples), 1.0 / SAMPLE_RATE_HZ)
+    gain = 1.0 / (1.0 + (low_hz / np.maximum(frequency, 1.0)) ** 4)
+    gain /= 1.0 + (frequency / high_hz) ** 8
+    tilt_db = rng.uniform(-6.0, 6.0) * np.log2(np.maximum(frequency, 50.0) / 1000.0) / 3.0
+    return np.fft.irfft(np.fft.rfft(samples) * gain * 10.0 ** (tilt_db / 20.0), len(samples))
+
+
+def compress_mu_law(samples: np.ndarray) -> np.ndarray:
+    """Pass through 8-bit mu-law (ITU-T G.711), the coarsest codec a robot is likely to meet."""
+    clipped = np.clip(samples, -1.0, 1.0)
+    coded = np.round(127 * np.sign(clipped) * np.log1p(255 * np.abs(clipped)) / np.log(256)) / 127
+    return np.sign(coded) * (256.0 ** np.abs(coded) - 1.0) / 255.0
+
+
+def augment(samples: np.ndarray, rng: Rng) -> np.ndarray:
+    """Return a damaged copy of speech `[samples]`, float32 in [-1, 1]; timing is kept."""
+    out = samples.astype(np.float64)
+    if rng.random() < 0.35:
+        out = add_room(out, rng)
+    if rng.random() < 0.35:
+        out = limit_band(out, rng)
+    level = _root_mean_square(out)
+    if rng.random() < 0.6 and level > 1e-4:
+        ratio_db = rng.uniform(3.0, 40.0)
+        out = out + make_noise(len(out), rng) * level * 10.0 ** (-ratio_db / 20.0)
+    else:
+        out = out + rng.standard_normal(len(out)) * 10.0 ** rng.uniform(-5.0, -3.5)
+    out *= 10.0 ** (rng.uniform(-18.0, 8.0) / 20.0)
+    if rng.random() < 0.05:
+        limit = np.abs(out).max() * rng.uniform(0.3, 0.8)
+        out = np.clip(out, -limit, limit)
+    if rng.random() < 0.05:
+        out = compress_mu_law(out)
+    return np.clip(out, -1.0, 1.0).astype(np.float32)
+
+
+def make_background(samples: int, rng: Rng) -> np.ndarray:
+    """Return a segment without speech: silence, faint hiss or noise at any level."""
+    choice = rng.random()
+    if choice < 0.15:
+        return np.zeros(samples, dtype=np.float32)
+    level = 10.0 ** rng.uniform(-4.5, -0.7)
+    return np.clip(make_noise(samples, rng) * level, -1.0, 1.0).astype(np.float32)

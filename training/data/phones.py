@@ -1,0 +1,265 @@
+"""From phone notations (espeak IPA, ARPAbet, flite) to timed mouth-shape classes; no motion."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from dualtalker.evaluation import BILABIAL
+from dualtalker.speech import Phoneme
+from training.data.clips import CorpusError, Phone
+
+SILENCE = "sil"
+
+# The inventory: silence, vowels by jaw and rounding, consonants by what the lips do. It is also
+# the target alphabet of lip reading, so sounds that look alike share a class (p b m; f v; ...).
+PHONE_CLASSES: tuple[str, ...] = (
+    SILENCE,
+    *("AA", "AE", "AH", "AX", "AO", "OW", "UW", "EH", "ER", "IY", "IH"),
+    *("PP", "FF", "TH", "DD", "NN", "LL", "SS", "CH", "RR", "KK", "HH", "WW", "YY", "BH"),
+)
+CLASS_INDEX: dict[str, int] = {name: index for index, name in enumerate(PHONE_CLASSES)}
+
+# A voiceless stop has no sound while it is closed. Measured on espeak-ng 1.52 (English, German,
+# French, Spanish, Mandarin; energy in 10 ms steps around the events of p t k): 40-60 ms of digital
+# silence lie BEFORE the event, which marks the release. For voiced stops, nasals and fricatives
+# (b d g m n f v) the event marks the START of the closure, which lasts until 15-25 ms before the
+# next event, where the transition into the vowel has begun to sound.
+RELEASE_CLOSURE_S = 0.050
+TRANSITION_S = 0.022
+SHORTEST_S = 0.015
+# Empty events of up to 0.1 s inside a phrase are glottal onsets or the very closures, no pauses.
+SHORTEST_PAUSE_S = 0.12
+SHORTEST_CLOSURE_S = 0.040
+
+# Aligners and concatenative synthesizers put a plosive's burst inside its segment; the lips have
+# parted by then.
+BURST_S = 0.025
+PLOSIVES = ("P", "B", "T", "D", "K", "G")
+
+_ARPABET: dict[str, tuple[str, ...]] = {
+    "AA": ("AA",), "AE": ("AE",), "AH": ("AH",), "AO": ("AO",), "AX": ("AX",),
+    "AW": ("AA", "UW"), "AY": ("AA", "IY"), "EY": ("EH", "IY"), "OW": ("OW", "UW"),
+    "OY": ("AO", "IY"), "EH": ("EH",), "ER": ("ER",), "IH": ("IH",), "IY": ("IY",),
+    "UH": ("UW",), "UW": ("UW",), "AXR": ("ER",), "IX": ("IH",), "UX": ("UW",),
+    "B": ("PP",), "P": ("PP",), "M": ("PP",), "EM": ("AX", "PP"), "F": ("FF",), "V": ("FF",),
+    "TH": ("TH",), "DH": ("TH",), "D": ("DD",), "T": ("DD",), "DX": ("DD",),
+    "N": ("NN",), "EN": ("AX", "NN"), "NX": ("NN",), "NG": ("KK",), "L": ("LL",),
+    "EL": ("AX", "LL"), "S": ("SS",), "Z": ("SS",), "SH": ("CH",), "ZH": ("CH",),
+    "CH": ("CH",), "JH": ("CH",), "R": ("RR",), "K": ("KK",), "G": ("KK",), "HH": ("HH",),
+    "HV": ("HH",), "W": ("WW",), "WH": ("WW",), "Y": ("YY",),
+    "SIL": (SILENCE,), "PAU": (SILENCE,), "SP": (SILENCE,), "SPN": (SILENCE,), "": (SILENCE,),
+}  # fmt: skip
+
+# IPA letters as espeak-ng writes them; two-letter entries win over one-letter ones.
+_IPA: dict[str, tuple[str, ...]] = {
+    # open and front vowels
+    "a": ("AA",), "ɑ": ("AA",), "ɒ": ("AO",), "æ": ("AE",), "ɐ": ("AH",), "ʌ": ("AH",),
+    "ɔ": ("AO",), "o": ("OW",), "u": ("UW",), "ʊ": ("UW",), "ɯ": ("IH",), "ɤ": ("AH",),
+    "ə": ("AX",), "ɘ": ("AX",), "ɜ": ("AH",), "ɚ": ("ER",), "ɝ": ("ER",), "ɵ": ("OW",),
+    "e": ("EH",), "ɛ": ("EH",), "ɪ": ("IH",), "i": ("IY",), "ɨ": ("IH",), "ᵻ": ("IH",),
+    "ər": ("ER",), "y": ("UW",), "ʏ": ("UW",), "ø": ("OW",), "œ": ("OW",), "ʉ": ("UW",),
+    # lips
+    "p": ("PP",), "b": ("PP",), "m": ("PP",), "ɱ": ("FF",), "f": ("FF",), "v": ("FF",),
+    "ʋ": ("FF",), "β": ("BH",), "ɸ": ("BH",), "w": ("WW",), "ɥ": ("WW",), "ʍ": ("WW",),
+    "pf": ("PP", "FF"),
+    # tongue tip
+    "t": ("DD",), "d": ("DD",), "ɾ": ("DD",), "θ": ("TH",), "ð": ("TH",), "n": ("NN",),
+    "l": ("LL",), "ɫ": ("LL",), "s": ("SS",), "z": ("SS",), "ts": ("SS",), "dz": ("SS",),
+    "r": ("DD",), "ɹ": ("RR",), "ɻ": ("RR",), "ɖ": ("DD",), "ʈ": ("DD",), "ɽ": ("DD",),
+    # palate: rounded and spread
+    "ʃ": ("CH",), "ʒ": ("CH",), "ʂ": ("CH",), "ʐ": ("CH",), "tʃ": ("CH",), "dʒ": ("CH",),
+    "tʂ": ("CH",), "ɕ": ("SS",), "ʑ": ("SS",), "tɕ": ("SS",),
+    "dʑ": ("SS",), "ç": ("YY",), "j": ("YY",), "ʝ": ("YY",), "ɟ": ("YY",), "ɲ": ("NN",),
+    "ʎ": ("LL",), "c": ("KK",),
+    # back of the mouth
+    "k": ("KK",), "ɡ": ("KK",), "g": ("KK",), "ŋ": ("KK",), "ɴ": ("KK",), "x": ("KK",),
+    "ɣ": ("KK",), "ʁ": ("KK",), "ʀ": ("KK",), "χ": ("KK",), "q": ("KK",), "ɰ": ("KK",),
+    "h": ("HH",), "ɦ": ("HH",), "ʔ": ("HH",),
+}  # fmt: skip
+
+# espeak-ng's own spellings: Mandarin retroflexes with a full stop; English [ɜː] is rhotic or
+# rounded, while German [ɜ] is the open ending of "Bäcker".
+_SPELLINGS = {"s.": "ʂ", "i.": "ɨ", "ɜː": "ɝ"}
+
+# Stress, length, tone and aspiration do not show on the lips.
+_IGNORED = frozenset("ˈˌːˑ˞ʰʲʷᵝ̃-'|;.^~_\u200d\ufe0f˥˦˧˨˩→↓↑↗↘ʼ0123456789 ")
+_VOICELESS_CLOSURES = frozenset("ptkqcʔʈ")
+
+
+def arpabet_classes(label: str) -> tuple[str, ...]:
+    """Return the classes of an ARPAbet, flite or radio phone name (any case, stress ignored)."""
+    name = label.strip("0123456789+<>#").upper()
+    if name not in _ARPABET:
+        raise CorpusError(f"unknown ARPAbet phone {label!r}, expected one of {sorted(_ARPABET)}")
+    return _ARPABET[name]
+
+
+def ipa_classes(ipa: str) -> tuple[str, ...]:
+    """Return the classes of one espeak-ng symbol in order; () for pauses and language switches."""
+    letters = _letters(ipa)
+    classes: list[str] = []
+    index = 0
+    while index < len(letters):
+        pair = letters[index : index + 2]
+        size = 2 if pair in _IPA and len(pair) == 2 else 1
+        found = _IPA.get(letters[index : index + size])
+        if found is None:
+            raise CorpusError(
+                f"IPA symbol {letters[index]!r} (in {ipa!r}) has no mouth-shape class: "
+                "add it to the table in training/data/phones.py"
+            )
+        classes += [name for name in found if not classes or classes[-1] != name]
+        index += size
+    return tuple(classes)
+
+
+def _letters(ipa: str) -> str:
+    """Strip "(en)" language marks, diacritics, tone and stress."""
+    while "(" in ipa:
+        head, _, rest = ipa.partition("(")
+        ipa = head + rest.partition(")")[2]
+    for spelling, letter in _SPELLINGS.items():
+        ipa = ipa.replace(spelling, letter)
+    # Decomposing splits accents off; "ç" is a letter of its own and must stay whole.
+    plain = "".join(c if c == "ç" else unicodedata.normalize("NFD", c) for c in ipa)
+    return "".join(c for c in plain if not unicodedata.combining(c) and c not in _IGNORED)
+
+
+def segment_arpabet(labels: Sequence[tuple[str, float, float]], duration_s: float) -> list[Phone]:
+    """Turn (ARPAbet label, start, end) rows into classes that cover [0, duration_s] in order.
+
+    Diphthongs become two halves. Gaps become silence. The burst of P, B, T, D, K, G is given to
+    the phone that follows it, since the mouth has opened by then.
+    """
+    pieces: list[Phone] = []
+    burst_start_s: float | None = None
+    for row, (label, start_s, end_s) in enumerate(labels):
+        classes = arpabet_classes(label)
+        if burst_start_s is not None:
+            start_s, burst_start_s = burst_start_s, None
+        if label.upper() in PLOSIVES and _is_followed(labels, row):
+            burst_start_s = max(end_s - BURST_S, start_s + 0.6 * (end_s - start_s))
+            end_s = burst_start_s
+        pieces += _divide(classes, start_s, end_s)
+    return cover(pieces, duration_s)
+
+
+def _is_followed(labels: Sequence[tuple[str, float, float]], row: int) -> bool:
+    """Tell whether a sounding phone comes right after this one."""
+    if row + 1 == len(labels) or abs(labels[row + 1][1] - labels[row][2]) > 1e-3:
+        return False
+    return arpabet_classes(labels[row + 1][0]) != (SILENCE,)
+
+
+def segment_espeak(phonemes: Sequence[Phoneme], duration_s: float) -> list[Phone]:
+    """Turn espeak-ng events into classes that cover [0, duration_s] in order.
+
+    Where each closure lies relative to its event: see the note on `RELEASE_CLOSURE_S`.
+    """
+    events = _timed_classes(phonemes, duration_s)
+    pieces: list[Phone] = []
+    for index, (letters, classes, start_s) in enumerate(events[:-1]):
+        next_letters, _, next_s = events[index + 1]
+        end_s = next_s
+        if _closes_before_event(letters):
+            room_s = start_s - (pieces[-1].start_s + SHORTEST_S if pieces else 0.0)
+            closure_s = min(RELEASE_CLOSURE_S, max(room_s, 0.0))
+            _trim(pieces, start_s - closure_s)
+            if len(letters) == 1 or classes[0] == BILABIAL:
+                pieces += _divide(classes[:1], start_s - closure_s, start_s)
+                # The breath after a release has the shape of what follows; at an end, no shape.
+                classes = classes[1:] or (() if next_letters else ("HH",))
+            else:
+                start_s -= closure_s
+        elif classes == (BILABIAL,) and next_letters:
+            end_s = max(end_s - TRANSITION_S, min(start_s + SHORTEST_CLOSURE_S, next_s))
+        pieces += _divide(classes, start_s, end_s)
+    return cover(_fill_small_gaps(pieces), duration_s)
+
+
+def _timed_classes(
+    phonemes: Sequence[Phoneme], duration_s: float
+) -> list[tuple[str, tuple[str, ...], float]]:
+    """Return (letters, classes, event time) with silences as ("", ("sil",), time), and an end."""
+    events: list[tuple[str, tuple[str, ...], float]] = []
+    for index, phoneme in enumerate(phonemes):
+        classes = ipa_classes(phoneme.ipa)
+        if not classes and index + 1 < len(phonemes):
+            after = phonemes[index + 1]
+            if after.ipa and after.start_s - phoneme.start_s < SHORTEST_PAUSE_S:
+                continue
+        letters = _letters(phoneme.ipa) if classes else ""
+        events.append((letters, classes or (SILENCE,), min(phoneme.start_s, duration_s)))
+    events.append(("", (SILENCE,), duration_s))
+    return events
+
+
+def _closes_before_event(letters: str) -> bool:
+    return bool(letters) and letters[0] in _VOICELESS_CLOSURES
+
+
+def _trim(pieces: list[Phone], end_s: float) -> None:
+    """Shorten the last piece so that it ends at `end_s` at the latest."""
+    if pieces and pieces[-1].end_s > end_s:
+        last = pieces.pop()
+        pieces.append(Phone(last.label, last.start_s, max(end_s, last.start_s)))
+
+
+def _divide(classes: Sequence[str], start_s: float, end_s: float) -> list[Phone]:
+    """Share a segment equally among its classes."""
+    if end_s - start_s <= 1e-6:
+        return []
+    step_s = (end_s - start_s) / max(len(classes), 1)
+    return [
+        Phone(name, start_s + part * step_s, start_s + (part + 1) * step_s)
+        for part, name in enumerate(classes)
+    ]
+
+
+def _fill_small_gaps(pieces: list[Phone]) -> list[Phone]:
+    """Start each phone where the one before it ends, if less than 80 ms are missing."""
+    filled: list[Phone] = []
+    for piece in pieces:
+        if piece.end_s - piece.start_s <= 1e-6:
+            continue
+        start_s = piece.start_s
+        if filled and 0 < start_s - filled[-1].end_s < 0.08 and piece.label != SILENCE:
+            start_s = filled[-1].end_s
+        filled.append(Phone(piece.label, start_s, piece.end_s))
+    return filled
+
+
+def cover(pieces: Sequence[Phone], duration_s: float) -> list[Phone]:
+    """Return the pieces cut to [0, duration_s], gaps filled with silence, silences merged."""
+    covered: list[Phone] = []
+    now_s = 0.0
+
+    def add(label: str, start_s: float, end_s: float) -> None:
+        if end_s - start_s <= 1e-6:
+            return
+        if covered and label == SILENCE == covered[-1].label:
+            covered[-1] = Phone(label, covered[-1].start_s, end_s)
+        else:
+            covered.append(Phone(label, start_s, end_s))
+
+    for piece in pieces:
+        start_s, end_s = max(piece.start_s, now_s), min(piece.end_s, duration_s)
+        if end_s - start_s <= 1e-6:
+            continue
+        add(SILENCE, now_s, start_s)
+        add(piece.label, start_s if start_s - now_s > 1e-6 else now_s, end_s)
+        now_s = end_s
+    add(SILENCE, now_s, duration_s)
+    return covered
+
+
+def class_ids(segments: Sequence[Phone], frames: int, rate_hz: float) -> list[int]:
+    """Return the class index of each frame; frame k looks at time k / rate_hz."""
+    ids = [CLASS_INDEX[SILENCE]] * frames
+    for phone in segments:
+        first = max(0, -(-round(phone.start_s * rate_hz * 1e6) // 1_000_000))
+        last = min(frames, -(-round(phone.end_s * rate_hz * 1e6) // 1_000_000))
+        for frame in range(first, last):
+            ids[frame] = CLASS_INDEX[phone.label]
+    return ids

@@ -1,0 +1,46 @@
+"""Baselines and trials that `training.evaluate` measures a model against."""
+
+from __future__ import annotations
+
+from training.evaluation.baselines import NearestNeighbor, animate_by_loudness, find_mean_face
+from training.evaluation.mesh_accuracy import VERTEX_FIGURES, MeshTally, Ruler, find_clip_speech
+from training.evaluation.mesh_baselines import Perform, Pose, learn_baselines
+from training.evaluation.mesh_pictures import draw_mesh_pictures
+from training.evaluation.mesh_reading import UnitReader
+from training.evaluation.noises import NOISES, make_noise_at, measure_speech_level
+from training.evaluation.trials import (
+    SETTLE_S,
+    Animate,
+    Sweep,
+    animate_by_model,
+    measure_silence,
+    measure_tick_ms,
+    sweep_noise,
+    sweep_noisy_speech,
+)
+
+__all__ = [
+    "NOISES",
+    "SETTLE_S",
+    "VERTEX_FIGURES",
+    "Animate",
+    "MeshTally",
+    "NearestNeighbor",
+    "Perform",
+    "Pose",
+    "Ruler",
+    "Sweep",
+    "UnitReader",
+    "animate_by_loudness",
+    "animate_by_model",
+    "draw_mesh_pictures",
+    "find_clip_speech",
+    "find_mean_face",
+    "learn_baselines",
+    "make_noise_at",
+    "measure_silence",
+    "measure_speech_level",
+    "measure_tick_ms",
+    "sweep_noise",
+    "sweep_noisy_speech",
+]

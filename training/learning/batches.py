@@ -1,0 +1,308 @@
+"""Batches for training: segments drawn from clips by (seed, step), augmented and aligned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from dualtalker.evaluation import BILABIAL, LABIODENTAL
+from training.configs import TrainConfig
+from training.data import (
+    CHANNELS,
+    MOTION_RATE_HZ,
+    SILENCE,
+    Clip,
+    augment,
+    interpolate_rows,
+    make_background,
+)
+from training.learning.mesh_data import CoordinateClip
+from training.network import ARKIT
+
+CONTACT_CLASSES = {"bilabial": BILABIAL, "labiodental": LABIODENTAL}
+AnyClip = Clip | CoordinateClip
+
+
+@dataclass
+class Batch:
+    """One batch of segments, time-aligned: motion frame k depicts k / model_rate_hz."""
+
+    audio: Tensor
+    """What the network hears, `[batch, (frames + shift) * hop]`."""
+    clean: Tensor
+    """The same before augmentation: acoustic units are read from it."""
+    motion: Tensor
+    """Target weights `[batch, frames, 52]` (zeros where unpaired)."""
+    mask: Tensor
+    """1 where a target is supervised, `[batch, frames, 52]`."""
+    contacts: Tensor
+    """1 in each contact of the lips, `[batch, frames, contacts]`."""
+    contacts_mask: Tensor
+    """1 where contacts are labelled, `[batch, frames, 1]`."""
+    phones: Tensor
+    """Phone classes in order, from 1, padded with 0, `[batch, longest]`."""
+    phone_counts: Tensor
+    """How many phones, `[batch]`."""
+    has_phones: Tensor
+    """1 where the words are known, `[batch]`."""
+    speech: Tensor
+    """1 where the segment is speech (0: noise or silence alone), `[batch]`."""
+    paired: Tensor
+    """1 where there is motion to learn from, `[batch]`."""
+    style: Tensor
+    """Style index, `[batch]`."""
+    head: str = ARKIT
+    """Which head's motion this is."""
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch with every tensor on `device`."""
+        return Batch(**{n: getattr(self, n).to(device) for n in TENSORS}, head=self.head)
+
+
+TENSORS = tuple(f.name for f in fields(Batch) if f.name != "head")
+
+
+class BatchSource:
+    """Anything that makes batches by number, and worker processes that make them ahead."""
+
+    workers = 0
+    stride = 1
+    _stream: Iterator[Batch] | None = None
+    _expected = 0
+
+    def make(self, step: int) -> Batch:
+        """Return the batch of this number, always the same."""
+        raise NotImplementedError
+
+    def fetch(self, step: int) -> Batch:
+        """Return the batch of this number; worker processes are already making the next ones.
+
+        Batches are pure functions of the number, so an unexpected one costs time, never a result.
+        `stride` is the step from one number to the next that this process will want. Processes,
+        not a thread: the network's thread would wait for the interpreter's lock.
+        """
+        if self.workers == 0:
+            return self.make(step)
+        if self._stream is None or step != self._expected:
+            loader = DataLoader(
+                _Steps(self),
+                batch_size=None,
+                sampler=range(step, step + 1_000_000_000, self.stride),
+                num_workers=self.workers,
+                prefetch_factor=2,
+            )
+            self._stream = iter(loader)
+        self._expected = step + self.stride
+        batch: Batch = next(self._stream)
+        return batch
+
+
+class MixedBatches(BatchSource):
+    """Batches of several heads: each comes whole from one maker, drawn by its share."""
+
+    def __init__(
+        self, makers: list[tuple[float, BatchMaker]], seed: int, workers: int = 0
+    ) -> None:
+        shares = np.array([share for share, _ in makers])
+        self.makers = [maker for _, maker in makers]
+        self.shares = shares / shares.sum()
+        self.seed, self.workers = seed, workers
+
+    def make(self, step: int) -> Batch:
+        """Return the batch of this number."""
+        rng = np.random.default_rng([self.seed, step, len(self.makers)])
+        return self.makers[int(rng.choice(len(self.makers), p=self.shares))].make(step)
+
+
+class BatchMaker(BatchSource):
+    """Draws batches; batch `step` is a pure function of (seed, step), so a resumed run repeats."""
+
+    def __init__(
+        self,
+        clips: Sequence[AnyClip],
+        config: TrainConfig,
+        phones: list[str],
+        styles: list[str],
+        active: np.ndarray,
+        head: str = ARKIT,
+    ) -> None:
+        """`phones` and `styles` are the network's, `active` bool `[C]` the channels of `head`."""
+        self.network, self.config, self.seed = config.network, config.data, config.seed
+        self.augmented, self.workers = config.augment, config.loader_workers
+        self.phones = {label: index + 1 for index, label in enumerate(phones)}
+        self.styles = styles
+        self.active = active
+        self.head = head
+        self.frames = round(self.config.segment_s * self.network.model_rate_hz)
+        captured = [c for c in clips if c.motion is not None and c.style.startswith("captured")]
+        rules = [c for c in clips if c.motion is not None and not c.style.startswith("captured")]
+        recorded = [c for c in rules if c.source.startswith("labeled")]
+        made = [c for c in rules if not c.source.startswith("labeled")]
+        unpaired = [c for c in clips if c.motion is None]
+        shares: dict[str, tuple[float, Sequence[AnyClip]]] = {
+            "captured": (self.config.captured_share, captured),
+            "recorded": (self.config.recorded_share, recorded),
+            "unpaired": (self.config.unpaired_share, unpaired),
+        }
+        rest = 1.0 - sum(share for share, pool in shares.values() if pool)
+        shares["made"] = (rest, made)
+        self.pools = {
+            name: (share, pool, np.cumsum([c.duration_s for c in pool]))
+            for name, (share, pool) in shares.items()
+            if pool and share > 0
+        }
+        if not self.pools:
+            raise ValueError("no clips to train on; make some with `python -m training.corpus`")
+
+    def make(self, step: int) -> Batch:
+        """Return the batch of this step."""
+        rng = np.random.default_rng([self.seed, step])
+        rows: list[dict[str, Any]] = [self._make_row(rng) for _ in range(self.config.batch)]
+        longest = max(1, max(len(row["phones"]) for row in rows))
+        for row in rows:
+            row["phone_counts"] = np.int64(len(row["phones"]))
+            row["phones"] = np.pad(row["phones"], (0, longest - len(row["phones"])))
+        tensors = {n: torch.from_numpy(np.stack([row[n] for row in rows])) for n in TENSORS}
+        return Batch(**tensors, head=self.head)
+
+    def _make_row(self, rng: np.random.Generator) -> dict[str, Any]:
+        hop = self.network.hop_samples
+        samples = (self.frames + self.network.shift_frames) * hop
+        if rng.random() < self.config.noise_share:
+            return self._background_row(samples, rng)
+        names = list(self.pools)
+        weights = np.array([self.pools[name][0] for name in names])
+        _, pool, ends = self.pools[names[int(rng.choice(len(names), p=weights / weights.sum()))]]
+        clip = pool[int(np.searchsorted(ends, rng.random() * ends[-1]))]
+        rate = float(rng.uniform(0.88, 1.14)) if self.augmented and rng.random() < 0.6 else 1.0
+        return self._clip_row(clip, rate, samples, rng)
+
+    def _background_row(self, samples: int, rng: np.random.Generator) -> dict[str, Any]:
+        audio = make_background(samples, rng)
+        shape = (self.frames, 1)
+        return {
+            "audio": audio,
+            "clean": audio,
+            "motion": np.zeros((self.frames, len(self.active)), np.float32),
+            "mask": np.tile(self.active.astype(np.float32), shape),
+            "contacts": np.zeros((self.frames, len(self.network.contacts)), np.float32),
+            "contacts_mask": np.ones(shape, np.float32),
+            "phones": np.zeros(0, np.int64),
+            "has_phones": np.float32(0),
+            "speech": np.float32(0),
+            "paired": np.float32(1),
+            "style": np.int64(rng.integers(len(self.styles))),
+        }
+
+    def _clip_row(
+        self, clip: AnyClip, rate: float, samples: int, rng: np.random.Generator
+    ) -> dict[str, Any]:
+        """Cut one random segment out of `clip`, played `rate` times as fast.
+
+        Pitch moves with the rate, which also varies the speaker.
+        """
+        hop, model_rate_hz = self.network.hop_samples, self.network.model_rate_hz
+        last = max(0, (len(clip.audio) - self.frames * hop * rate) // hop)
+        first_frame = int(rng.integers(0, int(last) + 1))
+        start = first_frame * hop
+        clean = stretch(clip.audio[start:], rate, samples)
+        start_s = start / self.network.sample_rate_hz
+        times_s = start_s + np.arange(self.frames) * rate / model_rate_hz
+        motion, mask = cut_motion(clip, times_s)
+        if first_frame > 0:
+            # A cut in mid-speech: the network has heard nothing of what the first frames need.
+            mask[: int(0.2 * model_rate_hz)] = 0.0
+        contacts, known = label_contacts(clip, times_s, self.network.contacts)
+        return {
+            "audio": augment(clean, rng) if self.augmented else clean,
+            "clean": clean,
+            "motion": motion,
+            "mask": mask,
+            "contacts": contacts,
+            "contacts_mask": np.full((self.frames, 1), known, np.float32),
+            "phones": list_phones(clip, times_s, self.phones),
+            "has_phones": np.float32(clip.phones is not None),
+            "speech": np.float32(1),
+            "paired": np.float32(clip.motion is not None),
+            "style": np.int64(self._choose_style(clip, rng)),
+        }
+
+    def _choose_style(self, clip: AnyClip, rng: np.random.Generator) -> int:
+        """Index of the clip's style; unpaired clips, which have none, are heard in any."""
+        if clip.motion is None:
+            return int(rng.integers(len(self.styles)))
+        return self.styles.index(clip.style)
+
+
+class _Steps(Dataset):
+    """Batches by step, as torch's loader wants them."""
+
+    def __init__(self, maker: BatchSource) -> None:
+        self._maker = maker
+
+    def __getitem__(self, step: int) -> Batch:
+        return self._maker.make(step)
+
+
+def stretch(audio: np.ndarray, rate: float, samples: int) -> np.ndarray:
+    """Return the first `samples` of `audio` played `rate` times as fast, silence past its end."""
+    span = int(samples * rate) + 2
+    piece = np.pad(audio[:span], (0, max(0, span - len(audio))))
+    if rate != 1.0:
+        positions = np.arange(samples) * rate
+        whole = positions.astype(np.int64)
+        part = (positions - whole).astype(np.float32)
+        piece = piece[whole] * (1 - part) + piece[whole + 1] * part
+    return np.ascontiguousarray(piece[:samples], dtype=np.float32)
+
+
+def cut_motion(clip: AnyClip, times_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sample a clip's motion at `times_s` `[frames]`; returns motion and mask `[frames, C]`.
+
+    C is 52, or the rank of a vertex head.
+    """
+    if clip.motion is None:
+        empty = np.zeros((len(times_s), CHANNELS), np.float32)
+        return empty, empty.copy()
+    position = times_s * (MOTION_RATE_HZ if isinstance(clip, Clip) else clip.fps)
+    inside = position <= len(clip.motion) - 1
+    # Past the end of a clip there is silence, in which the face is at rest.
+    motion = interpolate_rows(clip.motion, position) * inside[:, None]
+    mask = np.broadcast_to(clip.motion_mask.astype(np.float32), motion.shape).copy()
+    return motion.astype(np.float32), mask
+
+
+def label_contacts(
+    clip: AnyClip, times_s: np.ndarray, kinds: Sequence[str]
+) -> tuple[np.ndarray, float]:
+    """Return 1 in contacts of each kind `[frames, kinds]`, and 1.0 where the phones are known."""
+    contacts = np.zeros((len(times_s), len(kinds)), np.float32)
+    if clip.phones is None:
+        return contacts, 0.0
+    columns = {CONTACT_CLASSES[kind]: column for column, kind in enumerate(kinds)}
+    for phone in clip.phones:
+        if phone.label in columns:
+            # At least three frames, so that a contact survives interpolation to any frame rate.
+            middle, half = (phone.start_s + phone.end_s) / 2, (phone.end_s - phone.start_s) / 2
+            half = max(half, 0.03)
+            inside = (times_s >= middle - half) & (times_s <= middle + half)
+            contacts[inside, columns[phone.label]] = 1.0
+    return contacts, 1.0
+
+
+def list_phones(clip: AnyClip, times_s: np.ndarray, numbers: dict[str, int]) -> np.ndarray:
+    """Return the phone classes whose middle lies in the segment, in order, without silence."""
+    if clip.phones is None:
+        return np.zeros(0, np.int64)
+    inside = [
+        numbers[p.label]
+        for p in clip.phones
+        if p.label != SILENCE and times_s[0] <= (p.start_s + p.end_s) / 2 <= times_s[-1]
+    ]
+    return np.array(inside, np.int64)

@@ -1,0 +1,197 @@
+"""Accuracy against latency and cost: small networks that differ in lookahead and width alone.
+
+    python -m training.studies.tradeoff --corpus corpus_real corpus_taught --out runs/tradeoff
+
+Trains one single-task network for each lookahead and width (finished ones are kept), measures it
+on held-out clips and times one exported step of each in one run, round after round. Writes
+`tradeoff.md` and `tradeoff.svg` into the folder. The networks are those of `training.ablate`, so
+the curves' shape counts, not their height.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SAMPLES_PER_MS = 16
+FIGURES = (("jaw r", "jaw opening r"), ("rounding r", "lip rounding r"), ("LVE mm", "LVE (mm)"))
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--corpus", type=Path, nargs="+", required=True, help="folders of clips")
+    parser.add_argument("--out", type=Path, default=Path("runs/tradeoff"), help="folder to fill")
+    parser.add_argument(
+        "--lookahead-ms",
+        type=int,
+        nargs="+",
+        default=[20, 60, 100, 160, 300],
+        help="multiples of 20 ms; each is trained at the first width",
+    )
+    parser.add_argument(
+        "--channels",
+        type=int,
+        nargs="+",
+        default=[96, 48, 192],
+        help="widths; all but the first are trained at the middle lookahead",
+    )
+    parser.add_argument("--steps", type=int, default=400, help="training steps of each")
+    parser.add_argument("--captured-share", type=float, default=0.7)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(arguments)
+
+
+def plan_points(options: argparse.Namespace) -> list[tuple[int, int]]:
+    """Return (lookahead ms, channels) of every network."""
+    ahead = sorted(set(options.lookahead_ms))
+    middle = ahead[len(ahead) // 2]
+    points = [(ms, options.channels[0]) for ms in ahead]
+    return points + [(middle, width) for width in sorted(options.channels[1:])]
+
+
+def train_point(options: argparse.Namespace, lookahead_ms: int, channels: int) -> dict[str, Any]:
+    """Train and measure one network; read it back where it is finished."""
+    from training.ablate import choose_terms, measure_checkpoint, small_run
+    from training.train import train
+
+    folder = options.out / f"{lookahead_ms}ms-{channels}"
+    done = folder / "figures.json"
+    run = small_run()
+    config = replace(
+        run,
+        out=folder,
+        steps=options.steps,
+        seed=options.seed,
+        loss=choose_terms(run.loss, "single"),
+        network=replace(
+            run.network, channels=channels, lookahead_samples=lookahead_ms * SAMPLES_PER_MS
+        ),
+        data=replace(
+            run.data,
+            corpus=tuple(options.corpus),
+            captured_share=options.captured_share,
+            unpaired_share=0.0,
+        ),
+    )
+    if not done.is_file():
+        checkpoint = train(config)
+        figures = measure_checkpoint(checkpoint, config.data)
+        row = {"checkpoint": checkpoint.name, "figures": figures}
+        done.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+    row = json.loads(done.read_text(encoding="utf-8"))
+    return {**row, "folder": folder, "lookahead_ms": lookahead_ms, "channels": channels}
+
+
+def time_steps(rows: list[dict[str, Any]], rounds: int = 5) -> None:
+    """Add the parameters and the median time of an exported step, ms, to each row.
+
+    All are timed in turn, so that what else the machine does falls on all alike.
+    """
+    from dualtalker.engine import time_hot
+    from dualtalker.model import load_bundle
+    from dualtalker.model.backends import open_backend
+    from engines.export_onnx import ExportConfig, export
+
+    opened = []
+    for row in rows:
+        path = row["folder"] / "net.onnx"
+        if not path.is_file():
+            export(ExportConfig(row["folder"] / row["checkpoint"], path, steps=100))
+        bundle = load_bundle(path)
+        row["size_mb"] = path.stat().st_size / 1e6
+        opened.append((row, open_backend(bundle, "onnxruntime"), bundle.sidecar))
+    times: dict[int, list[float]] = {}
+    for _ in range(rounds):
+        for number, (_, backend, sidecar) in enumerate(opened):
+            times.setdefault(number, []).append(time_hot(backend, sidecar, 300).p50_ms)
+    for number, (row, backend, _) in enumerate(opened):
+        row["step_ms"] = float(np.median(times[number]))
+        backend.close()
+
+
+def write_table(options: argparse.Namespace, rows: list[dict[str, Any]]) -> Path:
+    """Write the table and the plot; returns the table's path."""
+    first = rows[0]["step_ms"]
+    lines = [
+        "| lookahead | channels | jaw opening r | lip rounding r | LVE (mm) | size | step |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        f = row["figures"]
+        lines.append(
+            f"| {row['lookahead_ms']} ms | {row['channels']} | {f['jaw r']:.3f} "
+            f"| {f['rounding r']:.3f} | {f['LVE mm']:.2f} | {row['size_mb']:.2f} MB "
+            f"| {row['step_ms'] / first:.2f} |"
+        )
+    lines.append("")
+    lines.append("The step's time is relative to the first row, all timed in turn in one run.")
+    path: Path = options.out / "tradeoff.md"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    draw(options.out / "tradeoff.svg", rows, options.channels[0])
+    return path
+
+
+def draw(path: Path, rows: list[dict[str, Any]], width: int) -> None:
+    """Draw accuracy over lookahead, and over the time of a step."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.0, 3.4), layout="constrained")
+    FigureCanvasSVG(figure)
+    left, right = figure.subplots(1, 2)
+    ahead = [row for row in rows if row["channels"] == width]
+    middle = [row for row in rows if row["channels"] != width]
+    middle += [row for row in ahead if middle and row["lookahead_ms"] == middle[0]["lookahead_ms"]]
+    middle.sort(key=lambda row: row["step_ms"])
+    for key, label in FIGURES[:2]:
+        left.plot(
+            [row["lookahead_ms"] for row in ahead],
+            [row["figures"][key] for row in ahead],
+            "o-",
+            label=label,
+        )
+        right.plot(
+            [row["step_ms"] for row in middle],
+            [row["figures"][key] for row in middle],
+            "o-",
+            label=label,
+        )
+    for row in middle:
+        right.annotate(f"{row['channels']}", (row["step_ms"], row["figures"]["jaw r"]))
+    left.set_xlabel("lookahead of the network (ms)")
+    right.set_xlabel("time of one step, hot (ms); numbers: channels")
+    for axis in (left, right):
+        axis.grid(alpha=0.25)
+        axis.legend(fontsize=8)
+    with mpl.rc_context({"svg.hashsalt": "dualtalker"}):
+        figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> int:
+    """Train, measure, time, write."""
+    options = parse()
+    wrong = [ms for ms in options.lookahead_ms if ms <= 0 or ms % 20]
+    if wrong:
+        print(f"--lookahead-ms has {wrong}; expected multiples of 20 above 0", file=sys.stderr)
+        return 2
+    rows = []
+    for lookahead_ms, channels in plan_points(options):
+        print(f"{lookahead_ms} ms, {channels} channels", flush=True)
+        rows.append(train_point(options, lookahead_ms, channels))
+    time_steps(rows)
+    print(write_table(options, rows).read_text(encoding="utf-8"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
