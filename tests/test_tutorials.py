@@ -137,9 +137,9 @@ def test_python_blocks_are_python(page):
 @pytest.mark.slow
 def test_the_avatar_tutorial_runs(desk):
     pytest.importorskip("espeakng_loader")
-    from dualtalker.gltf.writer import write_glb
+    from dualtalker import save_rig
 
-    write_glb(tiny_rig(), desk.folder / "my_face.glb")
+    save_rig(tiny_rig(), desk.folder / "my_face.glb")
     (desk.modules / "sounddevice.py").write_text(SOUND_CARD)
     (desk.modules / "bpy.py").write_text(BLENDER)
     printed = {}
