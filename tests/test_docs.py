@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import re
 from importlib.util import find_spec
@@ -91,6 +92,39 @@ def test_glossary_is_in_order_and_leads_to_where_words_are_used():
     words = [re.match(r"\*\*(.+?)\*\*", entry)[1].lower() for entry in entries]
     assert len(words) > 30 and words == sorted(words)
     assert not [word for word, entry in zip(words, entries, strict=True) if "](" not in entry]
+
+
+def read_floors() -> dict[str, int]:
+    """The wings of `dualtalker` and the modules below them, with the floor that the page gives."""
+    page = (DOCS / "architecture.md").read_text("utf-8")
+    floors = re.findall(r"^floor (\d+) +(.+)$", page, re.MULTILINE)
+    return {name: int(floor) for floor, names in floors for name in names.split()}
+
+
+def test_the_house_stands_as_it_is_drawn():
+    """Every wing is in the drawing, and every import goes down."""
+    folder, floors, rising = ROOT / "dualtalker", read_floors(), []
+    present = {path.parent.name for path in folder.glob("*/__init__.py")}
+    present |= {path.stem for path in folder.glob("*.py") if not path.stem.startswith("__")}
+    assert present == set(floors)
+    for path in folder.rglob("*.py"):
+        own = path.relative_to(folder).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for parts in (name.split(".") for name in names):
+                if own in floors and parts[0] == "dualtalker" and parts[1:2] not in ([], [own]):
+                    rising += [name for name in parts[1:2] if floors[name] >= floors[own]]
+    assert not rising
+
+
+def test_the_example_of_the_python_page_runs():
+    [example] = re.findall(
+        r"^```python\n(.*?)^```", (DOCS / "python_api.md").read_text("utf-8"), re.M | re.S
+    )
+    names: dict = {}
+    exec(compile(example, "python_api.md", "exec"), names)
+    assert names["rest"]
 
 
 def test_result_tables_name_command_data_and_commit():
