@@ -9,7 +9,7 @@ from fake_cuda import FakeCuda, make_pycuda, make_runtime
 
 from dualtalker.files import sha256
 from dualtalker.model.backends import EngineRecord, Target, engine_path, write_engine
-from dualtalker.model.backends.device_memory import CudaBindingsDevice, PycudaDevice
+from dualtalker.model.backends.cuda import CudaBindingsDevice, PycudaDevice
 
 HERE = Target("Fake GPU", "8.7", 16, "tensorrt", "10.3.0")
 

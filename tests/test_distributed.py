@@ -26,9 +26,9 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from tests.test_distributed import make_config
-from training.distributed import choose_device, find_place, join_group
-from training.run import prepare, save
-from training.step import take_step
+from training.learning import choose_device, find_place, join_group, save
+from training.learning.run import prepare
+from training.learning.step import take_step
 
 place = find_place()
 with join_group(place, choose_device("cpu", place)):

@@ -20,7 +20,7 @@ from dualtalker.engine.timing import measure_cold_start, time_paced
 from dualtalker.errors import BackendError
 from dualtalker.model import load_bundle
 from dualtalker.model.backends import tensorrt as runner
-from dualtalker.model.backends.device_memory import CudaBindingsDevice
+from dualtalker.model.backends.cuda import CudaBindingsDevice
 
 LINE = (
     "11-20-2026 10:00:00 RAM 3012/7620MB (lfb 4x4MB) SWAP 0/3810MB (cached 0MB) "

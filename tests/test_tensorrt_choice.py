@@ -21,12 +21,12 @@ from dualtalker.model import load_bundle
 from dualtalker.model.backends import (
     Target,
     available_backends,
-    device_memory,
     engine_folder,
     open_backend,
 )
+from dualtalker.model.backends import cuda as cuda_module
 from dualtalker.model.backends import tensorrt as runner
-from dualtalker.model.backends.device_memory import CudaBindingsDevice
+from dualtalker.model.backends.cuda import CudaBindingsDevice
 from dualtalker.model.backends.engine_files import find_engine
 from dualtalker.model.backends.tensorrt import TensorRtBackend
 
@@ -109,7 +109,7 @@ def installed(monkeypatch, bundle, folder):
     """TensorRT and a GPU are here, as far as the choice of engines can see."""
     cuda = FakeCuda()
     monkeypatch.setattr(runner, "import_tensorrt", lambda: make_tensorrt(cuda, bundle.onnx_path))
-    for module in (runner, device_memory):
+    for module in (runner, cuda_module):
         monkeypatch.setattr(module, "open_device", lambda: CudaBindingsDevice(make_runtime(cuda)))
     return cuda
 
@@ -130,7 +130,7 @@ def test_auto_takes_what_loads_and_says_why_not_the_other(installed, bundle, fol
 @pytest.mark.parametrize("slow", ["onnxruntime", "tensorrt"])
 def test_auto_takes_the_fastest(slow, installed, bundle, folder, caplog, monkeypatch):
     put_engine(folder, bundle)
-    from dualtalker.model.backends import backend as backends
+    from dualtalker.model.backends import choice as backends
 
     monkeypatch.setattr(
         backends, "time_step", lambda backend, _hop: 2e-3 if slow in backend.name else 1e-3

@@ -14,8 +14,8 @@ from tiny_bundle import make_tiny_bundle
 
 from dualtalker.errors import BackendError
 from dualtalker.model import load_bundle
-from dualtalker.model.backends import OnnxRuntimeBackend, device_memory, open_device
-from dualtalker.model.backends.device_memory import CudaBindingsDevice, PycudaDevice
+from dualtalker.model.backends import OnnxRuntimeBackend, cuda, open_device
+from dualtalker.model.backends.cuda import CudaBindingsDevice, PycudaDevice
 from dualtalker.model.backends.tensorrt import TensorRtBackend
 
 
@@ -278,15 +278,15 @@ def test_both_bindings_have_all_of_the_interface():
     """Every method and attribute of `Device`, with the same parameters."""
     import inspect
 
-    names = [name for name in vars(device_memory.Device) if not name.startswith("_")]
+    names = [name for name in vars(cuda.Device) if not name.startswith("_")]
     assert len(names) >= 11
     opened = [open_fake_device(binding, FakeCuda()) for binding in ("cuda-bindings", "pycuda")]
     for device in opened:
         for name in names:
-            wanted = list(inspect.signature(getattr(device_memory.Device, name)).parameters)
+            wanted = list(inspect.signature(getattr(cuda.Device, name)).parameters)
             found = list(inspect.signature(getattr(type(device), name)).parameters)
             assert found == wanted, (type(device), name)
-        for name in device_memory.Device.__annotations__:
+        for name in cuda.Device.__annotations__:
             assert hasattr(device, name), (type(device), name)
     for name in ("gpu", "compute_capability", "multiprocessors"):
         assert len({getattr(device, name) for device in opened}) == 1

@@ -106,8 +106,8 @@ _COLD_START = """
 import json, resource, sys, time
 start = time.perf_counter()
 import numpy as np
-from dualtalker.backends import open_backend
-from dualtalker.bundle import load_bundle
+from dualtalker.model import load_bundle
+from dualtalker.model.backends import open_backend
 bundle = load_bundle(sys.argv[1])
 backend = open_backend(bundle, sys.argv[2])
 backend.step(np.zeros((1, bundle.sidecar.hop_samples), np.float32), backend.new_state())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dualtalker.model.backends.backend import Backend, available_backends, open_backend
-from dualtalker.model.backends.device_memory import open_device
+from dualtalker.model.backends.backend import Backend
+from dualtalker.model.backends.choice import available_backends, open_backend
+from dualtalker.model.backends.cuda import open_device
 from dualtalker.model.backends.engine_files import (
     PORTABLE,
     EngineRecord,

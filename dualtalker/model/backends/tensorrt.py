@@ -1,7 +1,7 @@
 """Runs TensorRT engines; the state never leaves the GPU. Engines are built by `engines/`.
 
 Written once against the Python API that `tensorrt` (10.3 to 11) and `tensorrt_rtx` share. CUDA is
-behind `device_memory`, engine files behind `engine_files`.
+behind `cuda`, engine files behind `engine_files`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import numpy as np
 
 from dualtalker.errors import BackendError
 from dualtalker.model import Bundle, list_tensors
-from dualtalker.model.backends.device_memory import Device, Graph, open_device
-from dualtalker.model.backends.device_state import DeviceState, Slot
+from dualtalker.model.backends.cuda import Device, DeviceState, Graph, Slot, open_device
 from dualtalker.model.backends.engine_files import (
     EngineRecord,
     Target,

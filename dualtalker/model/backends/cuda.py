@@ -1,4 +1,4 @@
-"""All of CUDA that the TensorRT runner needs, through pycuda or cuda-bindings. No TensorRT.
+"""All of CUDA that the TensorRT runner needs, through pycuda or cuda-bindings: memory and streams.
 
 Memory is named by its address, an int, because that is what TensorRT takes. Tests drive the runner
 with an object of the same interface that allocates ordinary memory.
@@ -15,6 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from dualtalker.errors import BackendError
+from dualtalker.model import Sidecar
+
+ALIGNMENT = 256  # bytes, of every tensor on the GPU: what cudaMalloc itself gives
 
 INSTALL = (
     "install NVIDIA's bindings: python -m pip install 'cuda-bindings==12.9.*' (CUDA 12, JetPack "
@@ -342,3 +345,46 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:  # built from source without metadata
         return "of unknown version"
+
+
+class Slot:
+    """Memory of one stream of audio: pinned ends, two sets of state tensors, recorded graphs."""
+
+    def __init__(self, device: Device, sidecar: Sidecar) -> None:
+        """Allocate what the graph of a sidecar needs; raises BackendError where none is left."""
+        channels = len(sidecar.output_names)
+        self.audio = device.pin((1, sidecar.input_samples))
+        self.motion = device.pin((1, sidecar.graph_frames, channels))
+        styles = len(sidecar.style_names)
+        self.style = device.pin((1, styles)) if styles else None
+        self.style_is_there = False  # on the GPU
+        sizes = [self.audio.nbytes, self.motion.nbytes, 4 * styles]
+        sizes += 2 * [4 * int(np.prod(state.shape)) for state in sidecar.states]
+        padded = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
+        self.size = sum(padded)
+        self.base = device.allocate(self.size)
+        offsets = np.concatenate([[0], np.cumsum(padded)[:-1]])
+        addresses = [self.base + int(offset) for offset in offsets]
+        self.audio_address, self.motion_address, self.style_address = addresses[:3]
+        half = 3 + len(sidecar.states)
+        self.states = (addresses[3:half], addresses[half:])
+        self.turn = 0  # which of `states` is read; the other is written
+        self.graphs: list[Graph | None] = [None, None]
+
+    def close(self, device: Device) -> None:
+        """Give the memory back to the device that it is of."""
+        for graph in self.graphs:
+            if graph is not None:
+                graph.close()
+        self.graphs = [None, None]
+        device.free(self.base)
+        for array in (self.audio, self.motion, self.style):
+            if array is not None:
+                device.unpin(array)
+
+
+class DeviceState:
+    """The state of one stream of audio, on the GPU. A step changes it in place."""
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
