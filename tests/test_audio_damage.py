@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualtalker.audio import read_audio
-from dualtalker.audio.containers import check_container
+from dualtalker.audio.files import check_container
 from dualtalker.errors import AudioError
 
 RATE_HZ = 16000

@@ -20,7 +20,7 @@ from dualtalker.evaluation import (
     film_side_by_side,
 )
 from dualtalker.evaluation.pictures import draw_curves, draw_error_maps
-from dualtalker.evaluation.report_page import write_page
+from dualtalker.evaluation.report import write_page
 from dualtalker.rig.robot_head import build_head
 from tests.test_report_figures import make_motion, make_recording
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dualtalker.audio.files import read_audio
 from dualtalker.audio.messages import (
     BARE_TYPES,
     INFO_TYPE,
@@ -23,7 +24,6 @@ from dualtalker.audio.pcm import (
     channels_cancel,
     check_samples,
     mix_to_mono,
-    read_audio,
     scale_samples,
 )
 from dualtalker.audio.resampling import StreamingResampler, check_rate, fit_length

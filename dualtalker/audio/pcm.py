@@ -1,77 +1,12 @@
-"""Audio as it comes, from files, messages and arrays: checked, scaled, mixed. No resampling."""
+"""Samples as they come, in arrays or as raw PCM: checked, decoded, scaled, mixed."""
 
 from __future__ import annotations
 
-import io
-import logging
-import os
-from pathlib import Path
-
 import numpy as np
 
-from dualtalker.audio.containers import check_container, truncated
-from dualtalker.audio.resampling import check_rate
 from dualtalker.errors import AudioError
 
 MAX_CHANNELS = 64
-_CONTAINERS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG")  # as libsndfile calls them
-_BLOCK = 1 << 20  # samples read at a time
-_UNKNOWN_LENGTH = (1 << 63) - 1  # libsndfile's, where a file does not say
-
-log = logging.getLogger("dualtalker")
-
-
-def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
-    """Read a wav, flac or ogg file; return mono float32 samples [n] in [-1, 1] and the rate in Hz.
-
-    Raises:
-        AudioError: missing, unreadable, truncated, empty or non-finite, or a rate out of range.
-    """
-    path = Path(path)
-    _check_is_file(path)
-    samples, rate_hz = _decode_file(path)
-    if len(samples) == 0:
-        raise AudioError(f"{path}: holds no samples; record or copy it again")
-    try:
-        check_rate(rate_hz)
-        check_samples(samples)
-    except AudioError as error:
-        raise AudioError(f"{path}: {error}") from error
-    mono, clipped = mix_to_mono(samples)
-    if clipped:
-        log.warning("%s: %d samples beyond full scale were clipped", path, clipped)
-    if channels_cancel(samples, mono):
-        log.warning("%s: %s", path, CANCEL_MESSAGE)
-    return mono, rate_hz
-
-
-def _decode_file(path: Path) -> tuple[np.ndarray, int]:
-    """Return samples [n, channels] float32 and the rate; raises AudioError unless it is whole."""
-    import soundfile
-
-    filled = check_container(path)
-    # As bytes, because soundfile refuses a name that is no Unicode; Windows has no such names.
-    name = str(path) if os.name == "nt" else os.fsencode(path)
-    try:
-        with soundfile.SoundFile(name if filled is None else io.BytesIO(filled)) as file:
-            _check_format(path, file.format)
-            promised, rate_hz = file.frames, file.samplerate
-            if promised >= _UNKNOWN_LENGTH:
-                raise AudioError(
-                    f"{path}: its header gives no length, as of a flac written into a pipe; "
-                    f"write it anew with: ffmpeg -i {path.name} mended.flac"
-                )
-            # In blocks: a header may promise more than there is memory.
-            blocks = list(file.blocks(_BLOCK, dtype="float32", always_2d=True))
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise AudioError(
-            f"{path}: not readable as audio ({error}); expected wav, flac or ogg. Convert it "
-            f"with: ffmpeg -i {path.name} converted.wav"
-        ) from error
-    samples = np.concatenate(blocks) if blocks else np.zeros((0, 1), np.float32)
-    if len(samples) < promised:
-        raise truncated(path, f"{len(samples)} samples", f"{promised}")
-    return samples, rate_hz
 
 
 def decode_pcm(
@@ -244,23 +179,3 @@ def _decode(raw: np.ndarray, kind: str, order: str) -> np.ndarray:
     letter = {"S": "i", "U": "u", "F": "f"}[kind[0]]
     stored = raw.view(f"{order}{letter}{_FORMAT_BYTES[kind]}")
     return stored.astype(stored.dtype.newbyteorder("="))
-
-
-def _check_is_file(path: Path) -> None:
-    if path.is_file():
-        return
-    expected = "expected a wav, flac or ogg recording"
-    if path.is_dir():
-        raise AudioError(f"{path}: a folder; {expected}, for example {path}/*.wav")
-    if path.exists():
-        raise AudioError(f"{path}: not a regular file (a pipe or device?); {expected}")
-    raise AudioError(f"{path}: no such file; {expected}")
-
-
-def _check_format(path: Path, container: str) -> None:
-    """Refuse what libsndfile reads beyond our three: damage to it could not be told."""
-    if container not in _CONTAINERS:
-        raise AudioError(
-            f"{path}: found {container}; expected wav, flac or ogg. Convert it with: "
-            f"ffmpeg -i {path.name} {path.stem}.wav, or: sox {path.name} {path.stem}.wav"
-        )

@@ -21,13 +21,13 @@ from dualtalker.evaluation.pictures import (
     paint_errors,
 )
 from dualtalker.evaluation.report import (
+    Picture,
     Report,
     ReportOptions,
     build_report,
     draw_pictures,
     write_report,
 )
-from dualtalker.evaluation.report_page import Picture
 from dualtalker.evaluation.table import FIGURES, Columns, Figure
 
 __all__ = [

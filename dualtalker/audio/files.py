@@ -1,17 +1,29 @@
-"""Checks that sound files are whole, byte for byte, before they are decoded. Decodes nothing.
+"""Reads recordings: wav, flac and ogg, whole or not at all.
 
 libsndfile skips damage in Ogg and reads a cut wav without a word: everything after it is then out
-of time. The containers themselves tell: Ogg by checksums and page numbers, wav by its sizes.
+of time. So the containers are checked byte for byte before they are decoded: Ogg by checksums and
+page numbers, wav by its sizes.
 """
 
 from __future__ import annotations
 
+import io
+import logging
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
+from dualtalker.audio.pcm import CANCEL_MESSAGE, channels_cancel, check_samples, mix_to_mono
+from dualtalker.audio.resampling import check_rate
 from dualtalker.errors import AudioError
+
+_CONTAINERS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG")  # as libsndfile calls them
+_BLOCK = 1 << 20  # samples read at a time
+_UNKNOWN_LENGTH = (1 << 63) - 1  # libsndfile's, where a file does not say
 
 # Programs that write wav into a pipe put one of these for the sizes that they cannot know.
 _LARGEST_PIPED = 0x8000FFFF
@@ -21,6 +33,81 @@ _UNKNOWN = 0xFFFFFFFF
 _OGG_HEADER_BYTES = 27
 _OGG_FIRST, _OGG_LAST = 2, 4  # flags of a stream's first and last page
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+log = logging.getLogger("dualtalker")
+
+
+def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
+    """Read a wav, flac or ogg file; return mono float32 samples [n] in [-1, 1] and the rate in Hz.
+
+    Raises:
+        AudioError: missing, unreadable, truncated, empty or non-finite, or a rate out of range.
+    """
+    path = Path(path)
+    _check_is_file(path)
+    samples, rate_hz = _decode_file(path)
+    if len(samples) == 0:
+        raise AudioError(f"{path}: holds no samples; record or copy it again")
+    try:
+        check_rate(rate_hz)
+        check_samples(samples)
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from error
+    mono, clipped = mix_to_mono(samples)
+    if clipped:
+        log.warning("%s: %d samples beyond full scale were clipped", path, clipped)
+    if channels_cancel(samples, mono):
+        log.warning("%s: %s", path, CANCEL_MESSAGE)
+    return mono, rate_hz
+
+
+def _decode_file(path: Path) -> tuple[np.ndarray, int]:
+    """Return samples [n, channels] float32 and the rate; raises AudioError unless it is whole."""
+    import soundfile
+
+    filled = check_container(path)
+    # As bytes, because soundfile refuses a name that is no Unicode; Windows has no such names.
+    name = str(path) if os.name == "nt" else os.fsencode(path)
+    try:
+        with soundfile.SoundFile(name if filled is None else io.BytesIO(filled)) as file:
+            _check_format(path, file.format)
+            promised, rate_hz = file.frames, file.samplerate
+            if promised >= _UNKNOWN_LENGTH:
+                raise AudioError(
+                    f"{path}: its header gives no length, as of a flac written into a pipe; "
+                    f"write it anew with: ffmpeg -i {path.name} mended.flac"
+                )
+            # In blocks: a header may promise more than there is memory.
+            blocks = list(file.blocks(_BLOCK, dtype="float32", always_2d=True))
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise AudioError(
+            f"{path}: not readable as audio ({error}); expected wav, flac or ogg. Convert it "
+            f"with: ffmpeg -i {path.name} converted.wav"
+        ) from error
+    samples = np.concatenate(blocks) if blocks else np.zeros((0, 1), np.float32)
+    if len(samples) < promised:
+        raise truncated(path, f"{len(samples)} samples", f"{promised}")
+    return samples, rate_hz
+
+
+def _check_is_file(path: Path) -> None:
+    if path.is_file():
+        return
+    expected = "expected a wav, flac or ogg recording"
+    if path.is_dir():
+        raise AudioError(f"{path}: a folder; {expected}, for example {path}/*.wav")
+    if path.exists():
+        raise AudioError(f"{path}: not a regular file (a pipe or device?); {expected}")
+    raise AudioError(f"{path}: no such file; {expected}")
+
+
+def _check_format(path: Path, container: str) -> None:
+    """Refuse what libsndfile reads beyond our three: damage to it could not be told."""
+    if container not in _CONTAINERS:
+        raise AudioError(
+            f"{path}: found {container}; expected wav, flac or ogg. Convert it with: "
+            f"ffmpeg -i {path.name} {path.stem}.wav, or: sox {path.name} {path.stem}.wav"
+        )
 
 
 def check_container(path: Path) -> bytes | None:
