@@ -159,6 +159,43 @@ def test_one_text_used_as_thousands_of_arrays_is_refused(tmp_path):
         load_pickle(save(tmp_path, content))
 
 
+def nest_tuples(depth: int) -> bytes:
+    """Tuples of the same tuple twice: hashing, comparing or showing one takes 2^depth steps."""
+    return b"K\x01" + b"2\x86" * depth
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"}" + nest_tuples(99) + b"K\x01s.", "a key of type tuple"),
+        (b"}(" + nest_tuples(99) + b"K\x01u.", "a key of type tuple"),
+        (b"(" + nest_tuples(99) + b"K\x01d.", "a key of type tuple"),
+        (b"\x8f(" + nest_tuples(99) + b"\x90.", "a key of type tuple"),
+        (b"\x8f(K\x01" + nest_tuples(99) + b"u.", "fills a set"),
+        (b"(" + nest_tuples(99) + b"\x91.", "a key of type tuple"),
+        (b"c__builtin__\nset\n](" + nest_tuples(99) + b"e\x85R.", "a key of type tuple"),
+        (b"cnumpy\ndtype\n" + nest_tuples(99) + b"\x85R.", "calls dtype"),
+        (nest_tuples(99) + b".", "nested more than"),
+        (b"}(\x8a\x0a" + bytes(9) + b"\x01Nu.", "a key of type int"),  # 2^72
+        (b"](" + b"K\x01" * 5000 + b"eq\x00c__builtin__\nset\nq\x010]"
+         + b"h\x01h\x00\x85Ra" * 5000 + b".", "again and again"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "file",
+)  # fmt: skip
+def test_what_would_take_for_ever_is_refused_at_once(tmp_path, content, problem):
+    with pytest.raises(PickleError, match=problem):
+        load_pickle(save(tmp_path, b"\x80\x04" + content))
+
+
+def test_lengths_that_multiply_to_a_huge_number_are_refused_at_once(tmp_path):
+    huge = b"\x8b" + struct.pack("<i", 100_000) + b"\x7f" * 100_000 + b"q\x05"
+    content = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01btR"
+    content += b"(K\x01(" + huge + b"h\x05" * 20_000 + b"t"
+    content += b"cnumpy\ndtype\n(U\x02f4K\x00K\x01tR\x89U\x04abcdtb."
+    with pytest.raises(PickleError, match="dimensions"):
+        load_pickle(save(tmp_path, content))
+
+
 def test_references_to_itself_are_survived(tmp_path):
     loop: list = [1]
     loop.append(loop)
