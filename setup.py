@@ -26,6 +26,7 @@ BASE = [
     "numpy>=1.24",
     "onnxruntime>=1.17",  # 1.23.2 is the last for Python 3.10
     "soxr>=0.5",  # 0.5 brought the variable-rate mode, whose delay is constant
+    "msgspec>=0.18",  # reads sidecars and configs, and says which field is wrong
     "soundfile>=0.12",  # 0.12 bundles a libsndfile that reads ogg and flac
     "tyro>=0.9",
     "tqdm>=4.60",
@@ -41,7 +42,6 @@ TRAIN = [
     "torch==2.13.0",
     "transformers>=4.57",
     "safetensors>=0.4",
-    "msgspec>=0.18",  # reads sidecars and configs, and says which field is wrong
     "tensorboard>=2.15",
     "onnx>=1.16",
     "onnxscript>=0.5",
