@@ -1,4 +1,6 @@
-"""The tutorials run as they are written, on recordings and faces that are made here.
+"""The tutorials run as they are written, and the commands of all pages exist.
+
+Recordings and faces are made here.
 
 A block without a mark runs as it stands. One below `<!-- needs ... -->` is for a machine that has
 what the mark names: its commands and options are checked, and a stand-in for the machine runs it
@@ -27,7 +29,13 @@ FOLDER = ROOT / "docs" / "tutorials"
 BLOCKS = {path.stem: read_blocks(path) for path in sorted(FOLDER.glob("*.md"))}
 
 # What a machine's own programs are called with is not ours to check.
-OTHERS = {".", "cd", "git", "mkdir", "python3", "sudo", "touch", "colcon"}
+OTHERS = {".", "cd", "colcon", "export", "git", "mkdir", "python3", "sudo", "tegrastats", "touch"}
+# All pages but those that tell of the past.
+PAGES = [
+    path
+    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+    if path.name != "CHANGELOG.md" and path.parent.name != "log"
+]
 # What a program does where it is not told what.
 DEFAULTS = {"training.train": ["default"]}
 
@@ -84,6 +92,24 @@ def check_options(command):
     assert not missing, command
 
 
+def check_make(command):
+    """A goal of the Makefile, and variables that it sets."""
+    text = (ROOT / "Makefile").read_text("utf-8")
+    for word in command[1:]:
+        name, is_variable, _ = word.partition("=")
+        line = rf"^{name} \?=" if is_variable else rf"^{name}:"
+        assert re.search(line, text, re.MULTILINE), word
+
+
+def check_node(command):
+    """A node of ours with parameters that it has."""
+    assert command[0] in read_entry_points(), command
+    page = (ROOT / "docs" / "ros_api.md").read_text("utf-8")
+    for before, word in itertools.pairwise(command):
+        if before == "-p":
+            assert f"`{word.split(':=')[0]}`" in page, command
+
+
 def check_ros(command):
     """A node or launch file of ours with arguments and parameters that it has."""
     if command[1] == "launch":
@@ -91,19 +117,24 @@ def check_ros(command):
         given = {word.split(":=")[0] for word in command[4:] if ":=" in word}
         assert command[2] == "dualtalker" and given <= set(declared_arguments(name)), command
     elif command[1] == "run":
-        page = (ROOT / "docs" / "ros_api.md").read_text("utf-8")
-        assert command[2] == "dualtalker" and command[3] in read_entry_points()
-        for before, word in itertools.pairwise(command):
-            if before == "-p":
-                assert f"`{word.split(':=')[0]}`" in page, command
+        assert command[2] == "dualtalker", command
+        check_node(command[3:])
     else:
         assert command[1] in ("topic", "param", "service"), command
 
 
 def check_command(command):
     entry_points = read_entry_points()
-    if command[:2] == ["python", "-m"]:
-        check_options(command[2:])
+    if command[0] in ("python", ".venv/bin/python", "torchrun") and "-m" in command:
+        run = command[command.index("-m") + 1 :]
+        if run[0] != "pytest":
+            check_options(run)
+    elif command[0] == "python":
+        assert (ROOT / command[1]).is_file(), command
+    elif command[0] == "make":
+        check_make(command)
+    elif command[0].endswith("_node"):
+        check_node(command)
     elif command[0] == "dualtalker":
         check_options([entry_points["dualtalker"].split(":")[0], *command[1:]])
     elif command[0] == "ros2":
@@ -116,14 +147,13 @@ def check_command(command):
         assert command[0] in OTHERS, command
 
 
-@pytest.mark.parametrize("page", BLOCKS)
-def test_every_command_exists_and_knows_its_options(page):
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_every_command_of_a_page_exists_and_knows_its_options(path):
     pytest.importorskip("torch")
-    blocks = [block for block in BLOCKS[page] if block.language == "bash"]
-    assert blocks
-    for block in blocks:
-        for command in block.commands:
-            check_command(command)
+    for block in read_blocks(path):
+        if block.language == "bash":
+            for command in block.commands:
+                check_command(command)
 
 
 @pytest.mark.parametrize("page", BLOCKS)
