@@ -68,6 +68,11 @@ class AudioChunk:
     stamp_ns: int | None  # of the first sample; None where the message carries no time
     message: Any = None  # as it came, for those who send it on
 
+    @property
+    def duration_s(self) -> float:
+        """Seconds of audio."""
+        return len(self.samples) / self.rate_hz
+
 
 @dataclass(frozen=True)
 class AudioFormat:

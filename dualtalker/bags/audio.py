@@ -176,7 +176,7 @@ def _time_chunks(bag: Bag, messages: list[BagMessage], audio_format: AudioFormat
         except AudioError as error:
             refusal = error
             continue
-        rows.append((received_ns, chunk.stamp_ns, len(chunk.samples) / chunk.rate_hz))
+        rows.append((received_ns, chunk.stamp_ns, chunk.duration_s))
         rate_hz = chunk.rate_hz
     if not rows:
         raise BagError(

@@ -174,8 +174,8 @@ def replay(
     latency_s = delivery.latency_s
     node.finish()
     talker.close()
-    talker_counters = dict(talker.counters)
-    talker_counters["skipped_frames"] -= skipped
+    counters = {**refused, **delivery.all_counters}
+    counters["skipped_frames"] -= skipped
     return Replay(
         frames=[f for f in node.frames if f.depicted_ns >= talker.tape[0].begin_ns],
         heard=talker.tape,
@@ -184,7 +184,7 @@ def replay(
         latency_s=max(latency_s, delivery.latency_s),
         bundle=talker.bundle,
         backend=talker.backend_name,
-        counters={**refused, **delivery.counters, **talker_counters},
+        counters=counters,
         step_s=list(delivery.step_s),
         real_time_factor=delivery.compute_s / max(delivery.audio_s, 1e-9),
         lead_frames=round(delivery.first_audio_s * talker.fps),

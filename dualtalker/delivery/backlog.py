@@ -50,7 +50,7 @@ class Backlog:
     def take(self) -> AudioChunk:
         """Return the first piece that waits, which then waits no more."""
         piece = self._pieces.popleft()
-        self.waiting_s -= len(piece.samples) / piece.rate_hz
+        self.waiting_s -= piece.duration_s
         if not self._pieces:
             self.waiting_s = 0.0  # nothing left: no rounding errors either
         return piece

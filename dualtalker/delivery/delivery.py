@@ -68,6 +68,7 @@ class Delivery:
             "queue_drops": 0,
             "clock_offsets": 0,
             "clock_jumps": 0,
+            "stray_stamps": 0,
             "overdue_frames": 0,
             "stale_frames": 0,
             "delay_growths": 0,
@@ -114,7 +115,7 @@ class Delivery:
         self._arrivals = Arrivals(self._starvation_s, self.talker.bundle.sidecar.hop_s)
         self._starved_ns = now_ns  # when audio will have stayed away for too long
         self._doubted: AudioChunk | None = None  # its stamp went back: maybe the clock's step
-        self._overlapping = False  # a stamp went back, and it was no step
+        self._overlapping = False  # a stamp went back and was taken: the next is not doubted
         self._placement = Placement(now_ns, self._count)
         # The audio that the talker was given since the last pause.
         self._segment_ns = self._computed_ns = now_ns
@@ -149,6 +150,12 @@ class Delivery:
         return self._arrivals.patience_s
 
     @property
+    def all_counters(self) -> dict[str, int]:
+        """What was counted here and by the talker, by kind; both meet stray stamps."""
+        strays = self.counters["stray_stamps"] + self.talker.counters["stray_stamps"]
+        return {**self.counters, **self.talker.counters, "stray_stamps": strays}
+
+    @property
     def starving(self) -> bool:
         """Whether idle frames take the place of speech."""
         return self._flushed and not self._backlog
@@ -180,8 +187,7 @@ class Delivery:
             time_s = self._frames.pop().frame.time_s
         self._queued_ns = self._frames[-1].depicted_ns if self._frames else self._sent_ns
         unplayed_ns = self._computed_ns - max(self._queued_ns, self._segment_ns)
-        doubted = self._doubted
-        doubted_s = 0.0 if doubted is None else len(doubted.samples) / doubted.rate_hz
+        doubted_s = 0.0 if self._doubted is None else self._doubted.duration_s
         self.interrupted_s += max(unplayed_ns, 0) / 1e9 + self.queued_s + doubted_s
         self.interruptions += 1
         self._next_index = self.talker.interrupt(time_s)
@@ -206,8 +212,7 @@ class Delivery:
         self._check_clock(now_ns)
         if self._replaces and self._placement.is_new_utterance(chunk.stamp_ns, now_ns, arrival_ns):
             self.interrupt(now_ns)
-        if self._doubted is not None:
-            self._settle(chunk, now_ns)
+        self._settle(now_ns, chunk)
         goes_back = not self.starving and self._placement.goes_back(chunk.stamp_ns)
         if goes_back and not self._overlapping:
             self._doubted = chunk
@@ -219,9 +224,8 @@ class Delivery:
     def _take(self, chunk: AudioChunk, now_ns: int, arrival_ns: int) -> None:
         place = self._placement
         begin_ns = place.place(chunk, now_ns, arrival_ns, self.starving)
-        length_s = len(chunk.samples) / chunk.rate_hz
-        self._arrivals.note(now_ns / 1e9, (now_ns - begin_ns) / 1e9, length_s)
-        if begin_ns + to_ns(length_s) > place.end_ns:  # else it is nothing new
+        self._arrivals.note(now_ns / 1e9, (now_ns - begin_ns) / 1e9, chunk.duration_s)
+        if begin_ns + to_ns(chunk.duration_s) > place.end_ns:  # else it is nothing new
             self._starved_ns = now_ns + to_ns(self.patience_s)
         self._delay.follow(self._arrivals)
         if self.follower is not None:
@@ -237,8 +241,8 @@ class Delivery:
     def run(self, now_ns: int, budget_s: float) -> list[TimedFrame]:
         """Compute for about `budget_s`; return the frames to send now, in order."""
         self._check_clock(now_ns)
-        if self._doubted is not None and now_ns >= self._starved_ns:
-            self._settle(None, now_ns)
+        if now_ns >= self._starved_ns:
+            self._settle(now_ns)
         deadline = time.perf_counter() + budget_s
         while self._can_compute(now_ns):
             self._compute(self._backlog.take(), now_ns)
@@ -252,16 +256,15 @@ class Delivery:
         """Return when `run` is to be called next, if no audio comes before."""
         if self._can_compute(now_ns):
             return now_ns
-        wakes_ns = []
         if self._frames:
-            wakes_ns.append(self._due_ns(self._frames[0]))
+            wake_ns = self._due_ns(self._frames[0])
         else:
             time_s = self._next_index * self._frame_s
             next_ns = self._depicted_ns(time_s, self.talker.stamp_of(time_s))
-            wakes_ns.append(max(self._idle_from_ns(now_ns), next_ns + to_ns(self.delay_s)))
+            wake_ns = max(self._idle_from_ns(now_ns), next_ns + to_ns(self.delay_s))
         if self._backlog and self.paced:
-            wakes_ns.append(self._backlog.begin_ns - to_ns(HORIZON_S))
-        return max(min(wakes_ns), now_ns)
+            wake_ns = min(wake_ns, self._backlog.begin_ns - to_ns(HORIZON_S))
+        return max(wake_ns, now_ns)
 
     def _idle_from_ns(self, now_ns: int) -> int:
         """Return from when on idle frames take the place of speech, as far as is known."""
@@ -272,24 +275,23 @@ class Delivery:
         # All that waits is for later; a burst that is computed ahead leaves no such hole.
         return now_ns if self._flushed else self._computed_ns + to_ns(self.patience_s)
 
-    def _settle(self, following: AudioChunk | None, now_ns: int) -> None:
-        """Take the doubted chunk; where the `following` one continues it, the clock stepped."""
+    def _settle(self, now_ns: int, following: AudioChunk | None = None) -> None:
+        """Take the chunk that waits, if one does, in the light of the next if there is one."""
         chunk, self._doubted = self._doubted, None
-        assert chunk is not None
-        stepped = following is not None and self._placement.confirm_step(chunk, following)
-        self._overlapping = not stepped
+        if chunk is None:
+            return
+        if following is not None:
+            chunk = self._placement.resolve(chunk, following)
+        self._overlapping = True  # the next is taken as it is
         self._take(chunk, now_ns, now_ns)
 
     def _can_compute(self, now_ns: int) -> bool:
         if not self._backlog:
             return False
-        if not self.paced:
-            return True
-        return self._backlog.begin_ns <= now_ns + to_ns(HORIZON_S)
+        return not self.paced or self._backlog.begin_ns <= now_ns + to_ns(HORIZON_S)
 
     def _compute(self, piece: AudioChunk, now_ns: int) -> None:
         assert piece.stamp_ns is not None
-        length_s = len(piece.samples) / piece.rate_hz
         started = time.perf_counter()
         if self.talker.time_of(piece.stamp_ns) is None:
             self._fill_until(piece.stamp_ns, now_ns)
@@ -299,7 +301,7 @@ class Delivery:
                 self.first_audio_s = self.talker.time_of(piece.stamp_ns)
             if self._flushed:
                 self._segment_ns, self._flushed = piece.stamp_ns, False
-            self._computed_ns = max(self._computed_ns, piece.stamp_ns + to_ns(length_s))
+            self._computed_ns = max(self._computed_ns, piece.stamp_ns + to_ns(piece.duration_s))
             self._queue(self.talker.frames())
         except AudioError as error:  # counted by the talker
             log.debug("audio refused: %s", error)
@@ -311,7 +313,7 @@ class Delivery:
         step_s = time.perf_counter() - started
         self.step_s.append(step_s)
         self.compute_s += step_s
-        self.audio_s += length_s
+        self.audio_s += piece.duration_s
 
     def _fill_until(self, begin_ns: int, now_ns: int) -> None:
         """The first audio: idle frames lead up to it, so that the face does not stop before."""

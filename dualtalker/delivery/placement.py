@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from dualtalker.audio import AudioChunk
 
@@ -75,21 +76,27 @@ class Placement:
             return True
         return stamp_ns + self._offsets[-1][1] < self.end_ns - to_ns(STAMP_JITTER_S)
 
-    def confirm_step(self, chunk: AudioChunk, following: AudioChunk) -> bool:
-        """Follow the clock of a `chunk` whose stamp went back, if the `following` continues it.
+    def resolve(self, chunk: AudioChunk, following: AudioChunk) -> AudioChunk:
+        """Return a `chunk` whose stamp went back as it is to be taken, judged by the `following`.
 
-        Otherwise it came twice, or overlaps, or only its stamp strayed: the talker heals those.
+        Where that continues it, the clock stepped, and is followed. Where that fits behind it all
+        the same, its stamp alone strayed, and is mended. Otherwise it came twice or overlaps: the
+        talker heals those.
         """
         assert chunk.stamp_ns is not None  # it went back
         if following.stamp_ns is None:
-            return False
-        expected_ns = chunk.stamp_ns + len(chunk.samples) * 10**9 // chunk.rate_hz
-        continues = abs(following.stamp_ns - expected_ns) <= to_ns(STAMP_JITTER_S)
-        ahead_ns = following.stamp_ns + self._offsets[-1][1] - self.end_ns
-        if not continues or abs(ahead_ns) <= to_ns(REPEAT_MATCH_S):
-            return False
-        self._follow_clock(chunk.stamp_ns, self.end_ns)
-        return True
+            return chunk
+        jitter_ns, offset_ns = to_ns(STAMP_JITTER_S), self._offsets[-1][1]
+        length_ns = len(chunk.samples) * 10**9 // chunk.rate_hz
+        ahead_ns = following.stamp_ns + offset_ns - self.end_ns
+        if abs(ahead_ns) <= to_ns(REPEAT_MATCH_S):
+            return chunk
+        if abs(following.stamp_ns - chunk.stamp_ns - length_ns) <= jitter_ns:
+            self._follow_clock(chunk.stamp_ns, self.end_ns)
+        elif abs(ahead_ns - length_ns) <= jitter_ns:
+            self._count("stray_stamps", "a stamp went back alone; it is not believed")
+            return replace(chunk, stamp_ns=self.end_ns - offset_ns)
+        return chunk
 
     def place(self, chunk: AudioChunk, now_ns: int, arrival_ns: int, starving: bool) -> int:
         """Take a chunk; return the time at which it begins, on the node's clock."""
@@ -111,7 +118,7 @@ class Placement:
         if went_back or ahead_ns > to_ns(MAX_AHEAD_S) or now_ns - begin_ns > to_ns(MAX_AGE_S):
             begin_ns = now_ns if first else max(now_ns, self.end_ns)
             # In mid-stream the audio goes on where it ended, as old as before.
-            expected_s = len(chunk.samples) / chunk.rate_hz + NEW_ANCHOR_S
+            expected_s = chunk.duration_s + NEW_ANCHOR_S
             if not starving and now_ns - self.end_ns < to_ns(expected_s):
                 begin_ns = self.end_ns
             self._follow_clock(stamp_ns, begin_ns)

@@ -88,7 +88,7 @@ def read_recording(bag: Path) -> Recording:
     times = ChunkTimes(
         received_ns=np.array([received for received, _ in messages["audio"]]),
         stamps_ns=None,
-        lengths_s=np.array([len(chunk.samples) / chunk.rate_hz for chunk in chunks]),
+        lengths_s=np.array([chunk.duration_s for chunk in chunks]),
         rate_hz=chunks[0].rate_hz,
     )
     end_s = len(samples) / chunks[0].rate_hz + TAIL_S

@@ -79,11 +79,7 @@ class Diagnostician:
 
         `published` is the total of frames sent, `sent` that of messages made for each topic.
         """
-        counters = {
-            **self._messages,
-            **self._delivery.counters,
-            **self._delivery.talker.counters,
-        }
+        counters = {**self._messages, **self._delivery.all_counters}
         state = self._look(counters, published)
         level, message = judge(state, self.thresholds)
         values = {

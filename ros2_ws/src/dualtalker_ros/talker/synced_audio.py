@@ -43,7 +43,7 @@ class SyncedAudio:
         if self._publisher is None or self._publisher.get_subscription_count() == 0:
             self.forget()
             return
-        length_s = len(chunk.samples) / chunk.rate_hz
+        length_s = chunk.duration_s
         if self._waiting_s + length_s > self.max_queue_s:
             self.counters["synced_audio_drops"] += 1
             if self.counters["synced_audio_drops"] == 1:
