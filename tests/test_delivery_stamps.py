@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_ros_delivery import RATE_HZ, microphone, simulate, speak
 
-from dualtalker.audio_messages import AudioChunk
+from dualtalker.audio import AudioChunk
 from dualtalker.delivery import Delivery
-from dualtalker.talker import Talker
+from dualtalker.stream import Talker
 
 
 def shifted(arrivals, at, shift_s):
