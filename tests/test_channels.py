@@ -14,7 +14,7 @@ from test_ros_delivery import RATE_HZ, chunks_of, simulate, speak
 from dualtalker import Talker
 from dualtalker.audio import AudioChunk, AudioFormat, mix_to_mono, read_message
 from dualtalker.delivery import Delivery
-from dualtalker_ros.talker.levels import LevelMeter
+from dualtalker_ros.talker.diagnostics import LevelMeter
 
 SIZE = 320
 

@@ -97,7 +97,7 @@ def test_every_argument_that_is_read_is_declared_and_in_the_docs(name):
 
 def test_arguments_are_parameters_of_the_node(ros):
     """Same names, and the types that the node declares: ROS refuses 60 for a double."""
-    from dualtalker_ros.parameters import TALKER_PARAMETERS
+    from dualtalker_ros.talker import TALKER_PARAMETERS
 
     declared = {parameter.name: type(parameter.default) for parameter in TALKER_PARAMETERS}
     for name, (_, type_name) in read_parameter_table().items():
@@ -105,7 +105,7 @@ def test_arguments_are_parameters_of_the_node(ros):
 
 
 def test_choices_are_those_of_the_node(ros):
-    from dualtalker_ros.parameters import TALKER_PARAMETERS
+    from dualtalker_ros.talker import TALKER_PARAMETERS
 
     known = {parameter.name: parameter for parameter in TALKER_PARAMETERS}
     for node in read_tree("talker").body:

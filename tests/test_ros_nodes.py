@@ -41,7 +41,7 @@ ROS_OWN = re.compile(r"use_sim_time|start_type_description_service|qos_overrides
 
 
 def test_yaml_and_declarations_agree_both_ways(node):
-    from dualtalker_ros.parameters import TALKER_PARAMETERS
+    from dualtalker_ros.talker import TALKER_PARAMETERS
 
     declared = {parameter.name: parameter.default for parameter in TALKER_PARAMETERS}
     assert read_yaml() == declared
@@ -51,7 +51,7 @@ def test_yaml_and_declarations_agree_both_ways(node):
 
 
 def test_every_parameter_says_what_it_is(node):
-    from dualtalker_ros.parameters import TALKER_PARAMETERS
+    from dualtalker_ros.talker import TALKER_PARAMETERS
 
     for parameter in TALKER_PARAMETERS:
         descriptor = node.describe_parameter(parameter.name)

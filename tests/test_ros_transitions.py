@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("ros_domain")
 PROGRAM = """
 import sys
 import rclpy
-from dualtalker_ros import talker_node
+from dualtalker_ros.nodes import talker_node
 
 def fail_once(*arguments):
     setattr(owner, name, original)

@@ -1,8 +1,9 @@
-"""How a node's process begins, is served and ends: signals at any moment end it well."""
+"""How a node's process begins, logs, is served and ends: signals at any moment end it well."""
 
 from __future__ import annotations
 
 import functools
+import logging
 import signal
 import traceback
 from collections.abc import Callable, Iterator
@@ -49,6 +50,13 @@ def tell_exceptions(transition: Callable[..., Any]) -> Callable[..., Any]:
             raise
 
     return told
+
+
+def forward_logs(logger: Any) -> None:
+    """Send warnings and errors of `dualtalker` to a node's logger, so to /rosout and terminal."""
+    library = logging.getLogger("dualtalker")
+    library.handlers = [_RosHandler(logger)]
+    library.propagate = False
 
 
 def make_executor(kind: str) -> tuple[Any, str]:
@@ -100,3 +108,16 @@ def spin(node: Any, executor: Any = None) -> None:
 
 def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
+
+
+class _RosHandler(logging.Handler):
+    def __init__(self, logger: Any) -> None:
+        super().__init__(logging.WARNING)
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # One call site per severity: rclpy refuses a severity that changes at the same line.
+        if record.levelno >= logging.ERROR:
+            self._logger.error(record.getMessage())
+        else:
+            self._logger.warning(record.getMessage())

@@ -31,16 +31,17 @@ from dualtalker.delivery import Delivery
 from dualtalker.errors import AudioError, DualtalkerError
 from dualtalker.model import Sidecar
 from dualtalker.stream import Talker
-from dualtalker_ros.logs import forward_logs
-from dualtalker_ros.parameters import (
-    TALKER_PARAMETERS,
-    check_choices,
-    declare_parameters,
-    read_options,
+from dualtalker_ros.parameters import check_choices, declare_parameters
+from dualtalker_ros.processes import (
+    forward_logs,
+    make_executor,
+    ros_running,
+    spin,
+    tell_exceptions,
 )
-from dualtalker_ros.processes import make_executor, ros_running, spin, tell_exceptions
 from dualtalker_ros.talker import (
     MANNER_PARAMETERS,
+    TALKER_PARAMETERS,
     AudioInfoListener,
     Controls,
     Diagnostician,
@@ -51,6 +52,7 @@ from dualtalker_ros.talker import (
     Threshold,
     Thresholds,
     open_rig,
+    read_options,
 )
 from dualtalker_ros.topics import OfferedSubscription, find_type, import_type
 

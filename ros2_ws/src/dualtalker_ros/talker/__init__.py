@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dualtalker_ros.talker.audio_info import TOPIC, AudioInfoListener
-from dualtalker_ros.talker.controls import Controls
 from dualtalker_ros.talker.diagnostics import Diagnostician, Threshold, Thresholds
-from dualtalker_ros.talker.live_parameters import LiveParameters
 from dualtalker_ros.talker.node_clock import NodeClock
+from dualtalker_ros.talker.parameters import TALKER_PARAMETERS, LiveParameters, read_options
 from dualtalker_ros.talker.publishers import FacePublishers, open_rig
-from dualtalker_ros.talker.style_control import MANNER_PARAMETERS, StyleControl
+from dualtalker_ros.talker.services import MANNER_PARAMETERS, Controls, StyleControl
 
 __all__ = [
     "MANNER_PARAMETERS",
+    "TALKER_PARAMETERS",
     "TOPIC",
     "AudioInfoListener",
     "Controls",
@@ -23,4 +23,5 @@ __all__ = [
     "Threshold",
     "Thresholds",
     "open_rig",
+    "read_options",
 ]

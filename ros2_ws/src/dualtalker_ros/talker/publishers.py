@@ -16,8 +16,8 @@ from std_msgs.msg import Bool, Float32
 from dualtalker.arkit import ARKIT_INDEX, HEAD_NAMES
 from dualtalker.rig import Rig, load_rig
 from dualtalker.stream import TimedFrame
-from dualtalker_ros.parameters import OUTPUTS
 from dualtalker_ros.talker.facs import FACS_TYPE, ActionUnitEncoder
+from dualtalker_ros.talker.parameters import OUTPUTS
 from dualtalker_ros.talker.speaking import SpeechWatch
 from dualtalker_ros.talker.surface import (
     MARKER_TYPE,

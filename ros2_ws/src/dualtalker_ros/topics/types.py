@@ -1,10 +1,12 @@
-"""Which type a topic has in the running graph, and that type's class. Knows no message itself."""
+"""What the running graph tells of a topic: its type, that type's class, and who listens."""
 
 from __future__ import annotations
 
+import time
 from importlib import import_module
 from typing import Any
 
+import rclpy
 from rclpy.node import Node
 
 
@@ -24,3 +26,19 @@ def import_type(name: str) -> Any:
             f"no Python messages for {name} here ({error}); install the ROS package {package}, "
             "or build it in this workspace, and source it"
         ) from error
+
+
+def wait_for_listeners(node: Node, publisher: Any, wanted: int, wait_s: float) -> None:
+    """Serve `node` until so many subscriptions know its publisher.
+
+    Raises:
+        TimeoutError: fewer came within `wait_s`; it says how many.
+    """
+    deadline_s = time.monotonic() + wait_s
+    while (found := publisher.get_subscription_count()) < wanted:
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(
+                f"{found} of {wanted} subscribers of {publisher.topic_name} came in time; start "
+                "the talker node in the same ROS_DOMAIN_ID, with audio remapped to that topic"
+            )
+        rclpy.spin_once(node, timeout_sec=0.02)

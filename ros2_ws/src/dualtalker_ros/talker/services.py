@@ -1,4 +1,4 @@
-"""`~/set_style`, and the check of `style` against the model's own. The talker does the rest."""
+"""By what others steer a running talker: `~/reset`, `~/interrupt` and `~/set_style`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,47 @@ from typing import Any
 from rcl_interfaces.msg import ParameterType, SetParametersResult
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Empty
+from std_srvs.srv import Trigger
 
 from dualtalker.errors import DualtalkerError
 from dualtalker.model import Sidecar, mix_style
 
 MANNER_PARAMETERS = ("style", "intensity")
+
+
+class Controls:
+    """`~/reset` and `~/interrupt`, from `configure` to `cleanup`."""
+
+    def __init__(self, node: Any, reset: Callable[[], str], interrupt: Callable[[], None]) -> None:
+        """Both are called while the node is active; `reset` returns what it did.
+
+        `reset` raises RuntimeError where the node is not active.
+        """
+        self._node, self._reset, self._interrupt = node, reset, interrupt
+        self._service = node.create_service(Trigger, "~/reset", self._on_reset)
+        # Reliable: a word that is not taken back because of a lost packet is embarrassing.
+        self._subscription = node.create_subscription(
+            Empty, "~/interrupt", self._on_interrupt, QoSProfile(depth=10)
+        )
+
+    def destroy(self) -> None:
+        """Take both away."""
+        self._node.destroy_service(self._service)
+        self._node.destroy_subscription(self._subscription)
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            response.message = self._reset()
+            response.success = True
+        except RuntimeError as error:
+            response.message = str(error)
+            response.success = False
+        return response
+
+    def _on_interrupt(self, message: Empty) -> None:
+        self._interrupt()
 
 
 class StyleControl:
