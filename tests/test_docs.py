@@ -58,6 +58,10 @@ def test_files_and_modules_that_a_page_names_exist(page):
     files = re.findall(rf"(?:^|[\s`(])((?:{'|'.join(PARTS)})/[\w/.-]+\.\w+)", text)
     modules = re.findall(r"\b-m ((?:dualtalker|training|engines)[\w.]*\w)", text)
     missing = [name for name in files if not (ROOT / name).exists()]
+    for name, function in re.findall(r"\b(test_\w+\.py)(?:::(test_\w+))?", text):
+        found = [path.read_text("utf-8") for path in (ROOT / "tests").rglob(name)]
+        if not any(f"def {function}(" in code if function else code for code in found):
+            missing.append(f"{name}::{function}")
     missing += [name for name in modules if find_spec(name) is None]
     assert not missing
 
