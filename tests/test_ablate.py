@@ -29,6 +29,7 @@ from training.data import (
 )
 from training.data.subsets import choose_pieces, cut_clip, find_cuts
 from training.studies import VARIANTS, Cell, write_results
+from training.studies.ablation import DUAL_TERMS
 from training.studies.ablation_table import (
     format_tables,
     pair_differences,
@@ -115,7 +116,7 @@ def test_reduced_corpus_keeps_held_out_and_unpaired_clips_whole(tmp_path: Path) 
 
 def test_variants_switch_dual_terms_and_leave_the_primary_ones() -> None:
     base = LossConfig()
-    dual = set(ablate.DUAL_TERMS)
+    dual = set(DUAL_TERMS)
     for variant, terms in VARIANTS.items():
         loss = ablate.choose_terms(base, variant)
         for field in dataclasses.fields(LossConfig):

@@ -14,8 +14,8 @@ from tests.tiny_training import mesh_config, tiny_train_config
 from training.data import read_corpus
 from training.datasets.vocaset import TEST, TRAIN
 from training.evaluate_vertices import EvaluateVerticesConfig, run_vertex_evaluation
+from training.learning import train
 from training.prepare import main as prepare
-from training.train import train
 
 
 def write_download(kind: str, folder: Path) -> None:

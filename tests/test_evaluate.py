@@ -25,6 +25,7 @@ from training.evaluation import (
     NearestNeighbor,
     animate_by_loudness,
     find_mean_face,
+    lip_reading,
     noises,
     trials,
 )
@@ -38,10 +39,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_corpus(tmp_path_factory.mktemp("corpus") / "clips")
 
 
-def make_reader() -> lipread.LipReader:
+def make_reader() -> lip_reading.LipReader:
     torch.manual_seed(0)
     network = DualTalker(TINY_NETWORK, [True] * 52, ["rules"], list(PHONE_CLASSES))
-    return lipread.LipReader(network)
+    return lip_reading.LipReader(network)
 
 
 @pytest.mark.parametrize("kind", list(noises.NOISES))
@@ -133,17 +134,17 @@ def test_tick_is_timed(tiny: Path) -> None:
 def test_decoding_collapses_repeats_and_drops_blanks_and_silence() -> None:
     phones = ["sil", "PP", "AA"]
     best = np.array([0, 2, 2, 0, 2, 3, 3, 1, 0, 3])
-    assert lipread.decode(best, phones) == ["PP", "PP", "AA", "AA"]
+    assert lip_reading.decode(best, phones) == ["PP", "PP", "AA", "AA"]
 
 
 def test_error_rate_counts_edits_over_all_phones() -> None:
     truth = [["PP", "AA", "DD", "IY"], ["SS"]]
-    assert lipread.measure_error_rate(truth, truth) == 0.0
+    assert lip_reading.measure_error_rate(truth, truth) == 0.0
     read = [["PP", "AA", "IY"], ["SS", "AA"]]
-    assert lipread.measure_error_rate(truth, read) == pytest.approx(2 / 5)
-    assert lipread.measure_error_rate(truth, [[], []]) == 1.0
+    assert lip_reading.measure_error_rate(truth, read) == pytest.approx(2 / 5)
+    assert lip_reading.measure_error_rate(truth, [[], []]) == 1.0
     with pytest.raises(ValueError, match="without phones"):
-        lipread.measure_error_rate([[]], [["PP"]])
+        lip_reading.measure_error_rate([[]], [["PP"]])
 
 
 def test_reader_sees_only_channels_that_the_clip_has() -> None:
@@ -151,7 +152,7 @@ def test_reader_sees_only_channels_that_the_clip_has() -> None:
     clip.motion_mask[:] = False
     reader = make_reader()
     loud = np.ones_like(clip.motion)
-    rates = {lipread.read_clips(reader, [clip], [m]) for m in (loud, clip.motion)}
+    rates = {lip_reading.read_clips(reader, [clip], [m]) for m in (loud, clip.motion)}
     assert len(rates) == 1
 
 
@@ -165,7 +166,7 @@ def test_lip_reading_loads_a_checkpoint_and_reads_true_and_predicted_motion(
     save_checkpoint(path, {"ema": dict(network.state_dict())}, meta)
     rates = lipread.lipread(lipread.LipreadConfig(path, (corpus,), tiny))
     assert set(rates) == {"true motion", "animation"} and min(rates.values()) > 0.0
-    loaded, made = lipread.LipReader.load(path), make_reader()
+    loaded, made = lip_reading.LipReader.load(path), make_reader()
     motion = make_clip("c", 3).motion
     assert loaded.read(motion) == made.read(motion)
     save_clips(tmp_path / "unlabelled", [make_clip("a", 0, phones=None, split="validation")])
@@ -174,13 +175,15 @@ def test_lip_reading_loads_a_checkpoint_and_reads_true_and_predicted_motion(
     meta["description"]["network"]["lipread_targets"] = ["units"]
     save_checkpoint(path, {"ema": dict(network.state_dict())}, meta)
     with pytest.raises(DualtalkerError, match="reads units, expected phones"):
-        lipread.LipReader.load(path)
+        lip_reading.LipReader.load(path)
 
 
 def test_whole_evaluation_writes_table_report_and_json(
     tiny: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    monkeypatch.setattr(lipread.LipReader, "load", classmethod(lambda cls, path: make_reader()))
+    monkeypatch.setattr(
+        lip_reading.LipReader, "load", classmethod(lambda cls, path: make_reader())
+    )
     figures_path = tmp_path / "figures.json"
     arguments = [str(tiny), "--corpus", str(corpus), "--suite", "default", "--trial-s", "1"]
     arguments += ["--timing-s", "1.2", "--video-s", "0.2", "--report", str(tmp_path / "report")]

@@ -26,13 +26,12 @@ from training.evaluation import mesh_accuracy as vertex_accuracy
 from training.evaluation import mesh_baselines as vertex_baselines
 from training.evaluation import mesh_reading as vertex_reading
 from training.evaluation.mesh_accuracy import Spread
-from training.learning import load_network
+from training.learning import load_network, train
 from training.network import (
     DualTalker,
     animate_pieces,
     utterances,
 )
-from training.train import train
 
 
 @pytest.fixture(scope="module")

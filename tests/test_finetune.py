@@ -16,10 +16,15 @@ from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.engine import write_sidecar
 from tests.tiny_training import make_clip, make_corpus, tiny_train_config
 from training.finetune import FinetuneConfig, finetune, prepare
-from training.learning import CheckpointError, load_checkpoint, load_network
+from training.learning import (
+    CheckpointError,
+    find_starting_point,
+    load_checkpoint,
+    load_network,
+    train,
+)
 from training.network import StreamingTalker
-from training.pack import find_starting_point, pack
-from training.train import train
+from training.pack import pack
 
 
 @pytest.fixture(scope="module")

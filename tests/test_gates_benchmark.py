@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("torch")
 
 from tests.tiny_training import make_corpus, tiny_train_config
+from training.learning import train
 from training.network import GATE_GAIN, GATE_TAPS
 from training.studies import gates
-from training.train import train
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.evaluation import metrics
 from tests.tiny_training import make_clip, tiny_train_config
 from training.data import digest_of, load_clips, save_clips
+from training.learning import train
 from training.teacher import TeacherError, teach
 from training.teaching import TeacherConfig, hear, prepare_lesson
 from training.teaching.lessons import UNKNOWN_PHONE, damage, draw, hurry
-from training.train import train
 
 JAW = ARKIT_INDEX["jawOpen"]
 

@@ -25,11 +25,11 @@ from training.learning import (
     load_network,
     prepare,
     take_step,
+    train,
 )
 from training.learning.batches import label_contacts
 from training.learning.run import split_clips
 from training.network import StreamingTalker
-from training.train import train
 
 
 @pytest.fixture(scope="module")

@@ -35,11 +35,11 @@ from training.learning import (
     restore,
     save,
     take_step,
+    train,
     validate_meshes,
 )
 from training.learning.batches import MixedBatches
 from training.learning.validation import animate_mesh
-from training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from tests.test_training_meshes import make_killed_config
-from training.train import train
+from training.learning import train
 
 train(make_killed_config(Path(sys.argv[1]), Path(sys.argv[2])))
 """

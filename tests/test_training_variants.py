@@ -32,10 +32,10 @@ from training.learning import (
     take_step,
 )
 from training.learning.health import CollapseDetector, Vitals, measure_vitals
+from training.learning.loop import check_progress
 from training.learning.objective import count_evidence
 from training.learning.presets import make_presets
 from training.learning.step import learn, share_evidence
-from training.train import check_progress
 
 
 @pytest.fixture(scope="module")

@@ -24,42 +24,23 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tyro
 
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import sha256, write_whole
-from training.configs import DataConfig, LossConfig, NetworkConfig, TrainConfig, to_plain
-from training.data import Clip, digest_of, iterate_clips, reduce_corpus
-from training.studies import BASE_VARIANT, VARIANTS, Cell, write_results
-
-DUAL_TERMS = ("lipread_true", "lipread_predicted", "consistency", "duality")
-
-
-class AblationError(DualtalkerError):
-    """The grid cannot be run as asked."""
-
-
-def small_run() -> TrainConfig:
-    """The network and training of one cell: small, since there are many cells."""
-    return TrainConfig(
-        network=NetworkConfig(
-            channels=96,
-            encoder_dilations=(1, 2, 4, 8),
-            decoder_dilations=(1, 2),
-            motion_channels=64,
-            joint_channels=32,
-        ),
-        data=DataConfig(segment_s=3.0, batch=8),
-        steps=800,
-        warmup_steps=50,
-        ema=0.99,
-        dual_start_step=150,
-        save_every=200,
-        validate_every=1_000_000,
-        threads=1,
-        loader_workers=0,
-    )
+from training.configs import DataConfig, TrainConfig, to_plain
+from training.data import digest_of, iterate_clips, reduce_corpus
+from training.learning import train
+from training.studies import (
+    BASE_VARIANT,
+    VARIANTS,
+    AblationError,
+    Cell,
+    choose_terms,
+    measure_checkpoint,
+    small_run,
+    write_results,
+)
 
 
 @dataclass
@@ -102,12 +83,6 @@ class Job:
     """Of everything that decides the result: the same digest, the same cell."""
     path: Path
     keep_run: bool
-
-
-def choose_terms(loss: LossConfig, variant: str) -> LossConfig:
-    """Return the loss with the dual terms of the variant alone; the weights are `loss`'s own."""
-    off = [term for term in DUAL_TERMS if term not in VARIANTS[variant]]
-    return replace(loss, **dict.fromkeys(off, 0.0))
 
 
 def plan_cell(config: AblateConfig, variant: str, fraction: float, seed: int) -> Job:
@@ -156,8 +131,6 @@ def read_cell(path: Path) -> Cell | None:
 
 def run_cell(job: Job) -> Cell:
     """Train and measure one cell, write its JSON and return it; output goes to `log.txt`."""
-    from training.train import train
-
     out = job.config.out
     started = _begin_run(out, job.digest)
     began = time.perf_counter()
@@ -199,49 +172,9 @@ def _redirected(log: Any) -> Iterator[None]:
         yield
 
 
-def list_judged(data: DataConfig) -> list[Clip]:
-    """Held-out clips that cells are measured on: captured ones, or all where none is captured."""
-    clips = [c for folder in data.corpus for c in iterate_clips(folder, "validation")]
-    paired = [c for c in clips if c.motion is not None]
-    return [c for c in paired if c.style.startswith("captured")] or paired
-
-
 def _paired_seconds(data: DataConfig) -> float:
     clips = [c for folder in data.corpus for c in iterate_clips(folder, "train")]
     return round(sum(c.duration_s for c in clips if c.motion is not None), 2)
-
-
-def measure_checkpoint(checkpoint: Path, data: DataConfig) -> dict[str, float]:
-    """Return the figures of a checkpoint on the held-out clips, each animated in its own style.
-
-    Raises:
-        AblationError: there is no such clip.
-    """
-    import torch
-
-    from dualtalker.evaluation import measure_motions
-    from dualtalker.rig.robot_head import build_head
-    from training.evaluate import read_training, to_recording
-    from training.learning import load_network
-    from training.network import StreamingTalker
-
-    clips = list_judged(data)
-    if not clips:
-        raise AblationError(
-            "found no held-out clip with motion, expected one at least: mark some with "
-            "`python -m training.corpus --holdout NAME`"
-        )
-    network, _ = load_network(checkpoint)
-    motions = []
-    for clip in clips:
-        talker = StreamingTalker(network, {clip.style: 1.0}).eval()
-        with torch.no_grad():
-            motion = talker.run(torch.from_numpy(clip.audio).unsqueeze(0)).numpy()
-        motions.append(np.ascontiguousarray(motion[: clip.frames]))
-    # The clip's own motion is the truth here, whether captured or made by rule.
-    training = read_training(data.corpus)
-    recordings = [replace(to_recording(clip, training), captured=True) for clip in clips]
-    return measure_motions(recordings, motions, build_head())
 
 
 def prepare_corpora(config: AblateConfig) -> None:

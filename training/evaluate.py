@@ -11,11 +11,9 @@ The conventions are those of `dualtalker/evaluation/table.py`; the formulas are 
 
 from __future__ import annotations
 
-import json
 import platform
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +22,7 @@ import tyro
 
 from dualtalker.errors import DualtalkerError
 from dualtalker.evaluation import (
+    SUBJECT,
     Columns,
     Picture,
     Recording,
@@ -34,16 +33,12 @@ from dualtalker.evaluation import (
     measure_speeds,
     metrics,
 )
-from dualtalker.files import write_whole
 from dualtalker.model import Bundle, load_bundle
 from dualtalker.rig import Rig
 from training.data import (
-    MOTION_RATE_HZ,
     SAMPLE_RATE_HZ,
     Clip,
     digest_of,
-    iterate_clips,
-    read_index,
 )
 from training.evaluation import (
     Animate,
@@ -51,15 +46,18 @@ from training.evaluation import (
     Sweep,
     animate_by_loudness,
     animate_by_model,
+    draw_training_clips,
     find_mean_face,
     measure_silence,
     measure_speech_level,
     measure_tick_ms,
+    read_held_out,
+    read_training,
     sweep_noise,
     sweep_noisy_speech,
+    to_recording,
 )
 
-SUBJECT = "model"
 NEIGHBOR_S = 600.0  # of each style's training clips that the nearest neighbor is sought in
 HEADLINE_SNR_DB = 10.0
 
@@ -88,78 +86,6 @@ class EvaluateConfig:
     """Length of each silence and noise, seconds."""
     timing_s: float = 10.0
     """How long the paced timing runs, seconds; 0 leaves it out."""
-
-
-@dataclass
-class Training:
-    """What is known of the training split of the corpora, without its sound."""
-
-    speakers: set[str] = field(default_factory=set)
-    paired_s: dict[str, float] = field(default_factory=dict)
-    """Seconds with motion, by style."""
-
-
-def read_training(folders: tuple[Path, ...]) -> Training:
-    """Read speakers and durations of the training split from the shards' descriptions."""
-    training = Training()
-    for folder in folders:
-        for shard in read_index(folder)["shards"]:
-            text = (folder / shard["file"]).with_suffix(".json").read_text(encoding="utf-8")
-            for row in json.loads(text)["clips"]:
-                if row["split"] == "train":
-                    training.speakers.add(row["speaker"])
-                    if row["paired"]:
-                        total_s = training.paired_s.get(row["style"], 0.0)
-                        training.paired_s[row["style"]] = total_s + row["duration_s"]
-    return training
-
-
-def draw_training_clips(
-    folders: tuple[Path, ...], training: Training, seconds: float
-) -> Iterator[Clip]:
-    """Yield about `seconds` of paired training clips of each style, drawn evenly."""
-    rng = np.random.default_rng(0)
-    for folder in folders:
-        for clip in iterate_clips(folder, "train"):
-            if clip.motion is not None:
-                share = seconds / max(training.paired_s[clip.style], 1e-9)
-                if rng.random() < share:
-                    yield clip
-
-
-def read_held_out(folders: Sequence[Path]) -> list[Clip]:
-    """Return the validation clips with motion, captured ones first: trials take their style.
-
-    Raises:
-        DualtalkerError: there is none.
-    """
-    clips = [c for folder in folders for c in iterate_clips(folder, "validation")]
-    clips = [c for c in clips if c.motion is not None]
-    if not clips:
-        raise DualtalkerError(
-            f"found no validation clip with motion in {[str(f) for f in folders]}; "
-            "make some with `python -m training.corpus --holdout NAME`"
-        )
-    return sorted(clips, key=lambda clip: not clip.style.startswith("captured"))
-
-
-def to_recording(clip: Clip, training: Training) -> Recording:
-    """Describe a clip for the report."""
-    phones = None
-    if clip.phones is not None:
-        phones = tuple((p.label, p.start_s, p.end_s) for p in clip.phones)
-    return Recording(
-        name=clip.name,
-        audio=clip.audio,
-        sample_rate_hz=SAMPLE_RATE_HZ,
-        fps=float(MOTION_RATE_HZ),
-        frames=clip.frames,
-        reference=clip.motion,
-        captured=clip.style.startswith("captured"),
-        phones=phones,
-        group="synthetic" if clip.source.startswith("synthetic") else "",
-        unseen=clip.speaker not in training.speakers,
-    )
 
 
 def list_contestants(
@@ -227,7 +153,7 @@ def read_lips(
     checkpoint: Path, clips: list[Clip], motions: dict[str, list[np.ndarray]]
 ) -> dict[str, dict[str, float]]:
     """Phone error rates by contestant, on the clips that have labels; {} if none has."""
-    from training.lipread import LipReader, read_clips
+    from training.evaluation import LipReader, read_clips
 
     kept = [k for k, clip in enumerate(clips) if clip.phones]
     if not kept:
@@ -302,14 +228,6 @@ def format_table(figures: Columns) -> str:
     return "\n".join(lines)
 
 
-def tell_report(report: Report, json_out: Path | None) -> None:
-    """Print what was measured; write the bare figures by contestant where that is asked for."""
-    print(report.to_text())
-    if json_out is not None:
-        text = json.dumps(report.figures, indent=2) + "\n"
-        write_whole(json_out, text)
-
-
 def _draw_sweeps(sweeps: dict[str, Sweep]) -> list[Picture]:
     """Plots of the model's sweeps over the signal-to-noise ratio."""
     from dualtalker.evaluation import draw_sweep
@@ -349,7 +267,9 @@ def main() -> None:
         report = run_evaluation(config)
     except DualtalkerError as error:
         sys.exit(f"training.evaluate: {error}")
-    tell_report(report, config.json_out)
+    print(report.to_text())
+    if config.json_out is not None:
+        report.write_figures(config.json_out)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,17 @@ import numpy as np
 import tyro
 
 from dualtalker.errors import DualtalkerError
-from dualtalker.evaluation import Columns, Picture, Report, ReportOptions, Tally, write_report
+from dualtalker.evaluation import (
+    SUBJECT,
+    Columns,
+    Picture,
+    Report,
+    ReportOptions,
+    Tally,
+    write_report,
+)
 from training.data import VertexClip, VertexCorpus, VertexSet, read_clip, read_corpus
 from training.datasets import read_vertex_set
-from training.evaluate import SUBJECT, tell_report
 from training.evaluation import (
     VERTEX_FIGURES,
     MeshTally,
@@ -311,7 +318,9 @@ def main() -> None:
         report = run_vertex_evaluation(config)
     except DualtalkerError as error:
         sys.exit(f"training.evaluate_vertices: {error}")
-    tell_report(report, config.json_out)
+    print(report.to_text())
+    if config.json_out is not None:
+        report.write_figures(config.json_out)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from training.learning import (
     complete_description,
     describe_network,
     find_commit,
+    find_starting_point,
     load_network,
     save,
     take_step,
@@ -49,7 +50,6 @@ from training.network import (
     measure_scales,
     motion_loss,
 )
-from training.pack import find_starting_point
 
 STYLE_RATE = 20.0  # learning rate of the style vector (of order 1) relative to the weights
 

@@ -7,7 +7,6 @@ overwritten. Figures over whole corpora are those of `python -m training.evaluat
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,8 @@ from dualtalker.evaluation import metrics
 from dualtalker.model import Bundle, load_bundle
 from dualtalker.rig import Rig
 from training.data import digest_of, iterate_clips
-from training.evaluate import read_training, to_recording
-from training.evaluation import animate_by_model
+from training.evaluation import animate_by_model, read_training, to_recording
+from training.learning import find_commit
 from training.studies import (
     MODEL,
     NOISE_SNR_DB,
@@ -214,14 +213,6 @@ class Gallery:
 
     def _embed(self, path: Path, caption: str) -> list[str]:
         return [f"![{caption}](images/{self.images.name}/{path.name})"]
-
-
-def find_commit() -> str:
-    """The short commit of this checkout, or `unknown` outside of one."""
-    folder = Path(__file__).resolve().parent
-    asked = ["git", "-C", str(folder), "rev-parse", "--short=7", "HEAD"]
-    found = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
 
 
 def main() -> None:

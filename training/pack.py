@@ -15,7 +15,12 @@ import torch
 import tyro
 
 from dualtalker.errors import DualtalkerError
-from training.learning import CheckpointError, load_checkpoint, save_checkpoint
+from training.learning import (
+    CheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+    starting_point_of,
+)
 
 
 @dataclass
@@ -54,29 +59,6 @@ def pack(checkpoint: Path, bundle: Path) -> Path:
     }
     path = starting_point_of(bundle)
     save_checkpoint(path, {"ema": weights, "priors": loaded.group("priors")}, loaded.meta)
-    return path
-
-
-def starting_point_of(bundle: Path) -> Path:
-    """Return where the starting point of a bundle lies."""
-    return bundle.with_suffix(".training.safetensors")
-
-
-def find_starting_point(model: Path) -> Path:
-    """Return the checkpoint to start from: `model` itself, or what lies beside a bundle.
-
-    Raises:
-        CheckpointError: nothing lies beside the bundle.
-    """
-    if model.suffix != ".onnx":
-        return model
-    path = starting_point_of(model)
-    if not path.is_file():
-        raise CheckpointError(
-            f"{model} is folded for speed and cannot be trained; found no {path.name} beside it. "
-            "Give the checkpoint it was exported from, or make that file with "
-            f"`python -m training.pack CHECKPOINT {model}`"
-        )
     return path
 
 

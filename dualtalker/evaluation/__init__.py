@@ -21,6 +21,7 @@ from dualtalker.evaluation.pictures import (
     paint_errors,
 )
 from dualtalker.evaluation.report import (
+    SUBJECT,
     Picture,
     Report,
     ReportOptions,
@@ -34,6 +35,7 @@ __all__ = [
     "BILABIAL",
     "FIGURES",
     "LABIODENTAL",
+    "SUBJECT",
     "Columns",
     "Figure",
     "Picture",

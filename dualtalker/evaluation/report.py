@@ -26,6 +26,7 @@ from dualtalker.rig import Rig
 
 HTML_NAME = "report.html"
 JSON_NAME = "report.json"
+SUBJECT = "model"  # the contestant that a report is about, where none is named
 SHOWN_RECORDINGS = 4  # drawn as curves; all are measured
 
 _STYLE = """
@@ -89,15 +90,19 @@ class Report:
             lines += ["", f"report: {self.html}", f"JSON:   {self.json}"]
         return "\n".join(lines)
 
+    def write_figures(self, path: Path) -> None:
+        """Write the bare figures by contestant as JSON."""
+        write_whole(path, json.dumps(self.figures, indent=2) + "\n")
+
 
 @dataclass
 class ReportOptions:
     """How a report looks."""
 
     title: str = "Evaluation"
-    subject: str = "model"
+    subject: str = SUBJECT
     """The contestant whose figures get verdicts."""
-    filmed: tuple[str, ...] = ("model",)
+    filmed: tuple[str, ...] = (SUBJECT,)
     """Contestants shown beside the reference in the video."""
     video_s: float = 8.0
     """Length of the video, seconds; 0 for none."""

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from training.evaluation.baselines import NearestNeighbor, animate_by_loudness, find_mean_face
+from training.evaluation.held_out import (
+    Training,
+    draw_training_clips,
+    read_held_out,
+    read_training,
+    to_recording,
+)
+from training.evaluation.lip_reading import LipReader, read_clips
 from training.evaluation.mesh_accuracy import VERTEX_FIGURES, MeshTally, Ruler, find_clip_speech
 from training.evaluation.mesh_baselines import Perform, Pose, learn_baselines
 from training.evaluation.mesh_pictures import draw_mesh_pictures
@@ -24,16 +32,19 @@ __all__ = [
     "SETTLE_S",
     "VERTEX_FIGURES",
     "Animate",
+    "LipReader",
     "MeshTally",
     "NearestNeighbor",
     "Perform",
     "Pose",
     "Ruler",
     "Sweep",
+    "Training",
     "UnitReader",
     "animate_by_loudness",
     "animate_by_model",
     "draw_mesh_pictures",
+    "draw_training_clips",
     "find_clip_speech",
     "find_mean_face",
     "learn_baselines",
@@ -41,6 +52,10 @@ __all__ = [
     "measure_silence",
     "measure_speech_level",
     "measure_tick_ms",
+    "read_clips",
+    "read_held_out",
+    "read_training",
     "sweep_noise",
     "sweep_noisy_speech",
+    "to_recording",
 ]

@@ -9,9 +9,11 @@ from training.learning.checkpoints import (
     complete_description,
     describe_network,
     find_commit,
+    find_starting_point,
     load_checkpoint,
     load_network,
     save_checkpoint,
+    starting_point_of,
 )
 from training.learning.distributed import (
     Place,
@@ -21,6 +23,7 @@ from training.learning.distributed import (
     join_group,
     wrap,
 )
+from training.learning.loop import train
 from training.learning.mesh_data import name_head, name_style, resample
 from training.learning.objective import Objective
 from training.learning.presets import parse_config
@@ -45,6 +48,7 @@ __all__ = [
     "find_commit",
     "find_newest",
     "find_place",
+    "find_starting_point",
     "join_group",
     "load_checkpoint",
     "load_network",
@@ -59,7 +63,9 @@ __all__ = [
     "restore",
     "save",
     "save_checkpoint",
+    "starting_point_of",
     "take_step",
+    "train",
     "validate",
     "validate_meshes",
     "wrap",

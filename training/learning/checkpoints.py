@@ -154,3 +154,26 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
         index, key = name.split(".")
         state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def starting_point_of(bundle: Path) -> Path:
+    """Return where the starting point of a bundle lies."""
+    return bundle.with_suffix(".training.safetensors")
+
+
+def find_starting_point(model: Path) -> Path:
+    """Return the checkpoint to start from: `model` itself, or what lies beside a bundle.
+
+    Raises:
+        CheckpointError: nothing lies beside the bundle.
+    """
+    if model.suffix != ".onnx":
+        return model
+    path = starting_point_of(model)
+    if not path.is_file():
+        raise CheckpointError(
+            f"{model} is folded for speed and cannot be trained; found no {path.name} beside it. "
+            "Give the checkpoint it was exported from, or make that file with "
+            f"`python -m training.pack CHECKPOINT {model}`"
+        )
+    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from training.studies.ablation import AblationError, choose_terms, measure_checkpoint, small_run
 from training.studies.ablation_table import BASE_VARIANT, VARIANTS, Cell, write_results
 from training.studies.gallery_clips import SLOTS, Slot, add_noise, choose_clips, find_window
 from training.studies.gallery_failures import (
@@ -24,11 +25,13 @@ __all__ = [
     "SLOTS",
     "SOUNDS",
     "VARIANTS",
+    "AblationError",
     "Cell",
     "Failure",
     "Slot",
     "add_noise",
     "choose_clips",
+    "choose_terms",
     "draw_curves",
     "draw_faces",
     "draw_moment",
@@ -37,6 +40,8 @@ __all__ = [
     "find_noise_motion",
     "find_noisy_speech_error",
     "find_window",
+    "measure_checkpoint",
+    "small_run",
     "truth_name",
     "write_results",
 ]

@@ -158,7 +158,7 @@ def compare(options: argparse.Namespace) -> str:
     from tqdm import tqdm
 
     from dualtalker.model import parse_style
-    from training.evaluate import read_held_out, read_training, to_recording
+    from training.evaluation import read_held_out, read_training, to_recording
     from training.learning import load_network
     from training.network import GATE_GAIN, GATE_TAPS
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -60,8 +61,8 @@ def plan_points(options: argparse.Namespace) -> list[tuple[int, int]]:
 
 def train_point(options: argparse.Namespace, lookahead_ms: int, channels: int) -> dict[str, Any]:
     """Train and measure one network; read it back where it is finished."""
-    from training.ablate import choose_terms, measure_checkpoint, small_run
-    from training.train import train
+    from training.learning import train
+    from training.studies.ablation import choose_terms, measure_checkpoint, small_run
 
     folder = options.out / f"{lookahead_ms}ms-{channels}"
     done = folder / "figures.json"
@@ -99,13 +100,14 @@ def time_steps(rows: list[dict[str, Any]], rounds: int = 5) -> None:
     from dualtalker.engine import time_hot
     from dualtalker.model import load_bundle
     from dualtalker.model.backends import open_backend
-    from engines.export_onnx import ExportConfig, export
 
     opened = []
     for row in rows:
         path = row["folder"] / "net.onnx"
         if not path.is_file():
-            export(ExportConfig(row["folder"] / row["checkpoint"], path, steps=100))
+            export = [sys.executable, "-m", "engines.export_onnx", "--steps", "100"]
+            export += [str(row["folder"] / row["checkpoint"]), "--out", str(path)]
+            subprocess.run(export, check=True)
         bundle = load_bundle(path)
         row["size_mb"] = path.stat().st_size / 1e6
         opened.append((row, open_backend(bundle, "onnxruntime"), bundle.sidecar))
