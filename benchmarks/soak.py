@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-PATHS = [str(ROOT), str(ROOT / "ros2_ws" / "src"), str(ROOT / "tests")]
+PATHS = [str(ROOT), str(ROOT / "ros2_ws" / "src"), str(ROOT / "tests" / "stand_ins")]
 sys.path[:0] = PATHS
 # For the processes that are started from here, and before ROS is imported.
 os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
@@ -36,6 +36,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(PATHS)
 
 import ros_interfaces
 from audio_driver import Segment, Stream, sound_at
+from dualtalker import Talker
+from dualtalker.arkit import MOUTH_INDICES
+from dualtalker_ros.demo.domains import find_free_domain
 from process_vitals import Vitals, read_vitals
 from ros_processes import Listener
 from ros_troupe import (
@@ -49,10 +52,6 @@ from ros_troupe import (
     start_talker,
     wait_for_begin,
 )
-
-from dualtalker import Talker
-from dualtalker.arkit import MOUTH_INDICES
-from dualtalker_ros.demo.domains import find_free_domain
 
 MAX_MEMORY_GROWTH_MB = 10.0  # after the first minute, in which caches fill
 WARM_UP_S = 60.0

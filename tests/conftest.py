@@ -6,12 +6,11 @@ import os
 import platform
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
-from tiny_bundle import make_tiny_bundle
 
-ROOT = Path(__file__).resolve().parent.parent
+from checkout import ROOT
+from tiny_bundle import make_tiny_bundle
 
 # Platforms that ROS 2 comes to as wheels.
 WHEELS_EXIST = (
@@ -23,7 +22,9 @@ os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
 # Node processes run the checkout's code, as the tests themselves do.
-os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "ros2_ws" / "src")])
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    str(ROOT / folder) for folder in (".", "ros2_ws/src", "tests/stand_ins")
+)
 
 
 # Without these, tests skip; `make test` has installed them and may not lose them in silence.

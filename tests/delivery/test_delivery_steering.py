@@ -1,0 +1,262 @@
+"""Delivery steered while it runs, under a simulated clock: interrupted, retuned. No ROS."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+from dualtalker.arkit import MOUTH_INDICES
+from dualtalker.audio import AudioChunk
+from dualtalker.delivery import Delivery
+from dualtalker.stream import Talker
+from simulated_delivery import JAW, RATE_HZ, START_NS, chunks_of, speak
+
+FPS = 30
+MOUTH = np.array(MOUTH_INDICES)
+
+
+class Run:
+    """What a delivery sent, in order."""
+
+    def __init__(self, delivery, arrivals, end_s, orders=()):
+        """`orders` are pairs of a time in s and a function of the time in ns."""
+        events = [(at_ns, lambda now, c=chunk: delivery.add(c, now)) for at_ns, chunk in arrivals]
+        events += [(START_NS + round(at_s * 1e9), order) for at_s, order in orders]
+        events.sort(key=lambda event: event[0])
+        delivery.start(START_NS)
+        now_ns, self.sent = START_NS, []
+        while now_ns < START_NS + end_s * 1e9:
+            wake_ns = max(delivery.next_wake_ns(now_ns), now_ns + 200_000)
+            now_ns = min(wake_ns, events[0][0]) if events else wake_ns
+            while events and events[0][0] <= now_ns:
+                events.pop(0)[1](now_ns)
+            self.sent += [(now_ns, timed) for timed in delivery.run(now_ns, budget_s=0.01)]
+        self.at_s = np.array([at_ns - START_NS for at_ns, _ in self.sent]) / 1e9
+        self.stamps_s = np.array([t.stamp_ns - START_NS for _, t in self.sent]) / 1e9
+        self.weights = np.array([t.frame.weights for _, t in self.sent])
+        self.idle = np.array([t.frame.idle for _, t in self.sent])
+        self.indices = np.array([t.frame.index for _, t in self.sent])
+
+    def assert_steady(self, stretch=1.35):
+        """No frame is lost, repeated or out of order, and none keeps others waiting."""
+        assert (np.diff(self.indices) == 1).all()
+        assert (np.diff(self.stamps_s) > 0).all()
+        assert np.diff(self.at_s).max() < stretch / FPS
+
+
+@pytest.fixture
+def make(tiny):
+    def make_delivery(**options):
+        return Delivery(Talker(tiny, fps=FPS), **{"paced": True, **options})
+
+    return make_delivery
+
+
+def burst(duration_s, at_s, stamped, seed=0):
+    """All chunks of an utterance at once, and stamps that count on from there."""
+    at_ns = START_NS + round(at_s * 1e9)
+    return [(at_ns, chunk) for _, chunk in chunks_of(speak(duration_s, seed), at_s, stamped)]
+
+
+@pytest.mark.parametrize(("stamped", "whole"), [(True, False), (False, True)])
+def test_an_interrupted_burst_is_cut_at_once_and_closes_the_mouth(make, stamped, whole):
+    delivery = make()
+    arrivals = burst(8.0, 1.0, stamped)
+    if whole:
+        stamp_ns = START_NS + 10**9 if stamped else None
+        arrivals = [(START_NS + 10**9, AudioChunk(speak(8.0), RATE_HZ, stamp_ns))]
+    run = Run(delivery, arrivals, 6.0, [(3.0, delivery.interrupt)])
+    run.assert_steady()
+    straight = Run(make(), burst(8.0, 1.0, True), 3.0)
+    before = run.at_s < 3.0
+    np.testing.assert_allclose(run.weights[before], straight.weights[: before.sum()], atol=1e-5)
+    after = run.weights[~before][:, MOUTH]
+    assert (np.diff(after, axis=0) <= 1e-6).all(), "from the next frame on the mouth only closes"
+    assert after[run.at_s[~before] > 3.0 + 0.2 + 1 / FPS].max() < 1e-3
+    steps = np.abs(np.diff(run.weights[:, MOUTH], axis=0)).max(axis=1)
+    cut = np.argmax(~before)
+    assert steps[cut - 1 : cut + 6].max() < 0.35 + steps[: cut - 1].max()
+    assert delivery.interruptions == 1
+    # The frames lag by the playout delay: that much of the audio's time had passed, less of faces.
+    assert delivery.interrupted_s == pytest.approx(8.0 - 2.0 + delivery.delay_s, abs=0.05)
+    assert delivery.queued_s == 0
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_what_is_said_after_an_interruption_is_in_time(make, stamped):
+    delivery = make()
+    arrivals = burst(8.0, 1.0, stamped) + burst(1.0, 2.5, stamped, seed=1)
+    run = Run(delivery, arrivals, 6.0, [(2.49, delivery.interrupt)])
+    run.assert_steady()
+    alone = Run(make(), burst(1.0, 2.5, stamped, seed=1), 6.0)
+    second = (~run.idle) & (run.stamps_s > 2.5 + 0.3) & (run.stamps_s < 3.49)
+    other = (~alone.idle) & (alone.stamps_s > 2.5 + 0.3) & (alone.stamps_s < 3.49)
+    assert abs(second.sum() - other.sum()) <= 1
+    envelope = np.interp(run.stamps_s[second], alone.stamps_s[other], alone.weights[other, JAW])
+    np.testing.assert_allclose(run.weights[second, JAW], envelope, atol=0.15)
+    late_s = run.at_s[second] - run.stamps_s[second] - delivery.delay_s
+    assert np.abs(late_s).max() < 0.002
+    assert run.weights[run.at_s > 4.2][:, JAW].max() < 0.02, "the first utterance never returns"
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_a_new_utterance_replaces_the_old_where_asked_for(make, stamped):
+    delivery = make(replace_utterances=True)
+    arrivals = burst(6.0, 1.0, stamped) + burst(1.0, 2.5, stamped, seed=1)
+    run = Run(delivery, arrivals, 9.0)
+    run.assert_steady()
+    assert delivery.interruptions == 1
+    assert delivery.counters["clock_offsets"] == 0
+    assert run.weights[(run.at_s > 3.9)][:, JAW].max() < 0.02
+    spoken = run.stamps_s[~run.idle]
+    assert spoken.max() == pytest.approx(3.5, abs=0.05)
+
+
+def test_what_follows_is_no_new_utterance(make):
+    """Live speech with a hole, sentences stamped to follow, a chunk that comes twice."""
+    delivery = make(replace_utterances=True)
+    live = list(chunks_of(speak(3.0), 1.0))
+    held_up = [(at_ns + (0 if at_ns < START_NS + 2e9 else 4 * 10**8), c) for at_ns, c in live]
+    Run(delivery, held_up, 5.0)
+    assert delivery.interruptions == 0
+    planned = burst(2.0, 1.0, True)
+    planned += [(START_NS + 2 * 10**9, c) for _, c in chunks_of(speak(2.0), 3.3)]
+    delivery = make(replace_utterances=True)
+    run = Run(delivery, [*planned, planned[40]], 7.0)
+    assert delivery.interruptions == 0
+    assert run.stamps_s[~run.idle].max() == pytest.approx(5.3, abs=0.05)
+
+
+def test_reset_forgets_the_lag_of_long_chunks(make):
+    delivery = make()
+    samples = speak(2.0)
+    late = [(at_ns + 10**9 // 5, chunk) for at_ns, chunk in chunks_of(samples, 1.0, chunk_s=0.2)]
+    live = [(at_ns, chunk) for at_ns, chunk in chunks_of(samples, 4.0)]
+    run = Run(delivery, late + live, 7.0, [(3.5, delivery.begin_stream)])
+    assert (np.diff(run.indices[run.at_s > 2.0]) == 1).all()
+    assert delivery.delay_s == pytest.approx(delivery.latency_s + 0.005)
+    spoken = (~run.idle) & (run.stamps_s > 4.5) & (run.stamps_s < 5.8)
+    assert np.abs(run.at_s[spoken] - run.stamps_s[spoken] - delivery.delay_s).max() < 0.002
+
+
+@pytest.mark.parametrize("delay_s", [0.4, 0.126])
+def test_the_delay_changes_without_a_glitch(make, delay_s):
+    """Live and in a burst: frames come a little closer together or further apart, then as set."""
+    for arrivals in (list(chunks_of(speak(3.0), 0.5)), burst(3.0, 0.5, True)):
+        delivery = make(playout_delay_s=0.25)
+        orders = [(1.5, functools.partial(retune, delivery, delay_s))]
+        run = Run(delivery, arrivals, 4.5, orders)
+        spoken = (~run.idle) & (run.stamps_s < 3.3)
+        gaps_s = np.diff(run.at_s[spoken])
+        assert (np.diff(run.indices) == 1).all()
+        assert 0.7 / FPS < gaps_s.min() and gaps_s.max() < 1.3 / FPS
+        settled = spoken & (run.stamps_s > 2.3)
+        late_s = run.at_s[settled] - run.stamps_s[settled] - delay_s
+        assert np.abs(late_s).max() < 0.002
+        straight = Run(make(playout_delay_s=0.25), arrivals, 4.5)
+        both = min(spoken.sum(), (~straight.idle).sum())
+        np.testing.assert_allclose(
+            run.weights[spoken][:both], straight.weights[~straight.idle][:both], atol=1e-5
+        )
+
+
+def retune(delivery, delay_s, now_ns):
+    delivery.retune(delay_s, 0.1, 60.0, False)
+
+
+def test_patience_and_bound_change_at_once(make):
+    delivery = make(starvation_s=0.1, max_queue_s=2.0)
+    audio = list(chunks_of(speak(4.0), 1.0))
+    hole = [(at_ns + (0 if at_ns < START_NS + 3e9 else 3 * 10**8), c) for at_ns, c in audio]
+    order = (2.0, lambda now: delivery.retune(0.5, 0.4, 60.0, False))
+    run = Run(delivery, hole, 7.0, [order])
+    spoken = (run.stamps_s >= 1.0) & (run.stamps_s < 5.0 - 1e-6)
+    assert not run.idle[spoken].any(), "300 ms are waited for"
+    assert delivery.max_queue_s == 60.0
+
+
+def test_audio_for_later_does_not_stop_the_face(make):
+    """A pause of less than a second that the stamps announce, and one of another clock."""
+    first = list(chunks_of(speak(1.0), 1.0))
+    later = [
+        (at_ns, c)
+        for (at_ns, _), (_, c) in zip(
+            chunks_of(speak(1.0), 2.05), chunks_of(speak(1.0), 2.9), strict=True
+        )
+    ]
+    delivery = make()
+    run = Run(delivery, first + later, 5.0)
+    assert np.diff(run.at_s).max() < 0.13
+    assert delivery.counters["clock_offsets"] == 0
+    assert run.stamps_s[~run.idle].max() == pytest.approx(3.9, abs=0.05)
+
+
+@pytest.mark.parametrize("step_s", [1.5, 3e8])
+def test_stamps_that_leap_ahead_are_another_clocks(make, step_s, caplog):
+    audio = list(chunks_of(speak(2.0), 0.5))
+    audio[50:] = [
+        (at_ns, AudioChunk(c.samples, RATE_HZ, c.stamp_ns + round(step_s * 1e9)))
+        for at_ns, c in audio[50:]
+    ]
+    delivery = make()
+    run = Run(delivery, audio, 3.5)
+    assert delivery.counters["clock_offsets"] == 1
+    assert caplog.text.count("s ahead; they are followed") == 1
+    assert np.diff(run.at_s[run.at_s < 2.5]).max() < 2 / FPS
+    steps_s = np.diff(run.stamps_s[~run.idle]) - 1 / FPS
+    assert steps_s.max() == pytest.approx(step_s, abs=1e-6)
+    straight = Run(make(), chunks_of(speak(2.0), 0.5), 3.5)
+    np.testing.assert_allclose(run.weights[~run.idle], straight.weights[~straight.idle], atol=1e-5)
+
+
+class FakeRosClock:
+    """A node's clock without ROS."""
+
+    def __init__(self):
+        self.ros_time_is_active, self.at_ns = False, 0
+
+    def now(self):
+        return type("Time", (), {"nanoseconds": self.at_ns})()
+
+
+def test_a_system_clock_that_is_set_moves_no_time(ros):
+    from dualtalker_ros.talker import NodeClock
+
+    system, steady, sim = [10**18], [5], FakeRosClock()
+    clock = NodeClock(sim, lambda: system[0], lambda: steady[0])
+    for step_s in (-3600, 86400, 0):
+        begun_ns = clock.now_ns()
+        system[0] += 10**9 + step_s * 10**9
+        steady[0] += 10**9
+        assert clock.now_ns() == begun_ns + 10**9
+        assert clock.step_s == pytest.approx(step_s)
+        clock.start()
+        assert clock.step_s == 0 and clock.now_ns() == system[0]
+    sim.ros_time_is_active, sim.at_ns = True, 42
+    assert (clock.now_ns(), clock.step_s, clock.timer_clock) == (42, 0.0, sim)
+
+
+def test_time_that_passes_between_two_readings_is_no_step_of_the_clock(ros):
+    """A busy machine may stop the process between the readings of the two clocks."""
+    from dualtalker_ros.talker import NodeClock
+
+    pauses_ns, elapsed = [], [0]
+
+    def read(origin_ns):
+        elapsed[0] += pauses_ns.pop(0) if pauses_ns else 0
+        return origin_ns + elapsed[0]
+
+    set_by = [0]
+    clock = NodeClock(FakeRosClock(), lambda: read(10**18 + set_by[0]), lambda: read(5))
+    for held_up in ([0, 10**9, 0], [0, 0, 10**9], [10**9, 10**8, 10**9]):
+        pauses_ns[:] = held_up
+        assert clock.step_s == 0.0
+    set_by[0] = -7 * 10**9
+    pauses_ns[:] = [0, 10**9, 0]
+    assert clock.step_s == pytest.approx(-6.0)  # at least that
+    assert clock.step_s == pytest.approx(-7.0)
+    pauses_ns[:] = [0, 10**9, 0]  # held up in `start`, whose other readings were quick
+    clock.start()
+    assert clock.step_s == 0.0

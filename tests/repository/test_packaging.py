@@ -1,0 +1,246 @@
+"""What pip and colcon install: the whole package, and nothing beside it."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from checkout import ROOT
+
+SHARE = {
+    "share/ament_index/resource_index/packages/dualtalker",
+    "share/dualtalker/package.xml",
+    "share/dualtalker/launch/replay.launch.py",
+    "share/dualtalker/launch/talker.launch.py",
+    "share/dualtalker/config/talker.yaml",
+    "share/dualtalker/config/talker.rviz",
+}
+NODES = {
+    "talker_node",
+    "wav_publisher_node",
+    "recorder_node",
+    "bag_player_node",
+    "microphone_node",
+    "speaker_node",
+}
+COMMANDS = {"dualtalker", *NODES}
+
+
+# What each part may not import, nor load lazily: the arrows between the parts go one way.
+FORBIDDEN = {
+    "dualtalker": {"dualtalker_ros", "training", "engines", "rclpy", "torch", "transformers"},
+    "ros2_ws/src/dualtalker_ros": {"training", "engines", "torch"},
+    "training": {"dualtalker_ros", "engines", "rclpy"},
+    "engines": {"dualtalker_ros", "rclpy"},
+}
+
+
+@pytest.mark.parametrize("folder", FORBIDDEN)
+def test_the_parts_import_each_other_one_way_only(folder):
+    """Also in functions, which tests may never run."""
+    offenses, files = [], list((ROOT / folder).rglob("*.py"))
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            found = FORBIDDEN[folder] & {name.split(".")[0] for name in names}
+            offenses += [f"{path.relative_to(ROOT)}:{node.lineno}: {name}" for name in found]
+    assert files and not offenses, offenses
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the files that make the package, so that nothing is built in the checkout."""
+    copy = tmp_path_factory.mktemp("checkout") / "dualtalker_clone"
+    copy.mkdir()
+    for name in ("setup.py", "setup.cfg", "package.xml", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    for name in ("dualtalker", "resource", "launch", "config", "ros2_ws", "training", "engines"):
+        shutil.copytree(
+            ROOT / name,
+            copy / name,
+            symlinks=True,
+            ignore=shutil.ignore_patterns("__pycache__", "build", "install", "log"),
+        )
+    return copy
+
+
+def run(command, cwd, **environment):
+    """Run a build; the checkout must not be on its path, or it would hide what is missing."""
+    env = {**os.environ, **environment}
+    env.pop("PYTHONPATH", None)
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env, timeout=170)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout, tmp_path_factory):
+    pytest.importorskip("setuptools", reason="no setuptools; `make test` installs it")
+    folder = tmp_path_factory.mktemp("wheel")
+    # The metadata alone: dependencies are those of this environment.
+    options = ["--no-deps", "--no-build-isolation", "--quiet", "-w", str(folder)]
+    run([sys.executable, "-m", "pip", "wheel", *options, "."], checkout)
+    [path] = folder.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_wheel_holds_the_share_files(wheel):
+    data = {name.split(".data/data/")[1] for name in wheel if ".data/data/" in name}
+    assert data == SHARE
+
+
+def test_wheel_installs_no_other_top_level_names(wheel):
+    top = {name.split("/")[0] for name in wheel if ".data/" not in name}
+    assert {name for name in top if not name.endswith(".dist-info")} == {
+        "dualtalker",
+        "dualtalker_ros",
+    }
+
+
+def test_wheel_holds_every_module_and_the_models(wheel):
+    expected = set()
+    for package, folder in (
+        ("dualtalker", ROOT / "dualtalker"),
+        ("dualtalker_ros", ROOT / "ros2_ws" / "src" / "dualtalker_ros"),
+    ):
+        for path in folder.rglob("*"):
+            if path.suffix in (".py", ".onnx") and "__pycache__" not in path.parts:
+                expected.add(f"{package}/{path.relative_to(folder).as_posix()}")
+    assert expected <= set(wheel)
+
+
+def test_wheel_names_its_commands_and_they_exist(wheel):
+    [text] = [body.decode() for name, body in wheel.items() if name.endswith("entry_points.txt")]
+    commands = dict(re.findall(r"^(\w+) = (\S+)$", text, re.MULTILINE))
+    assert set(commands) == COMMANDS
+    for target in commands.values():
+        module, function = target.split(":")
+        source = wheel[module.replace(".", "/") + ".py"].decode()
+        assert f"def {function}(" in source
+
+
+def test_wheel_asks_for_no_build_tools_and_pins_all_of_ros(wheel):
+    [text] = [body.decode() for name, body in wheel.items() if name.endswith("/METADATA")]
+    needs = re.findall(r"^Requires-Dist: (.+)$", text, re.MULTILINE)
+
+    ros = [need for need in needs if need.startswith("ros-")]
+    assert len(ros) > 60
+    for need in ros:
+        assert re.match(r"ros-[a-z0-9-]+(\[\w+\])?==\d", need), need
+        assert 'platform_machine == "x86_64"' in need
+    base = [need for need in needs if "extra ==" not in need]
+    assert base and all(">=" in need for need in base)
+    assert not any(need.startswith("setuptools") for need in base)
+
+
+def test_installed_ros_names_are_all_pinned(ros):
+    """A wheel that came unpinned, as a dependency of another, could be Kilted's next time."""
+    from importlib.metadata import distributions, version
+
+    setup = (ROOT / "setup.py").read_text("utf-8")
+    pins = re.search(r"_JAZZY = \{(.+?)\n\}", setup, re.DOTALL)[1]
+    pinned = {}
+    for number, names in re.findall(r'"([\d.]+)": ((?:"[^"]+"\s*)+)', pins):
+        for name in re.sub(r'["\s]+', " ", names).split():
+            pinned["ros-" + name.split("[")[0]] = number
+    installed = {
+        d.metadata["Name"] for d in distributions() if d.metadata["Name"].startswith("ros-")
+    } - {"ros-ament-package"}
+    if not installed:
+        pytest.skip("ROS does not come from wheels here")
+    assert installed <= set(pinned)
+    assert {name: version(name) for name in installed} == {
+        name: pinned[name] for name in installed
+    }
+
+
+def test_package_xml_agrees_with_setup():
+    import dualtalker
+
+    root = ET.parse(ROOT / "package.xml").getroot()
+    assert root.get("format") == "3"
+    assert root.findtext("name") == "dualtalker"
+    assert root.findtext("version") == dualtalker.__version__
+    assert root.findtext("license") == "Apache-2.0"
+    assert root.findtext("export/build_type") == "ament_python"
+    depends = {element.text for element in root.findall("exec_depend")}
+    assert {"rclpy", "std_msgs", "sensor_msgs", "diagnostic_msgs"} <= depends
+
+
+def test_symlink_leads_to_the_root():
+    link = ROOT / "ros2_ws" / "src" / "dualtalker"
+    assert link.is_symlink()
+    assert os.readlink(link) == os.path.join("..", "..")
+
+
+FIND_SHARE = """
+import dualtalker_ros
+from ament_index_python.packages import get_package_share_directory
+print(get_package_share_directory("dualtalker"), dualtalker_ros.__file__)
+"""
+
+
+def check_it_runs(installed):
+    """As after `. install/setup.bash`: the share is found, every program starts from there."""
+    [packages] = installed.glob("lib/python*/site-packages")
+    environment = {
+        **os.environ,
+        "AMENT_PREFIX_PATH": os.pathsep.join([str(installed), sys.prefix]),
+        "PYTHONPATH": str(packages),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }
+
+    def start(*command):
+        return subprocess.run(
+            command, cwd=installed, capture_output=True, text=True, env=environment, timeout=60
+        )
+
+    share, module = start(sys.executable, "-c", FIND_SHARE).stdout.split()
+    assert Path(share) == installed / "share" / "dualtalker"
+    assert packages in Path(module).parents
+    scripts = installed / "lib" / "dualtalker"
+    assert start(scripts / "dualtalker", "--help").returncode == 0
+    # A value that each node refuses by itself, after its start and before any work.
+    refused = {"talker_node": "delivery", "recorder_node": "output"}
+    for node in sorted(NODES):
+        value = "/tmp" if node == "recorder_node" else "none"
+        given = f"{refused.get(node, 'audio_type')}:={value}"
+        done = start(scripts / node, "--ros-args", "-p", given, "-p", "file:=/none.wav")
+        assert done.returncode == 1, (node, done.stderr)
+        assert "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [".", "ros2_ws"])
+def test_colcon_builds_the_package(ros, checkout, start):
+    """From the root and from the workspace."""
+    pytest.importorskip("colcon_core", reason="no colcon; `make test` installs it")
+    workspace = checkout / start
+    environment = {"AMENT_PREFIX_PATH": sys.prefix, "CMAKE_PREFIX_PATH": sys.prefix}
+    colcon = os.path.join(sys.prefix, "bin", "colcon")
+    run([colcon, "build", "--packages-select", "dualtalker"], workspace, **environment)
+    installed = workspace / "install" / "dualtalker"
+    present = {path.relative_to(installed).as_posix() for path in installed.rglob("*")}
+    assert present >= SHARE
+    scripts = installed / "lib" / "dualtalker"
+    assert {path.name for path in scripts.iterdir()} == COMMANDS
+    for script in scripts.iterdir():
+        assert script.read_text().splitlines()[0] == "#!/usr/bin/env python3"
+    assert not any(re.search(r"site-packages/(training|engines)(/|$)", name) for name in present)
+    if start == ".":
+        check_it_runs(installed)
+    shutil.rmtree(workspace / "install")
+    shutil.rmtree(workspace / "build")
+    shutil.rmtree(workspace / "log")

@@ -1,0 +1,141 @@
+"""Rigs as binary glTF: what is written, node transforms, damaged and hostile files."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.errors import RigError
+from dualtalker.rig import load_rig, save_rig
+from dualtalker.rig.robot_head import build_head
+from tiny_rig import tiny_rig
+
+
+def test_every_color_survives_glb(tmp_path):
+    rig = tiny_rig()
+    rig.colors[:] = np.arange(rig.colors.size).reshape(-1, 3) % 256
+    for shift in (0, 135):
+        rig.colors[:] = (np.arange(rig.colors.size).reshape(-1, 3) + shift) % 256
+        np.testing.assert_array_equal(
+            load_rig(save_rig(rig, tmp_path / "c.glb")).colors, rig.colors
+        )
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_flipped_bytes_give_a_rig_or_a_rig_error(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("rig") / "rig.glb"
+    save_rig(tiny_rig(), path)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        rig = load_rig(path)
+    except RigError:
+        return
+    assert np.isfinite(rig.neutral).all()
+    assert np.isfinite(rig.deltas).all()
+
+
+def edit_glb(path: Path, change) -> None:
+    """Rewrite the JSON of a .glb with consistent lengths."""
+    content = path.read_bytes()
+    (length,) = struct.unpack_from("<I", content, 12)
+    document = json.loads(content[20 : 20 + length])
+    change(document)
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    rest = content[20 + length :]
+    head = struct.pack("<IIIII", 0x46546C67, 2, 20 + len(text) + len(rest), len(text), 0x4E4F534A)
+    path.write_bytes(head + text + rest)
+
+
+def set_in(*keys_and_value):
+    *keys, last, value = keys_and_value
+
+    def change(document):
+        place = document
+        for key in keys:
+            place = place[key]
+        place[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (set_in("accessors", 0, "count", 10**15), "expected 1 to"),
+        (set_in("accessors", 0, "count", 46), "damaged"),
+        (set_in("accessors", 0, "count", 44), "44"),
+        (set_in("accessors", 0, "count", -1), "whole number"),
+        (set_in("accessors", 0, "byteOffset", 10**9), "damaged"),
+        (set_in("accessors", 0, "componentType", 5130), "componentType"),
+        (set_in("accessors", 0, "bufferView", 999), "bufferViews"),
+        (set_in("accessors", 0, "bufferView", True), "bufferViews"),
+        (set_in("bufferViews", 0, "byteStride", 1), "damaged"),
+        (set_in("bufferViews", 0, "byteStride", 10**12), "damaged"),
+        (set_in("accessors", 3, "componentType", 5126), "damaged|whole"),
+        (set_in("accessors", -1, "sparse", "count", 10**9), "sparse count"),
+        (set_in("accessors", -1, "sparse", "indices", "bufferView", 0), "sparse index|damaged"),
+        (set_in("buffers", 0, "uri", "http://example.org/x.bin"), "self-contained"),
+        (set_in("nodes", 0, "children", [0]), "tree"),
+        (set_in("nodes", 0, "translation", [float("nan"), 0, 0]), "finite"),
+        (set_in("nodes", 0, "matrix", [1] * 15), "16 numbers"),
+        (set_in("meshes", 0, "extras", "targetNames", ["jawOpen"]), "targetNames"),
+        (set_in("meshes", 0, "extras", "targetNames", ["jawOpen"] * 5), "same name"),
+        (set_in("meshes", 0, "extras", "targetNames", list("abcde")), "no mesh with ARKit"),
+        (set_in("meshes", 0, "extras", "dualtalker", "lip_upper", [0.5]), "whole numbers"),
+        (set_in("meshes", 0, "extras", "dualtalker", "lip_upper", [10**6]), "expected 0 to 44"),
+        (set_in("meshes", 0, "primitives", 0, "mode", 1), "triangles"),
+        (
+            set_in("meshes", 0, "primitives", 0, "extensions", {"KHR_draco_mesh_compression": {}}),
+            "without compression",
+        ),
+        (set_in("meshes", 0, "primitives", 0, "attributes", {}), "damaged"),
+        (set_in("meshes", {}), "meshes"),
+        (set_in("scenes", 7), "damaged"),
+    ],
+)
+def test_hostile_glb_is_refused(tmp_path, change, expected):
+    path = save_rig(tiny_rig(), tmp_path / "rig.glb")
+    edit_glb(path, change)
+    with pytest.raises(RigError, match=expected):
+        load_rig(path)
+
+
+def test_glb_node_transforms_are_applied(tmp_path):
+    rig = tiny_rig()
+    path = save_rig(rig, tmp_path / "rig.glb")
+    quarter = [0, 0, float(np.sqrt(0.5)), float(np.sqrt(0.5))]  # 90 degrees about z
+    edit_glb(path, set_in("nodes", 0, "rotation", quarter))
+    edit_glb(path, set_in("nodes", 0, "translation", [1, 2, 3]))
+    turned = load_rig(path)
+    x, y, z = rig.neutral.T
+    np.testing.assert_allclose(turned.neutral, np.stack([1 - y, 2 + x, 3 + z], 1), atol=1e-6)
+    np.testing.assert_allclose(turned.deltas[:, :, 0], -rig.deltas[:, :, 1], atol=1e-7)
+
+
+def test_glb_is_what_other_readers_expect(tmp_path):
+    rig = build_head()
+    path = save_rig(rig, tmp_path / "head.glb")
+    content = path.read_bytes()
+    (length,) = struct.unpack_from("<I", content, 12)
+    document = json.loads(content[20 : 20 + length])
+    mesh = document["meshes"][0]
+    assert mesh["extras"]["targetNames"] == list(ARKIT_NAMES)
+    assert len(mesh["primitives"][0]["targets"]) == len(mesh["weights"]) == 52
+    for view in document["bufferViews"]:
+        assert view["byteOffset"] % 4 == 0
+    for target in mesh["primitives"][0]["targets"]:
+        accessor = document["accessors"][target["POSITION"]]
+        assert len(accessor["min"]) == len(accessor["max"]) == 3
+    assert len(content) < 3_000_000

@@ -1,0 +1,409 @@
+"""The launch files: executed where launch_ros is installed, and read as source everywhere."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from checkout import ROOT
+from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.errors import BagError
+from launch_sources import declared_arguments, find_calls, path_of, read_keys, read_tree
+
+NAMES = ("talker", "replay")
+
+
+def read_parameter_table():
+    """Return {name: (description, type's name)} of the talker's PARAMETERS."""
+    types = {"read_list": "list"}
+    for node in read_tree("talker").body:
+        if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "PARAMETERS":
+            entries = {}
+            for key, value in zip(node.value.keys, node.value.values, strict=True):
+                kind = getattr(value.elts[1], "id", "bool")
+                entries[key.value] = (value.elts[0].value, types.get(kind, kind))
+            return entries
+    raise AssertionError("no PARAMETERS in the launch file")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_argument_is_described(name):
+    declared = find_calls(read_tree(name), "DeclareLaunchArgument")
+    assert len(declared) >= 5
+    for call in declared:
+        given = {keyword.arg for keyword in call.keywords}
+        assert "description" in given
+        # `bag` alone cannot be guessed.
+        assert "default_value" in given or call.args[0].value == "bag"
+    assert all(len(description) > 20 for description, _ in read_parameter_table().values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_argument_that_is_read_is_declared_and_in_the_docs(name):
+    arguments = declared_arguments(name)
+    assert len(arguments) == len(set(arguments))
+    used = {
+        call.args[0].value
+        for call in find_calls(read_tree(name), "LaunchConfiguration")
+        if isinstance(call.args[0], ast.Constant)
+    }
+    assert used <= set(arguments)
+    page = (ROOT / "docs" / "ros_api.md").read_text("utf-8")
+    section = page.split(f"### {name}.launch.py")[1].split("\n## ")[0].split("\n### ")[0]
+    assert all(f"`{argument}`" in section for argument in arguments)
+
+
+def test_arguments_are_parameters_of_the_node(ros):
+    """Same names, and the types that the node declares: ROS refuses 60 for a double."""
+    from dualtalker_ros.talker import TALKER_PARAMETERS
+
+    declared = {parameter.name: type(parameter.default) for parameter in TALKER_PARAMETERS}
+    for name, (_, type_name) in read_parameter_table().items():
+        assert declared[name].__name__ == type_name
+
+
+def test_choices_are_those_of_the_node(ros):
+    from dualtalker_ros.talker import TALKER_PARAMETERS
+
+    known = {parameter.name: parameter for parameter in TALKER_PARAMETERS}
+    for node in read_tree("talker").body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == "CHOICES":
+            choices = ast.literal_eval(node.value)
+    assert choices["delivery"] == known["delivery"].choices
+    for engine in choices["engine"]:
+        assert engine in known["engine"].description
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_starts_what_setup_installs(name):
+    nodes = find_calls(read_tree(name), "Node")
+    assert nodes
+    setup = (ROOT / "setup.py").read_text("utf-8")
+    for node in nodes:
+        given = {keyword.arg: keyword.value for keyword in node.keywords}
+        if given["package"].value == "rviz2":
+            continue
+        assert given["package"].value == "dualtalker"
+        names = ["microphone_node", "speaker_node"]  # f"{name}_node"
+        if isinstance(given["executable"], ast.Constant):
+            names = [given["executable"].value]
+        assert all(f'"{executable} = ' in setup for executable in names)
+
+
+def test_replay_runs_a_command_that_exists():
+    """Its options are those of `dualtalker evaluate`."""
+    import tyro
+
+    from dualtalker.cli.bags import Evaluate
+
+    arguments = ["bag", "--out", "report", "--reference", "a.csv", "--model", "m.onnx"]
+    arguments += ["--engine", "auto", "--audio-topic", "/audio", "--playout-delay-ms", "300"]
+    assert str(tyro.cli(Evaluate, args=arguments).bag) == "bag"
+    source = path_of("replay").read_text("utf-8")
+    assert '"python3", "-m", "dualtalker.cli.main", "evaluate", bag, "--out", output' in source
+    assert '"--audio-topic"' in source
+    options = {"reference", "model", "engine", "playout_delay_ms"}
+    assert set(read_keys(read_tree("replay"), "OPTIONS")) == options
+
+
+# What follows needs launch_ros. `launch` alone proves nothing: our own folder of that name is
+# found as a namespace.
+
+
+@pytest.fixture
+def launching(ros, monkeypatch):
+    """Return a function that executes a launch file with arguments and returns its actions."""
+    pytest.importorskip(
+        "launch_ros", reason="launch_ros is not on PyPI; comes with ROS's packages"
+    )
+    import ament_index_python.packages
+    from launch import LaunchContext
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+    monkeypatch.setattr(
+        ament_index_python.packages, "get_package_share_directory", lambda name: str(ROOT)
+    )
+
+    def execute(launch_file, **arguments):
+        spec = importlib.util.spec_from_file_location(
+            f"{launch_file}_launch", path_of(launch_file)
+        )
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
+        context = LaunchContext()
+        context.launch_configurations.update(arguments)
+        actions, declared = [], []
+        for entity in module.generate_launch_description().entities:
+            if isinstance(entity, DeclareLaunchArgument):
+                assert entity.description
+                declared.append(entity.name)
+                entity.visit(context)
+            elif isinstance(entity, OpaqueFunction):
+                actions += entity.execute(context)
+        assert declared == declared_arguments(launch_file)
+        return context, actions
+
+    return execute
+
+
+def expand(context, node):
+    """Return (executable, full name, remappings, parameters) of a node action."""
+    node._perform_substitutions(context)
+    parameters = {}
+    for entry, is_file in node._Node__expanded_parameter_arguments or []:
+        if is_file:
+            # rcl, who reads these files, ignores tags.
+            text = Path(entry).read_text("utf-8").replace("!!python/tuple", "")
+            for section in yaml.safe_load(text).values():
+                parameters.update(section["ros__parameters"])
+    full_name = node.node_name if node.node_name.startswith("/") else f"/{node.node_name}"
+    return node.node_executable, full_name, node.expanded_remapping_rules, parameters
+
+
+def test_one_talker(launching):
+    context, [node] = launching("talker", frame_rate="60", outputs="[blendshapes,vertices]")
+    executable, name, remappings, parameters = expand(context, node)
+    assert (executable, name) == ("talker_node", "/talker")
+    assert remappings == [("audio", "audio")]
+    assert parameters["frame_rate"] == 60.0 and isinstance(parameters["frame_rate"], float)
+    assert list(parameters["outputs"]) == ["blendshapes", "vertices"]
+    assert parameters["delivery"] == "paced"
+    assert parameters["autostart"] is True and parameters["use_sim_time"] is False
+
+
+def test_microphone_and_speaker_share_its_topics(launching):
+    context, nodes = launching(
+        "talker", namespace="robot", audio_topic="/mic", microphone="3", speaker="true"
+    )
+    found = {expand(context, node)[:2]: expand(context, node)[2:] for node in nodes}
+    assert set(found) == {
+        ("talker_node", "/robot/talker"),
+        ("microphone_node", "/robot/microphone"),
+        ("speaker_node", "/robot/speaker"),
+    }
+    remappings, parameters = found["microphone_node", "/robot/microphone"]
+    assert (remappings, parameters["device"]) == ([("audio", "/mic")], 3)
+    remappings, parameters = found["speaker_node", "/robot/speaker"]
+    assert (remappings, parameters["device"]) == ([("audio", "audio_synced")], "")
+
+
+@pytest.mark.parametrize("namespace", ["", "faces"])
+def test_one_talker_for_each_voice(launching, namespace):
+    context, nodes = launching("talker", voices="[anna, bob]", namespace=namespace)
+    found = [expand(context, node)[1:3] for node in nodes]
+    prefix = f"/{namespace}" if namespace else ""
+    assert found == [
+        (f"{prefix}/{voice}/talker", [("audio", f"/humans/voices/{voice}/audio")])
+        for voice in ("anna", "bob")
+    ]
+
+
+def test_rviz_shows_a_topic_that_the_talker_has():
+    config = yaml.safe_load((ROOT / "config/talker.rviz").read_text("utf-8"))
+    manager = config["Visualization Manager"]
+    [display] = manager["Displays"]
+    source = path_of("talker").read_text("utf-8")
+    assert f'MARKER = "{display["Topic"]["Value"]}"' in source
+    parameters = yaml.safe_load((ROOT / "config/talker.yaml").read_text("utf-8"))
+    own = parameters["/**"]["ros__parameters"]
+    assert manager["Global Options"]["Fixed Frame"] == own["frame_id"]
+    assert display["Topic"]["Value"] not in own["outputs"], "or the launch file need not add it"
+
+
+def test_display_adds_the_marker_and_rviz(launching):
+    context, nodes = launching("talker", display="rviz", namespace="face")
+    assert [expand(context, node)[1] for node in nodes] == ["/face/talker", "/face/face_display"]
+    _, nodes = launching("talker", display="none")
+    assert len(nodes) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"voices": "[a-b]"}, "no name for a namespace"),
+        ({"voices": "[a]", "microphone": "true"}, "microphone goes with one talker"),
+        ({"engine": "abacus"}, "abacus"),
+        ({"autostart": "perhaps"}, "perhaps"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(launching, arguments, says):
+    with pytest.raises((ValueError, RuntimeError), match=says):
+        launching("talker", **arguments)
+
+
+def test_replay_evaluates(launching, tmp_path):
+    from launch.actions import ExecuteProcess, RegisterEventHandler
+
+    context, [process, handler] = launching(
+        "replay", bag="talk", output=str(tmp_path), reference="captured.csv"
+    )
+    assert isinstance(process, ExecuteProcess) and isinstance(handler, RegisterEventHandler)
+    words = ["".join(part.perform(context) for part in word) for word in process.cmd]
+    assert words[1:6] == ["-m", "dualtalker.cli.main", "evaluate", "talk", "--out"]
+    assert words[-2:] == ["--reference", "captured.csv"]
+
+
+def write_talk(path, audio_type="Int16MultiArray"):
+    """Write two seconds of speech and a reference to a bag."""
+    from dualtalker.bags import Motion, write_bag
+
+    rng = np.random.default_rng(1)
+    speech = rng.uniform(-0.5, 0.5, 32000) * np.sin(np.arange(32000) / 1500) ** 2
+    motion = Motion(np.arange(60) / 30, rng.uniform(0, 0.5, (60, 52)))
+    write_bag(path, speech, 16000, motion, audio_type=audio_type)
+    return str(path)
+
+
+def test_replay_plays_to_a_live_talker(launching, tmp_path):
+    from launch.actions import IncludeLaunchDescription, RegisterEventHandler
+
+    bag = write_talk(tmp_path / "talk.mcap")
+    given = {"bag": bag, "output": str(tmp_path), "live": "true"}
+    (tmp_path / "captured.csv").touch()
+    context, actions = launching("replay", **given, reference=str(tmp_path / "captured.csv"))
+    include, recorder, player, handler = actions
+    assert isinstance(include, IncludeLaunchDescription)
+    assert isinstance(handler, RegisterEventHandler)
+    name, _, _, parameters = expand(context, recorder)
+    assert name == "recorder_node" and parameters["use_sim_time"] is True
+    assert {"/audio", "/reference/blendshapes", "audio_info"} <= set(parameters["topics"])
+    name, _, _, parameters = expand(context, player)
+    assert name == "bag_player_node" and parameters["wait_for_subscribers"] == 2
+    assert (parameters["bag"], parameters["audio_topic"]) == (bag, "/audio")
+    assert list(parameters["topics"]) == ["/audio", "/reference/blendshapes"]
+    (tmp_path / "bag").mkdir()
+    with pytest.raises(FileExistsError, match="another output"):
+        launching("replay", **given)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"bag": "none"}, "does not exist"),
+        ({"audio_topic": "/mic"}, "no topic /mic"),
+        ({"reference": "truth"}, "no topic /truth"),
+        ({"reference": "/blendshapes"}, "where the talker sends"),
+        ({"reference": "none.csv"}, "none.csv: no such file"),
+    ],
+)
+def test_replay_refuses_before_it_starts_anything(launching, tmp_path, arguments, says):
+    from bag_messages import face_message, int16_message, write_topics
+
+    bag = tmp_path / "talk"
+    face = ("sensor_msgs/msg/JointState", [(1, face_message(ARKIT_NAMES, np.zeros(52), 1))])
+    audio = ("std_msgs/msg/Int16MultiArray", [(1, int16_message([1, 2]))])
+    write_topics(bag, {"/audio": audio, "/blendshapes": face})
+    given = {"bag": str(bag), "output": str(tmp_path / "out"), "live": "true", **arguments}
+    with pytest.raises((BagError, FileNotFoundError), match=says):
+        launching("replay", **given)
+    assert not (tmp_path / "out").exists()
+
+
+# Runs a launch file as `ros2 launch` does, and ends with its status.
+LAUNCH = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+arguments = [text.split(":=", 1) for text in sys.argv[2:]]
+source = PythonLaunchDescriptionSource(sys.argv[1])
+included = IncludeLaunchDescription(source, launch_arguments=arguments)
+service = LaunchService(noninteractive=True)
+service.include_launch_description(LaunchDescription([included]))
+sys.exit(service.run())
+"""
+
+
+@pytest.fixture
+def launch_replay(launching, ros_domain, tmp_path, monkeypatch):
+    """Return a function that runs replay.launch.py of a package laid out as colcon does it."""
+    import launch_ros
+
+    prefix = tmp_path / "prefix"
+    share, scripts = prefix / "share" / "dualtalker", prefix / "lib" / "dualtalker"
+    markers = prefix / "share" / "ament_index" / "resource_index" / "packages"
+    for folder in (share, scripts, markers):
+        folder.mkdir(parents=True)
+    (markers / "dualtalker").touch()
+    for name in ("launch", "config"):
+        (share / name).symlink_to(ROOT / name)
+    for name in ("talker_node", "recorder_node", "bag_player_node"):
+        main = f"from dualtalker_ros.nodes.{name} import main\nraise SystemExit(main())\n"
+        (scripts / name).write_text(f"#!{sys.executable}\n{main}", "utf-8")
+        (scripts / name).chmod(0o755)
+    # python3 of the launch file is the one that runs the tests.
+    (prefix / "bin").mkdir()
+    (prefix / "bin" / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (prefix / "bin" / "python3").chmod(0o755)
+    paths = [os.environ["PYTHONPATH"], str(Path(launch_ros.__file__).parent.parent)]
+    for name, first in (("AMENT_PREFIX_PATH", prefix), ("PATH", prefix / "bin")):
+        monkeypatch.setenv(name, f"{first}{os.pathsep}{os.environ[name]}")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "log"))
+
+    def run(**arguments):
+        given = [f"{name}:={value}" for name, value in arguments.items()]
+        command = [sys.executable, "-c", LAUNCH, str(path_of("replay")), *given]
+        # In a folder where `launch` is not that of the checkout.
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+
+    return run
+
+
+def test_a_live_replay_from_bag_to_report(launch_replay, tiny, tmp_path):
+    bag, out = write_talk(tmp_path / "talk.mcap"), tmp_path / "out"
+    given = {"bag": bag, "output": out, "model": tiny}
+    done = launch_replay(**given, live="true", playout_delay_ms=1500, engine="onnxruntime")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((out / "report.json").read_text())
+    assert report["reference"] == "/reference/blendshapes"
+    assert report["judged_frames"] >= 58 and report["live"]["heard_all_audio"]
+    assert report["figures"]["live"]["missing frames"] == 0
+    status = report["live"]["status"]
+    assert (status["planned delay (ms)"], status["backend"][:11]) == ("1500.00", "onnxruntime")
+    [made] = report["replays"].values()
+    assert made["model_sha256"] == status["model digest"]
+    assert (out / "report.html").is_file()
+
+
+def test_a_launch_without_a_report_fails(launch_replay, tiny, tmp_path):
+    bag, out = write_talk(tmp_path / "talk.mcap"), tmp_path / "out"
+    done = launch_replay(bag=tmp_path / "none.mcap", output=out)
+    assert done.returncode == 1 and "does not exist" in done.stdout + done.stderr
+    # The talker ends; what waits for it does, too.
+    done = launch_replay(bag=bag, output=out, live="true", model="/none.onnx")
+    assert done.returncode == 1 and "none.onnx: no such file" in done.stdout + done.stderr
+
+
+def test_it_can_be_included_under_a_namespace(launching):
+    """As other launch files do: the namespace of a group comes before the talker's own."""
+    from launch import LaunchContext
+    from launch.actions import GroupAction, IncludeLaunchDescription
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+    from launch_ros.actions import Node, PushRosNamespace
+
+    context = LaunchContext()
+    include = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(path_of("talker"))),
+        launch_arguments={"namespace": "face"}.items(),
+    )
+    queue, nodes = [GroupAction([PushRosNamespace("robot"), include])], []
+    while queue:
+        entity = queue.pop(0)
+        if isinstance(entity, Node):
+            entity._perform_substitutions(context)
+            nodes.append(entity.node_name)
+        else:
+            queue = [*(entity.visit(context) or []), *queue]
+    assert nodes == ["/robot/face/talker"]
