@@ -15,15 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import tyro
 
-from dualtalker.engine import make_test_signal
+from dualtalker.engine import make_test_signal, uneven_weights
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import written_together
 
 if TYPE_CHECKING:
     from training.network import DualTalker, StreamingTalker
-
-OPSET = 18
-STYLE_INPUT = "style"
 
 
 class ExportError(DualtalkerError):
@@ -84,35 +81,18 @@ def export_graph(talker: StreamingTalker, path: Path) -> list[dict[str, Any]]:
     """Write the graph of one step to `path` and return the description of its states."""
     import torch
 
+    from engines.graphs import STYLE_INPUT, even_weights, write_graph
+
     shapes = talker.state_shapes()
     states = name_states(shapes)
-    hop = talker.encoder.config.hop_samples
     inputs = ["audio", *[s["input"] for s in states]]
-    arguments = [torch.zeros(1, hop), *[torch.zeros(shape) for shape in shapes]]
+    arguments = [torch.zeros(1, talker.encoder.config.hop_samples)]
+    arguments += [torch.zeros(shape) for shape in shapes]
     if talker.styles:
         inputs.append(STYLE_INPUT)
-        arguments.append(torch.full((1, len(talker.styles)), 1 / len(talker.styles)))
-    program = torch.onnx.export(
-        talker.eval(),
-        tuple(arguments),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=inputs,
-        output_names=["motion", *[s["output"] for s in states]],
-        verbose=False,
-    )
-    assert program is not None
-    save_program(program, path)
+        arguments.append(even_weights(len(talker.styles)))
+    write_graph(talker, arguments, inputs, ["motion", *[s["output"] for s in states]], path)
     return states
-
-
-def save_program(program: Any, path: Path) -> None:
-    """Write what torch's exporter made as one file."""
-    # The exporter notes each node's stack trace: paths of this machine, twice the file's nodes.
-    for node in program.model.graph:
-        node.metadata_props.clear()
-        node.doc_string = None
-    program.save(str(path), external_data=False)
 
 
 def compare_with_torch(talker: StreamingTalker, bundle_path: Path, steps: int) -> float:
@@ -137,12 +117,6 @@ def compare_with_torch(talker: StreamingTalker, bundle_path: Path, steps: int) -
         streamed = run_stream(backend, bundle.sidecar, audio, style)[talker.shift_frames :]
         worst = max(worst, float(np.abs(streamed - whole[: len(streamed)]).max()))
     return worst
-
-
-def uneven_weights(count: int) -> np.ndarray:
-    """Return weights `[1, count]` float32 of a mixture in which no two styles have the same."""
-    weights = np.arange(count, 0, -1, dtype=np.float32)
-    return (weights / weights.sum())[np.newaxis]
 
 
 def export(config: ExportConfig) -> float:
@@ -173,9 +147,17 @@ def _export_fp32(config: ExportConfig, path: Path) -> float:
     origin = _describe_origin(config, checkpoint.meta, mixture)
     origin |= describe_styles(config, network.animation.styles, mixture)
     if network.config.encoder.kind == "wav2vec2":
-        from engines.windowed import export_network
+        from engines.windowed import export_network, plan_window
 
-        difference = export_network(network, mixture, config, path, origin)
+        hop_samples = network.config.hop_samples
+        plan = plan_window(
+            config.window_samples,
+            hop_samples * config.window_hop_frames,
+            config.window_future_frames,
+            spacing=hop_samples,
+        )
+        # At most a hundred windows are compared, as each costs a whole window.
+        difference = export_network(network, mixture, plan, min(config.steps, 100), path, origin)
     else:
         difference = _export_stateful(network, mixture, config, path, origin)
     return _check_difference(config, difference)
@@ -231,6 +213,8 @@ def describe_styles(
     Raises:
         ExportError: a style was not trained, or the default is made of one that is not exported.
     """
+    from engines.graphs import STYLE_INPUT
+
     unknown = sorted({*config.styles, *mixture} - set(trained))
     if unknown:
         raise ExportError(f"unknown styles {unknown}; this model has {trained}")

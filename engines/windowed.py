@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from dualtalker.engine import make_test_signal, write_sidecar
+from dualtalker.engine import make_test_signal, uneven_weights, write_sidecar
 from dualtalker.model import load_bundle
-from engines.export_onnx import OPSET, ExportConfig, save_program, uneven_weights
+from engines.graphs import even_weights, write_graph
 
 if TYPE_CHECKING:
     from training.network import DualTalker, WindowTalker
@@ -83,25 +83,14 @@ def export_windowed(talker: nn.Module, path: Path, plan: WindowPlan, **sidecar: 
     arguments = [torch.zeros(1, plan.window_samples)]
     inputs = ["audio"]
     if sidecar.get("style_input"):
-        count = len(sidecar["style_names"])
-        arguments.append(torch.full((1, count), 1 / count))
+        arguments.append(even_weights(len(sidecar["style_names"])))
         inputs.append(sidecar["style_input"])
     with torch.no_grad():
         frames = talker(*arguments).shape[1]
     if frames != plan.window_frames:
         raise ValueError(f"the network gives {frames} frames; expected {plan.window_frames}")
-    program = torch.onnx.export(
-        talker,
-        tuple(arguments),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=inputs,
-        output_names=["motion"],
-        verbose=False,
-    )
-    assert program is not None
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_program(program, path)
+    write_graph(talker, arguments, inputs, ["motion"], path)
     write_sidecar(
         path,
         [],
@@ -121,29 +110,23 @@ def export_windowed(talker: nn.Module, path: Path, plan: WindowPlan, **sidecar: 
 def export_network(
     network: DualTalker,
     mixture: dict[str, float],
-    config: ExportConfig,
+    plan: WindowPlan,
+    windows: int,
     path: Path,
     origin: dict[str, Any],
 ) -> float:
     """Export a trained network with a wav2vec2 encoder as a windowed bundle.
 
     `origin` are the sidecar's fields on its training. Returns the largest difference from torch
-    over windows of a test signal; at most a hundred of them, as each costs a whole window.
+    over `windows` of a test signal.
     """
     from training.network import WindowTalker
 
-    hop_samples = network.config.hop_samples
-    plan = plan_window(
-        config.window_samples,
-        hop_samples * config.window_hop_frames,
-        config.window_future_frames,
-        spacing=hop_samples,
-    )
     talker = WindowTalker(network, mixture, tuple(origin.get("style_names", ()))).eval()
     # Frames are not smoothed here: neighbors in a window are made together.
     origin["training"]["smooth"] = False
     export_windowed(talker, path, plan, **origin)
-    return _compare(talker, path, plan, min(config.steps, 100))
+    return _compare(talker, path, plan, windows)
 
 
 def _compare(talker: WindowTalker, path: Path, plan: WindowPlan, windows: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dualtalker.engine.build_engine import BuildConfig, build
 from dualtalker.engine.convert import ConvertConfig, convert
 from dualtalker.engine.parity import measure_difference, run_stream
-from dualtalker.engine.signals import make_test_signal, read_speech
+from dualtalker.engine.signals import make_test_signal, read_speech, uneven_weights
 from dualtalker.engine.stamp import write_sidecar
 from dualtalker.engine.timing import Latency, summarize, time_hot, time_streams
 
@@ -22,5 +22,6 @@ __all__ = [
     "summarize",
     "time_hot",
     "time_streams",
+    "uneven_weights",
     "write_sidecar",
 ]

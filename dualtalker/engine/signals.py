@@ -34,3 +34,9 @@ def read_speech(path: Path | None, seconds: float, rate_hz: int) -> np.ndarray:
     resampler = StreamingResampler(own_rate_hz, rate_hz)
     audio = np.concatenate([resampler.push(samples), resampler.flush()])
     return np.resize(audio, count).astype(np.float32)
+
+
+def uneven_weights(count: int) -> np.ndarray:
+    """Return weights `[1, count]` float32 of a mixture in which no two styles have the same."""
+    weights = np.arange(count, 0, -1, dtype=np.float32)
+    return (weights / weights.sum())[np.newaxis]
