@@ -52,14 +52,13 @@ class Theater:
         self.sent_s.clear()
         begun_s = time.monotonic()
         for number, message in enumerate(messages):
-            self.node._on_audio(message)
+            self.node._audio.receive(message)
             self.spin(begun_s + (number + 1) * chunk_s - time.monotonic())
 
     def status(self):
         """Return level and values of the diagnostics since the last call."""
-        stamp = self.node.get_clock().now().to_msg()
         node = self.node
-        status = node._diagnostician.examine(stamp, node._published, node._face.sent).status[0]
+        status = node._diagnostician.examine(node._published, node._face.sent).status[0]
         return status.level, {pair.key: pair.value for pair in status.values}
 
     def assert_alive(self):
@@ -168,7 +167,7 @@ def as_bytes(samples, sample_format):
 
 @pytest.mark.parametrize("sample_format", ["S24LE", "U8", "S8"])
 def test_byte_formats_are_heard(theater, sample_format):
-    theater.node._format = AudioFormat(RATE_HZ, 1, sample_format)
+    theater.node._audio.format = AudioFormat(RATE_HZ, 1, sample_format)
     theater.feed(
         [
             Fields(data=array.array("B", as_bytes(chunk, sample_format)))
@@ -293,6 +292,7 @@ def test_a_failed_activation_leaves_nothing_running(context, tiny, monkeypatch):
     from rclpy.parameter import Parameter
 
     from dualtalker_ros.nodes import talker_node
+    from dualtalker_ros.topics import audio_input
 
     def fail(name):
         raise ImportError(f"no Python messages for {name} here")
@@ -302,7 +302,7 @@ def test_a_failed_activation_leaves_nothing_running(context, tiny, monkeypatch):
     node = talker_node.TalkerNode(context=context, parameter_overrides=overrides)
     try:
         with monkeypatch.context() as missing:
-            missing.setattr(talker_node, "import_type", fail)
+            missing.setattr(audio_input, "import_type", fail)
             assert not talker_node.start(node)
         assert not node._active and list(node.timers) == []
         node.set_parameters([Parameter("audio_type", value="std_msgs/msg/Int16MultiArray")])

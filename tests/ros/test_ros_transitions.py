@@ -41,7 +41,7 @@ print(node.trigger_shutdown().name)
     [
         ("", "FacePublishers", "trigger_configure"),
         ("", "Controls", "trigger_configure"),
-        ("TalkerNode", "_subscribe", "trigger_activate"),
+        ("AudioInput", "_subscribe", "trigger_activate"),
     ],
 )
 def test_it_is_undone_and_told(tiny, owner, name, transition):

@@ -27,8 +27,7 @@ from dualtalker.bags import REFERENCE_TOPIC, Bag, find_audio_topic, find_info_to
 from dualtalker.errors import AudioError, BagError
 from dualtalker_ros.parameters import Parameter, declare_parameters
 from dualtalker_ros.processes import ros_running
-from dualtalker_ros.talker import TOPIC as INFO_TOPIC
-from dualtalker_ros.topics import import_type, wait_for_listeners
+from dualtalker_ros.topics import INFO_TOPIC, import_type, wait_for_listeners
 
 # Messages fit in whole even where a listener is held up for seconds.
 QUEUE_DEPTH = 1000

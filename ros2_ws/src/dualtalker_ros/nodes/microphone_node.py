@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
+from dualtalker.audio import INFO_TYPE
 from dualtalker.devices import Block, CaptureClock, DeviceStream, PortAudioStream, open_microphone
 from dualtalker_ros.nodes.device_node import DeviceNode, run_device_node
 from dualtalker_ros.parameters import Parameter
-from dualtalker_ros.topics import fill_message, import_type
+from dualtalker_ros.topics import INFO_TOPIC, fill_message, import_type
 
 # What `audio_type: auto` takes, the first that is installed: those with a stamp first.
 PREFERRED_TYPES = (
@@ -163,8 +164,8 @@ class MicrophoneNode(DeviceNode):
         if hasattr(body, "layout") or hasattr(body, "audio_data"):
             return None
         qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._info_class = import_type("audio_common_msgs/msg/AudioInfo")
-        return self.create_publisher(self._info_class, "audio_info", qos)
+        self._info_class = import_type(INFO_TYPE)
+        return self.create_publisher(self._info_class, INFO_TOPIC, qos)
 
     def _publish_info(self, stream: DeviceStream) -> None:
         channels = self.value("channels")

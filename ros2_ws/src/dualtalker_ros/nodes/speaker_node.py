@@ -11,30 +11,18 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from std_msgs.msg import Float32
 
-from dualtalker.audio import (
-    CANCEL_MESSAGE,
-    KINDS,
-    SAMPLE_FORMATS,
-    SUPPORTED_TYPES,
-    AudioFormat,
-    channels_cancel,
-    kind_of,
-    mix_to_mono,
-    read_message,
-)
+from dualtalker.audio import CANCEL_MESSAGE, AudioChunk, channels_cancel, mix_to_mono
 from dualtalker.devices import DeviceStream, PlayoutQueue, PortAudioStream, open_loudspeaker
-from dualtalker.errors import AudioError
 from dualtalker_ros.nodes.device_node import DeviceNode, run_device_node
 from dualtalker_ros.parameters import Parameter
-from dualtalker_ros.topics import OfferedSubscription, find_type, import_type
+from dualtalker_ros.topics import INPUT_PARAMETERS, AudioInput
 
-AUDIO_QUEUE_DEPTH = 1000
-LOOK_AROUND_S = 0.1
 # Stamps further from now than this are of another clock: then arrival counts for the latency.
 FOREIGN_STAMP_S = 10.0
 
@@ -50,31 +38,7 @@ PARAMETERS = (
     Parameter("output_channels", 2, "Channels that all play the same.", 1, 64, read_only=True),
     Parameter("buffer_ms", 60.0, "Audio that waits before playing begins (ms).", 0.0, 2000.0),
     Parameter("max_queue_s", 60.0, "Audio that may wait (s); more is dropped.", 0.5, 600.0),
-    Parameter(
-        "audio_type",
-        "auto",
-        "Type of the audio topic; auto takes that of the first publisher.",
-        choices=("auto", *SUPPORTED_TYPES),
-        read_only=True,
-    ),
-    Parameter(
-        "sample_rate_hz",
-        16000,
-        "Sample rate of messages that do not carry their own (Hz).",
-        8000,
-        192000,
-        read_only=True,
-    ),
-    Parameter(
-        "channels", 1, "Channels of messages that do not carry their own.", 1, 64, read_only=True
-    ),
-    Parameter(
-        "sample_format",
-        "S16LE",
-        "Format of the samples in byte arrays.",
-        choices=SAMPLE_FORMATS,
-        read_only=True,
-    ),
+    *(replace(parameter, read_only=True) for parameter in INPUT_PARAMETERS),
 )
 
 
@@ -84,24 +48,13 @@ class SpeakerNode(DeviceNode):
     def __init__(self) -> None:
         """Raises ValueError and ImportError for parameters, DeviceError without PortAudio."""
         super().__init__("speaker", PARAMETERS)
-        self._format = AudioFormat(
-            self.value("sample_rate_hz"), self.value("channels"), self.value("sample_format")
-        )
         self._queue: PlayoutQueue | None = None  # only while there is a device
         self._ended_queues: dict[str, int] = {}
-        self._counters = {
-            **dict.fromkeys(KINDS, 0),
-            "cancelled_audio": 0,
-            "device_underflows": 0,
-            "unheard_ms": 0,
-        }
+        self._counters = {"cancelled_audio": 0, "device_underflows": 0, "unheard_ms": 0}
         self._played = 0
         self._latency = self.create_publisher(Float32, "~/latency", 10)
-        self._search_timer: Any = None
-        if self.value("audio_type") == "auto":
-            self._search_timer = self.create_timer(LOOK_AROUND_S, self._look_for_audio)
-        else:
-            self._subscribe(import_type(self.value("audio_type")))
+        self._audio = AudioInput(self, self._play)
+        self._audio.open()
 
     def open_stream(self) -> DeviceStream:
         """Open the loudspeaker; raises DeviceError."""
@@ -136,7 +89,7 @@ class SpeakerNode(DeviceNode):
         """Return the device's, the queue's and the messages' counters."""
         now = self._queue.counters if self._queue is not None else {}
         queues = {key: n + now.get(key, 0) for key, n in self._ended_queues.items()}
-        return {**super().counters(), **queues, **self._counters}
+        return {**super().counters(), **queues, **self._audio.refused, **self._counters}
 
     def measurements(self) -> Mapping[str, Any]:
         """Publish and return the latency, and what waits."""
@@ -151,36 +104,8 @@ class SpeakerNode(DeviceNode):
             "messages": self._played,
         }
 
-    def _look_for_audio(self) -> None:
-        """Take the type of the topic's first publisher."""
-        name = find_type(self, "audio")
-        if name is None:
-            return
-        if name not in SUPPORTED_TYPES:
-            self.get_logger().error(
-                f"audio has type {name}; expected one of: {', '.join(SUPPORTED_TYPES)}",
-                throttle_duration_sec=10.0,
-            )
-            return
-        try:
-            message_class = import_type(name)
-        except ImportError as error:
-            self.get_logger().error(str(error), throttle_duration_sec=10.0)
-            return
-        self._search_timer.cancel()
-        self._subscribe(message_class)
-
-    def _subscribe(self, message_class: Any) -> None:
-        OfferedSubscription(self, message_class, "audio", self._on_audio, AUDIO_QUEUE_DEPTH)
-        self.get_logger().info(f"playing {self.resolve_topic_name('audio')}")
-
-    def _on_audio(self, message: Any) -> None:
+    def _play(self, chunk: AudioChunk, received_ns: int) -> None:
         now_s = time.monotonic()
-        try:
-            chunk = read_message(message, self._format)
-        except AudioError as error:
-            self._count(kind_of(error), 1, str(error))
-            return
         queue = self._queue
         if queue is None:
             self._counters["unheard_ms"] += round(len(chunk.samples) * 1e3 / chunk.rate_hz)
@@ -191,14 +116,13 @@ class SpeakerNode(DeviceNode):
         time_s = now_s - age_s if abs(age_s) < FOREIGN_STAMP_S else now_s
         mono, _ = mix_to_mono(chunk.samples)
         if channels_cancel(chunk.samples, mono):
-            self._count("cancelled_audio", len(mono), CANCEL_MESSAGE)
+            if self._counters["cancelled_audio"] == 0:
+                self.get_logger().warning(
+                    f"cancelled_audio: {CANCEL_MESSAGE} (further ones are only counted)"
+                )
+            self._counters["cancelled_audio"] += len(mono)
         queue.add(mono, chunk.rate_hz, time_s, now_s)
         self._played += 1
-
-    def _count(self, kind: str, amount: int, message: str) -> None:
-        if self._counters[kind] == 0:
-            self.get_logger().warning(f"{kind}: {message} (further ones are only counted)")
-        self._counters[kind] += amount
 
     def _on_need(
         self, stream: PortAudioStream, count: int, sounds_s: float, underflow: bool

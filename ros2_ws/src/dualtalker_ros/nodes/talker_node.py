@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from collections import ChainMap
-from collections.abc import Collection
 from contextlib import ExitStack
 from typing import Any
 
@@ -18,17 +17,9 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.subscription import Subscription
 
-from dualtalker.audio import (
-    BARE_TYPES,
-    KINDS,
-    SUPPORTED_TYPES,
-    AudioFormat,
-    kind_of,
-    read_info,
-    read_message,
-)
+from dualtalker.audio import BARE_TYPES, AudioChunk, AudioFormat
 from dualtalker.delivery import Delivery
-from dualtalker.errors import AudioError, DualtalkerError
+from dualtalker.errors import DualtalkerError
 from dualtalker.model import Sidecar
 from dualtalker.stream import Talker
 from dualtalker_ros.parameters import check_choices, declare_parameters
@@ -42,6 +33,7 @@ from dualtalker_ros.processes import (
 from dualtalker_ros.talker import (
     MANNER_PARAMETERS,
     TALKER_PARAMETERS,
+    TIMING_PARAMETERS,
     AudioInfoListener,
     Controls,
     Diagnostician,
@@ -49,25 +41,16 @@ from dualtalker_ros.talker import (
     LiveParameters,
     NodeClock,
     StyleControl,
-    Threshold,
-    Thresholds,
     open_rig,
     read_options,
+    read_timing,
 )
-from dualtalker_ros.topics import OfferedSubscription, find_type, import_type
+from dualtalker_ros.topics import FORMAT_PARAMETERS, AudioInput
 
-# Twenty seconds of 20 ms chunks: a burst must fit, or what does not is gone.
-AUDIO_QUEUE_DEPTH = 1000
 # How much of a frame's time may go into one round of computing before frames are sent again.
 COMPUTE_SHARE = 0.5
-LOOK_AROUND_S = 0.1  # between looks for a publisher, while the audio's type is not known
 # Simulated time that goes on by more at once is another time; /clock comes 10 times a second.
 MAX_LEAP_NS = 10 * 10**9
-# Parameters that change together; the second are the fields of AudioFormat.
-TIMING_PARAMETERS = frozenset(
-    ("playout_delay_ms", "starvation_ms", "max_queue_s", "interrupt_on_new_utterance")
-)
-FORMAT_PARAMETERS = ("sample_rate_hz", "channels", "sample_format")
 # A system clock that was set by more is followed, once nobody speaks.
 MAX_CLOCK_STEP_S = 0.1
 
@@ -82,17 +65,14 @@ class TalkerNode(LifecycleNode):
         LiveParameters(self, TALKER_PARAMETERS, self._stage, self._apply, self._complain)
         StyleControl(self, self._find_sidecar)
         self._clock_of_node = NodeClock(self.get_clock())
+        self._audio = AudioInput(self, self._hear, self._on_found)
+        self._infos = AudioInfoListener(self, self._take_format)
         # Whether it is told when messages came: not in Humble (rclpy 3.3 has no callbacks with the
         # message's info), and rclpy's EventsExecutor ends of such a callback (7.1.6).
         self.arrivals_told = False
-        self._delivery: Delivery | None = None
+        self._configured: Delivery | None = None
         self._parts = ExitStack()  # what configure made
-        self._subscription: OfferedSubscription | None = None
-        self._info_listener = AudioInfoListener(self, self._follow_info)
-        self._info: Any = None
-        self._needs_info = False
         self._timers: list[Any] = []
-        self._refused = dict.fromkeys(KINDS, 0)
         self._published = 0
 
     @tell_exceptions
@@ -111,18 +91,16 @@ class TalkerNode(LifecycleNode):
             self._face = FacePublishers(self, talker.bundle.sidecar.output_names, rig)
             parts.callback(self._face.destroy)
             delivery.follower = self._face.synced_audio
-            self._read_format()
+            self._infos.renew()
             self._diagnostics = self.create_lifecycle_publisher(
                 DiagnosticArray, "/diagnostics", 10
             )
             parts.callback(self.destroy_lifecycle_publisher, self._diagnostics)
-            name = f"{self.get_fully_qualified_name().lstrip('/')}: dualtalker"
-            faults = ChainMap(self._refused, self._face.faults)
-            self._diagnostician = Diagnostician(delivery, name, faults)
-            self._diagnostician.thresholds = self._read_thresholds()
+            faults = ChainMap(self._audio.refused, self._face.faults)
+            self._diagnostician = Diagnostician(self, delivery, faults)
             parts.callback(Controls(self, self._reset, self._interrupt).destroy)
             self._parts = parts.pop_all()
-        self._delivery = delivery
+        self._configured = delivery
         self.get_logger().info(
             f"model {talker.bundle.digest[:12]} on {talker.backend_name}, {talker.fps:g} Hz, "
             f"stated latency {talker.latency_s * 1e3:.1f} ms, {self._value('delivery')} delivery, "
@@ -133,7 +111,6 @@ class TalkerNode(LifecycleNode):
     @tell_exceptions
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listen and publish; idle frames begin at once."""
-        assert self._delivery is not None  # the state machine configures first
         clock = self._clock_of_node
         clock.start()
         self._last_ns = clock.now_ns()
@@ -144,13 +121,10 @@ class TalkerNode(LifecycleNode):
             self._frame_timer,
             self.create_timer(1.0, self._on_diagnostics, clock=clock.timer_clock),
         ]
-        audio_type = self._value("audio_type")
-        if audio_type == "auto":
-            self._search_timer = self.create_timer(
-                LOOK_AROUND_S, self._look_for_audio, clock=clock.steady
-            )
-            self._timers.append(self._search_timer)
-        elif not self._subscribe(audio_type):
+        try:
+            self._audio.open(self.arrivals_told)
+        except ImportError as error:
+            self.get_logger().error(f"cannot activate: {error}")
             self._stop()
             return TransitionCallbackReturn.FAILURE
         result = super().on_activate(state)
@@ -185,66 +159,25 @@ class TalkerNode(LifecycleNode):
 
     def _make_delivery(self) -> Delivery:
         talker = Talker(self._value("model") or None, **read_options(self).keywords())
-        delivery = Delivery(
-            talker, paced=self._value("delivery") == "paced", **self._read_timing()
-        )
+        delivery = Delivery(talker, paced=self._value("delivery") == "paced", **read_timing(self))
         delivery.warm_up(self._value("sample_rate_hz"))
         return delivery
 
-    def _look_for_audio(self) -> None:
-        """Take the type of the topic's first publisher."""
-        audio_type = find_type(self, "audio") if self._active else None
-        if audio_type is not None and self._subscribe(audio_type):
-            self._search_timer.cancel()
+    def _on_found(self, audio_class: Any) -> None:
+        self._face.listen(audio_class)
+        self._look_for_info()
 
-    def _subscribe(self, audio_type: str) -> bool:
-        if audio_type not in SUPPORTED_TYPES:
-            self.get_logger().error(
-                f"audio has type {audio_type}; expected one of: {', '.join(SUPPORTED_TYPES)}",
-                throttle_duration_sec=10.0,
-            )
-            return False
-        try:
-            message_class = import_type(audio_type)
-        except ImportError as error:
-            self.get_logger().error(str(error), throttle_duration_sec=10.0)
-            return False
-        callback = self._on_told_audio if self.arrivals_told else self._on_audio
-        self._subscription = OfferedSubscription(
-            self, message_class, "audio", callback, AUDIO_QUEUE_DEPTH
-        )
-        self._face.listen(message_class)
-        self._needs_info = audio_type in BARE_TYPES
-        if self._needs_info:
-            self._info_listener.look()
-        self.get_logger().info(f"listening to {self.resolve_topic_name('audio')} ({audio_type})")
-        return True
+    def _look_for_info(self) -> None:
+        if self._audio.type_name in BARE_TYPES:
+            self._infos.look()
 
-    def _follow_info(self, message: Any) -> None:
-        self._format = read_info(message, self._format_of_parameters())
-        self._info = message
-        told = self._format
-        self.get_logger().info(
-            f"audio_info: {told.sample_format}, {told.rate_hz} Hz, {told.channels} channels"
-        )
+    def _take_format(self, told: AudioFormat) -> None:
+        self._audio.format = told
 
-    def _on_told_audio(self, message: Any, info: Any) -> None:
-        self._on_audio(message, self._clock_of_node.find_arrival_ns(info["received_timestamp"]))
-
-    def _on_audio(self, message: Any, arrival_ns: int | None = None) -> None:
-        if not self._active:
-            return
-        assert self._delivery is not None
-        try:
-            chunk = read_message(message, self._format)
-            self._diagnostician.levels.note(chunk.samples)
-            self._delivery.add(chunk, self._clock_of_node.now_ns(), arrival_ns)
-        except AudioError as error:
-            kind = kind_of(error)
-            self._refused[kind] += 1
-            if self._refused[kind] == 1:
-                self.get_logger().warning(f"{kind}: {error} (further ones are only counted)")
-            return
+    def _hear(self, chunk: AudioChunk, received_ns: int) -> None:
+        arrival_ns = self._clock_of_node.find_arrival_ns(received_ns)
+        self._diagnostician.levels.note(chunk.samples)
+        self._delivery.add(chunk, self._clock_of_node.now_ns(), arrival_ns)
         self._advance()
 
     def _on_timer(self) -> None:
@@ -254,7 +187,6 @@ class TalkerNode(LifecycleNode):
     def _advance(self) -> None:
         """Compute what can be computed, send what is due, and come back when more will be."""
         delivery = self._delivery
-        assert delivery is not None
         budget_s = COMPUTE_SHARE / delivery.talker.fps
         self._follow_clock()
         for timed in delivery.run(self._last_ns, budget_s):
@@ -271,7 +203,6 @@ class TalkerNode(LifecycleNode):
     def _follow_clock(self) -> None:
         """Begin again where the time is not what it was: all plans were made for the other."""
         delivery, clock = self._delivery, self._clock_of_node
-        assert delivery is not None
         before_ns, self._last_ns = self._last_ns, clock.now_ns()
         if clock.simulated and self._last_ns - before_ns > MAX_LEAP_NS:
             if before_ns == 0:  # nothing was heard from /clock before
@@ -286,42 +217,41 @@ class TalkerNode(LifecycleNode):
 
     def _interrupt(self) -> None:
         if self._active:
-            assert self._delivery is not None
             self._delivery.interrupt(self._clock_of_node.now_ns())
             self._advance()
 
     def _reset(self) -> str:
         if not self._active:
             raise RuntimeError("the node is not active: there is nothing to reset")
-        assert self._delivery is not None
         before_s = self._delivery.interrupted_s
         self._delivery.begin_stream(self._clock_of_node.now_ns())
         self._advance()
         return f"{self._delivery.interrupted_s - before_s:.2f} s of audio dropped"
 
     def _on_diagnostics(self) -> None:
-        if not self._active:
-            return
-        if self._needs_info:
-            self._info_listener.look()
-        stamp = self.get_clock().now().to_msg()
-        sent = self._face.sent
-        self._diagnostics.publish(self._diagnostician.examine(stamp, self._published, sent))
+        if self._active:
+            self._look_for_info()
+            state = self._diagnostician.examine(self._published, self._face.sent)
+            self._diagnostics.publish(state)
 
     def _stop(self) -> None:
         for timer in self._timers:
             self.destroy_timer(timer)
         self._timers = []
-        if self._subscription is not None:
-            self._subscription.destroy()
-            self._subscription = None
-        self._info_listener.stop()
-        if self._delivery is not None:
+        self._audio.close()
+        self._infos.stop()
+        if self._configured is not None:
             self._face.stop()
 
     def _free(self) -> None:
-        self._delivery = None
+        self._configured = None
         self._parts.close()
+
+    @property
+    def _delivery(self) -> Delivery:
+        """What there is from configure to cleanup."""
+        assert self._configured is not None
+        return self._configured
 
     @property
     def _active(self) -> bool:
@@ -334,63 +264,37 @@ class TalkerNode(LifecycleNode):
     def _stage(self) -> str:
         if self._active:
             return "active"
-        return "unconfigured" if self._delivery is None else "inactive"
+        return "unconfigured" if self._configured is None else "inactive"
 
     def _complain(self, name: str, value: Any) -> str | None:
         """Return what the talker, once there is one, would refuse."""
-        if name == "idle_motion" and not value and self._delivery and self._value("head_motion"):
+        if name == "idle_motion" and not value and self._configured and self._value("head_motion"):
             return "must stay on: head_motion is part of it; clean up the node to switch both off"
         return None
 
-    def _apply(self, names: Collection[str]) -> None:
+    def _apply(self, names: set[str]) -> None:
         """Have the parameters that were changed take effect; those of `configure` wait for it."""
-        delivery = self._delivery
-        if delivery is None:
+        if self._configured is None:
             return
-        if not TIMING_PARAMETERS.isdisjoint(names):
-            delivery.retune(**self._read_timing())
-        if not set(FORMAT_PARAMETERS).isdisjoint(names):
-            self._read_format()
+        talker = self._delivery.talker
+        if not names.isdisjoint(TIMING_PARAMETERS):
+            self._delivery.retune(**read_timing(self))
+        if not names.isdisjoint(FORMAT_PARAMETERS):
+            self._infos.renew()
         if "idle_motion" in names:
-            delivery.talker.set_idle_motion(self._value("idle_motion"))
+            talker.set_idle_motion(self._value("idle_motion"))
         if "smoothing_ms" in names:
-            delivery.talker.set_smoothing(self._value("smoothing_ms") / 1e3)
-        if not set(MANNER_PARAMETERS).isdisjoint(names):
-            delivery.talker.set_style(self._value("style"))
-            delivery.talker.set_intensity(self._value("intensity"))
+            talker.set_smoothing(self._value("smoothing_ms") / 1e3)
+        if not names.isdisjoint(MANNER_PARAMETERS):
+            talker.set_style(self._value("style"))
+            talker.set_intensity(self._value("intensity"))
         self._face.retune()
-        self._diagnostician.thresholds = self._read_thresholds()
+        self._diagnostician.retune()
         if self._active:
             self._advance()
 
     def _find_sidecar(self) -> Sidecar | None:
-        return None if self._delivery is None else self._delivery.talker.bundle.sidecar
-
-    def _read_timing(self) -> dict[str, Any]:
-        delay_ms = self._value("playout_delay_ms")
-        return {
-            "playout_delay_s": None if delay_ms < 0 else delay_ms / 1e3,
-            "starvation_s": self._value("starvation_ms") / 1e3,
-            "max_queue_s": self._value("max_queue_s"),
-            "replace_utterances": self._value("interrupt_on_new_utterance"),
-        }
-
-    def _format_of_parameters(self) -> AudioFormat:
-        return AudioFormat(*(self._value(name) for name in FORMAT_PARAMETERS))
-
-    def _read_format(self) -> None:
-        self._format = self._format_of_parameters()
-        if self._info is not None:
-            self._format = read_info(self._info, self._format)
-
-    def _read_thresholds(self) -> Thresholds:
-        names = ("real_time_factor", "late_ms", "clipping", "queue")
-        return Thresholds(
-            *(
-                Threshold(self._value(f"warn_{name}"), self._value(f"error_{name}"))
-                for name in names
-            )
-        )
+        return None if self._configured is None else self._configured.talker.bundle.sidecar
 
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value

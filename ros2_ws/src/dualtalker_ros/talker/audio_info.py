@@ -12,19 +12,18 @@ from typing import Any
 
 from rclpy.qos import QoSProfile
 
-from dualtalker.audio import INFO_TYPE, is_info
+from dualtalker.audio import INFO_TYPE, AudioFormat, is_info, read_info
 from dualtalker.errors import AudioError
-from dualtalker_ros.topics import import_type
-
-TOPIC = "audio_info"
+from dualtalker_ros.topics import INFO_TOPIC, import_type, read_format
 
 
 class AudioInfoListener:
-    """Has `apply` called with each AudioInfo once `look` has found its publisher."""
+    """Has `apply` called with each format that is told, once `look` has found its publisher."""
 
-    def __init__(self, node: Any, apply: Callable[[Any], None]) -> None:
-        """`apply` may raise `AudioError`, which is logged."""
+    def __init__(self, node: Any, apply: Callable[[AudioFormat], None]) -> None:
+        """Hear nothing yet."""
         self._node, self._apply = node, apply
+        self._info: Any = None  # the last that made sense
         self._subscription: Any = None
         self._hopeless = False  # whatever is published, there is no class to read it with
 
@@ -32,7 +31,7 @@ class AudioInfoListener:
         """Subscribe once there is a publisher, with its own durability: none fits both kinds."""
         if self._subscription is not None or self._hopeless:
             return
-        name = self._node.resolve_topic_name(TOPIC)
+        name = self._node.resolve_topic_name(INFO_TOPIC)
         for publisher in self._node.get_publishers_info_by_topic(name):
             if publisher.topic_type == INFO_TYPE:
                 break
@@ -65,9 +64,20 @@ class AudioInfoListener:
         if self._subscription is None:
             return
         try:
-            self._apply(message)
+            told = read_info(message, read_format(self._node))
         except AudioError as error:
             self._node.get_logger().error(f"{error}; it changes nothing")
+            return
+        self._info = message
+        self._apply(told)
+        self._node.get_logger().info(
+            f"{INFO_TOPIC}: {told.sample_format}, {told.rate_hz} Hz, {told.channels} channels"
+        )
+
+    def renew(self) -> None:
+        """Apply the parameters as they are now, and what was last told."""
+        told = read_format(self._node)
+        self._apply(told if self._info is None else read_info(self._info, told))
 
     def stop(self) -> None:
         """Listen no more; a later `look` begins afresh."""

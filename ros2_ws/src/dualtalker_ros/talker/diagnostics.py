@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from dualtalker.audio import scale_samples
 from dualtalker.delivery import Delivery
+from dualtalker_ros.topics import make_diagnostics
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -38,12 +39,12 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What counts as bad; the defaults of the parameters `warn_...` and `error_...`."""
+    """What counts as bad: the parameters `warn_NAME` and `error_NAME` of each name."""
 
-    real_time_factor: Threshold = Threshold(0.7, 1.0)
-    late_ms: Threshold = Threshold(100.0, 300.0)  # beyond what is planned
-    clipping: Threshold = Threshold(0.01, 0.2)  # share of the samples at full scale
-    queue: Threshold = Threshold(0.8, 0.98)  # share of `max_queue_s` that waits
+    real_time_factor: Threshold
+    late_ms: Threshold  # beyond what is planned
+    clipping: Threshold  # share of the samples at full scale
+    queue: Threshold  # share of `max_queue_s` that waits
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,10 @@ class LevelMeter:
 class Diagnostician:
     """Makes status messages; remembers the last counters, because what is new is what counts."""
 
-    def __init__(self, delivery: Delivery, name: str, messages: Mapping[str, int]) -> None:
+    def __init__(self, node: Any, delivery: Delivery, messages: Mapping[str, int]) -> None:
         """`messages` are the node's own counters of refused and dropped messages."""
-        self._delivery = delivery
-        self._name = name
-        self._messages = messages
-        self.thresholds = Thresholds()
+        self._node, self._delivery, self._messages = node, delivery, messages
+        self.retune()
         self.levels = LevelMeter()  # of all audio that was decoded
         self._last: dict[str, int] = {}
         self._last_compute_s = self._last_audio_s = 0.0
@@ -102,14 +101,26 @@ class Diagnostician:
         # The first percentile makes numpy import for 90 ms, in which no frame would go out.
         _describe_times("", [0.0])
 
-    def examine(self, stamp: Any, published: int, sent: Mapping[str, int]) -> DiagnosticArray:
+    def retune(self) -> None:
+        """Take the thresholds that the parameters name now."""
+        self._thresholds = Thresholds(
+            **{
+                field.name: Threshold(
+                    self._node.get_parameter(f"warn_{field.name}").value,
+                    self._node.get_parameter(f"error_{field.name}").value,
+                )
+                for field in fields(Thresholds)
+            }
+        )
+
+    def examine(self, published: int, sent: Mapping[str, int]) -> DiagnosticArray:
         """Return the state since the last call.
 
         `published` is the total of frames sent, `sent` that of messages made for each topic.
         """
         counters = {**self._messages, **self._delivery.all_counters}
         state = self._look(counters, published)
-        level, message = judge(state, self.thresholds)
+        level, message = judge(state, self._thresholds)
         values = {
             "frames since last": state.frames,
             "frames": published,
@@ -117,16 +128,8 @@ class Diagnostician:
             **{f"sent {topic}": count for topic, count in sent.items()},
             **counters,
         }
-        status = DiagnosticStatus(
-            level=level,
-            name=self._name,
-            message=message,
-            hardware_id=self._delivery.talker.backend_name,
-            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
-        )
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = stamp
-        return array
+        backend = self._delivery.talker.backend_name
+        return make_diagnostics(self._node, "dualtalker", level, message, values, backend)
 
     def _look(self, counters: Mapping[str, int], published: int) -> State:
         """Take what happened since the last call, which is then the last."""

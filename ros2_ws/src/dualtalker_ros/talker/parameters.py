@@ -6,15 +6,15 @@ config/talker.yaml repeats the defaults for people to edit; a test keeps the two
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
 
-from dualtalker.audio import SAMPLE_FORMATS, SUPPORTED_TYPES
 from dualtalker.stream import TalkerOptions
 from dualtalker_ros.parameters import Parameter, complain_about
 from dualtalker_ros.processes import EXECUTORS
+from dualtalker_ros.topics import INPUT_PARAMETERS
 
 DELIVERIES = ("paced", "immediate")
 OUTPUTS = (
@@ -35,6 +35,16 @@ _HINDRANCES = {
 # The node's names of `TalkerOptions`, where they differ; there is no parameter for the seed.
 _NAMES = {"fps": "frame_rate"}
 _OPTIONS = {field.name: field for field in dataclasses.fields(TalkerOptions)}
+
+
+# Those that change together.
+TIMING_PARAMETERS = (
+    "playout_delay_ms",
+    "starvation_ms",
+    "max_queue_s",
+    "interrupt_on_new_utterance",
+)
+MANNER_PARAMETERS = ("style", "intensity")
 
 
 def _take_option(name: str, changes: str = "configure") -> Parameter:
@@ -104,36 +114,7 @@ TALKER_PARAMETERS = (
     _take_option("smoothing_ms", changes="live"),
     _take_option("style", changes="live"),
     _take_option("intensity", changes="live"),
-    Parameter(
-        "audio_type",
-        "auto",
-        "Type of the audio topic; auto takes that of the first publisher.",
-        choices=("auto", *SUPPORTED_TYPES),
-        changes="activate",
-    ),
-    Parameter(
-        "sample_rate_hz",
-        16000,
-        "Sample rate of messages that do not carry their own (Hz).",
-        8000,
-        192000,
-        changes="live",
-    ),
-    Parameter(
-        "channels",
-        1,
-        "Channels of messages that do not carry their own count.",
-        1,
-        64,
-        changes="live",
-    ),
-    Parameter(
-        "sample_format",
-        "S16LE",
-        "Format of the samples in byte arrays.",
-        choices=SAMPLE_FORMATS,
-        changes="live",
-    ),
+    *INPUT_PARAMETERS,
     Parameter("frame_id", "face", "header.frame_id of all that has a header."),
     Parameter(
         "outputs",
@@ -228,6 +209,19 @@ def read_options(node: Any) -> TalkerOptions:
     return TalkerOptions(**{k: node.get_parameter(name).value for k, name in names.items()})
 
 
+def read_timing(node: Any) -> dict[str, Any]:
+    """Return the TIMING_PARAMETERS as arguments of `Delivery.retune`."""
+    delay_ms, starvation_ms, max_queue_s, replaces = (
+        node.get_parameter(name).value for name in TIMING_PARAMETERS
+    )
+    return {
+        "playout_delay_s": None if delay_ms < 0 else delay_ms / 1e3,
+        "starvation_s": starvation_ms / 1e3,
+        "max_queue_s": max_queue_s,
+        "replace_utterances": replaces,
+    }
+
+
 class LiveParameters:
     """Guards the parameters of a lifecycle node."""
 
@@ -236,7 +230,7 @@ class LiveParameters:
         node: Any,
         parameters: Sequence[Parameter],
         stage: Callable[[], str],
-        apply: Callable[[Collection[str]], None],
+        apply: Callable[[set[str]], None],
         complain: Callable[[str, Any], str | None],
     ) -> None:
         """Watch a node that has declared its parameters.

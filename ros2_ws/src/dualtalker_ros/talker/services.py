@@ -14,8 +14,7 @@ from std_srvs.srv import Trigger
 
 from dualtalker.errors import DualtalkerError
 from dualtalker.model import Sidecar, mix_style
-
-MANNER_PARAMETERS = ("style", "intensity")
+from dualtalker_ros.talker.parameters import MANNER_PARAMETERS
 
 
 class Controls:

@@ -1,9 +1,29 @@
-"""Message types found at run time, subscriptions and outgoing audio."""
+"""Types of messages found at run time, subscriptions, audio in and out, diagnostics."""
 
 from __future__ import annotations
 
+from dualtalker_ros.topics.audio_input import (
+    FORMAT_PARAMETERS,
+    INFO_TOPIC,
+    INPUT_PARAMETERS,
+    AudioInput,
+    read_format,
+)
+from dualtalker_ros.topics.diagnostics import make_diagnostics
 from dualtalker_ros.topics.outgoing_audio import fill_message
 from dualtalker_ros.topics.subscriptions import OfferedSubscription
 from dualtalker_ros.topics.types import find_type, import_type, wait_for_listeners
 
-__all__ = ["OfferedSubscription", "fill_message", "find_type", "import_type", "wait_for_listeners"]
+__all__ = [
+    "FORMAT_PARAMETERS",
+    "INFO_TOPIC",
+    "INPUT_PARAMETERS",
+    "AudioInput",
+    "OfferedSubscription",
+    "fill_message",
+    "find_type",
+    "import_type",
+    "make_diagnostics",
+    "read_format",
+    "wait_for_listeners",
+]
