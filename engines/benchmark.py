@@ -1,6 +1,8 @@
-"""`python -m engines.benchmark`: see `dualtalker.engine.benchmark`."""
+"""`python -m engines.benchmark`: `dualtalker engine benchmark` from the checkout."""
 
-from dualtalker.engine.benchmark import main
+import sys
+
+from dualtalker.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(["engine", "benchmark", *sys.argv[1:]]))

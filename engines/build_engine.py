@@ -1,6 +1,8 @@
-"""`python -m engines.build_engine`: see `dualtalker.engine.build_engine`."""
+"""`python -m engines.build_engine`: `dualtalker engine build` from the checkout."""
 
-from dualtalker.engine.build_engine import main
+import sys
+
+from dualtalker.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(["engine", "build", *sys.argv[1:]]))

@@ -1,31 +1,35 @@
-"""`python -m engines.compare`: `dualtalker.engine.compare`, and torch as a reference."""
+"""`python -m engines.compare`: `dualtalker engine compare`, and torch as a reference."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
 
-from dualtalker.engine import compare
+from dualtalker.cli.engine import Compare
+from dualtalker.cli.main import run_command
+from dualtalker.engine import Reference
 from dualtalker.model import Bundle
 
 
 @dataclass
-class CompareConfig(compare.CompareConfig):
-    """Compare one model across runtimes and precisions."""
+class CompareWithTorch(Compare):
+    """Compare a model across runtimes and precisions, and with its checkpoint in torch."""
 
     checkpoint: Path | None = None
     """Its checkpoint (.safetensors): torch is then the reference."""
 
-
-def make_reference(checkpoint: Path) -> compare.Reference:
-    """Return the network of a checkpoint as the reference of a comparison."""
-    return compare.Reference(
-        f"torch {checkpoint.name}",
-        lambda bundle, audio, style: run_torch(checkpoint, bundle, audio, style),
-    )
+    def make_reference(self) -> Reference | None:
+        """Return the network of the checkpoint."""
+        if self.checkpoint is None:
+            return None
+        checkpoint = self.checkpoint
+        return Reference(
+            f"torch {checkpoint.name}",
+            lambda bundle, audio, style: run_torch(checkpoint, bundle, audio, style),
+        )
 
 
 def run_torch(
@@ -57,12 +61,5 @@ def run_torch(
     return np.concatenate(frames)
 
 
-def main() -> None:
-    """Parse the command line of `dualtalker.engine.compare` and run it."""
-    config = tyro.cli(CompareConfig, description=compare.__doc__)
-    reference = make_reference(config.checkpoint) if config.checkpoint else None
-    compare.report(config, reference)
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(CompareWithTorch, "python -m engines.compare", None))

@@ -1,6 +1,8 @@
-"""`python -m engines.convert`: see `dualtalker.engine.convert`."""
+"""`python -m engines.convert`: `dualtalker engine convert` from the checkout."""
 
-from dualtalker.engine.convert import main
+import sys
+
+from dualtalker.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(["engine", "convert", *sys.argv[1:]]))

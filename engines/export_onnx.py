@@ -61,7 +61,7 @@ class ExportConfig:
     """JSON of `python -m training.evaluate` to put into the sidecar."""
     precision: Literal["fp32", "fp16"] = "fp32"
     """fp16: convert after the check, as `python -m engines.convert` does; for TensorRT, for which
-    dualtalker.engine.build_engine does it by itself."""
+    `dualtalker engine build` does it by itself."""
 
 
 def name_states(shapes: list[tuple[int, ...]]) -> list[dict[str, Any]]:

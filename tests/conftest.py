@@ -35,6 +35,7 @@ INSTALLED = (
     "onnx",
     "rosbags",
     "setuptools",
+    "tensorrt_rtx",
     "torch",
     "transformers",
 )

@@ -1,4 +1,4 @@
-"""The `dualtalker` command: animate recordings, speak a text, evaluate rosbags, tell versions."""
+"""The `dualtalker` command: animate recordings, speak, evaluate rosbags, build engines."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from dualtalker.cli.bags import Evaluate, MakeBag
+from dualtalker.cli.engine import Engine
 from dualtalker.errors import AudioError, DualtalkerError
 from dualtalker.stream import TalkerOptions
 
@@ -138,17 +139,25 @@ Commands = (
     | Annotated[Speak, tyro.conf.subcommand("speak")]
     | Annotated[MakeBag, tyro.conf.subcommand("bag")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Engine, tyro.conf.subcommand("engine")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, or 2 where the user can mend something (said in one line)."""
+    """Run the command; return its status, 2 where the user can mend something (one line)."""
+    return run_command(Commands, "dualtalker", arguments, __doc__)
+
+
+def run_command(
+    kind: Any, program: str, arguments: Sequence[str] | None, about: str | None = None
+) -> int:
+    """Read the command line of a `kind` of command and run it; return as `main`."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may be no Unicode
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(levelname)s: %(message)s")
     try:
-        command = tyro.cli(Commands, prog="dualtalker", args=arguments, description=__doc__)  # type: ignore[call-overload]
+        command = tyro.cli(kind, prog=program, args=arguments, description=about)
         return int(command.run())
     except DualtalkerError as error:
         print(f"dualtalker: error: {error}", file=sys.stderr)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from dualtalker.engine.benchmark import BenchmarkConfig, benchmark, draw_report, format_report
 from dualtalker.engine.build_engine import BuildConfig, build
+from dualtalker.engine.compare import (
+    CompareConfig,
+    Reference,
+    collect_figures,
+    compare,
+    format_comparisons,
+)
 from dualtalker.engine.convert import ConvertConfig, convert
 from dualtalker.engine.parity import measure_difference, run_stream
 from dualtalker.engine.signals import make_test_signal, read_speech, uneven_weights
@@ -10,11 +18,20 @@ from dualtalker.engine.stamp import write_sidecar
 from dualtalker.engine.timing import Latency, summarize, time_hot, time_streams
 
 __all__ = [
+    "BenchmarkConfig",
     "BuildConfig",
+    "CompareConfig",
     "ConvertConfig",
     "Latency",
+    "Reference",
+    "benchmark",
     "build",
+    "collect_figures",
+    "compare",
     "convert",
+    "draw_report",
+    "format_comparisons",
+    "format_report",
     "make_test_signal",
     "measure_difference",
     "read_speech",

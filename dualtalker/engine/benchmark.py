@@ -1,16 +1,8 @@
-"""How fast is each engine here? `python -m engines.benchmark NAME.onnx NAME-fp16.onnx`.
-
-Every bundle in every engine that loads, one after the other in one run, so that the ratios can be
-trusted where the machine is shared. Hot: steps without pause. Paced: the steps due at each tick of
-30 and 60 Hz, as on a robot, with sleep between. Streams: several faces on one engine.
-"""
+"""How fast is each engine here? Every bundle in every engine: `dualtalker engine benchmark`."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import platform
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +17,7 @@ from dualtalker.engine.timing import (
     time_paced,
     time_streams,
 )
-from dualtalker.errors import BackendError, DualtalkerError
-from dualtalker.files import write_whole
+from dualtalker.errors import BackendError
 from dualtalker.model import Bundle, load_bundle
 from dualtalker.model.backends import open_backend
 
@@ -178,23 +169,3 @@ def draw_report(report: Report, path: Path) -> None:
     axes.set_xlabel("ms a step: bar to the median, line to the 99th percentile")
     axes.set_xlim(left=0)
     figure.savefig(path, dpi=120, bbox_inches="tight")
-
-
-def main() -> None:
-    """Parse the command line, measure, print."""
-    config = tyro.cli(BenchmarkConfig, description=__doc__)
-    try:
-        report = benchmark(config)
-    except DualtalkerError as error:
-        sys.exit(f"dualtalker.engine.benchmark: {error}")
-    print(format_report(report))
-    if config.json:
-        text = json.dumps(dataclasses.asdict(report), indent=2) + "\n"
-        write_whole(config.json, text)
-    if config.plot:
-        draw_report(report, config.plot)
-        print(f"drawn: {config.plot}")
-
-
-if __name__ == "__main__":
-    main()

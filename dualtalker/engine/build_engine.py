@@ -1,15 +1,9 @@
-"""Bundle -> TensorRT engine: `python -m engines.build_engine NAME.onnx -o engines_here`.
-
-Run it on the machine that will run the engine: engines are tied to the GPU and to the version of
-TensorRT. Where only `tensorrt_rtx` is installed, no GPU is needed. An engine that is there already
-and fits is kept; `--rebuild` makes it anew.
-"""
+"""Bundle -> TensorRT engine file, on the machine that will run it: `dualtalker engine build`."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +13,7 @@ import tyro
 
 from dualtalker.engine.half_precision import convert_to_fp16
 from dualtalker.engine.operators import check_operators
+from dualtalker.engine.stamp import read_graph
 from dualtalker.engine.tensorrt_builder import (
     BuildError,
     BuildOptions,
@@ -26,7 +21,7 @@ from dualtalker.engine.tensorrt_builder import (
     build_engine,
     find_target,
 )
-from dualtalker.errors import BackendError, DualtalkerError
+from dualtalker.errors import BackendError
 from dualtalker.files import sha256, write_whole
 from dualtalker.model import Bundle, load_bundle
 from dualtalker.model.backends import (
@@ -106,10 +101,9 @@ def prepare_graph(bundle: Bundle, precision: str) -> bytes:
     Raises:
         OperatorError, PrecisionError, BuildError: the graph is not for TensorRT, or not for this
             precision.
+        DualtalkerError: the package onnx is missing.
     """
-    import onnx
-
-    model = onnx.load(str(bundle.onnx_path))
+    model = read_graph(bundle.onnx_path)
     check_operators(model)
     has = bundle.sidecar.precision
     if has == precision:
@@ -143,25 +137,3 @@ def _write(
             "with -o; no half-written file was left"
         ) from error
     return record
-
-
-def main() -> None:
-    """Parse the command line and build."""
-    config = tyro.cli(BuildConfig, description=__doc__)
-    try:
-        result = build(config)
-    except DualtalkerError as error:
-        sys.exit(f"dualtalker.engine.build_engine: {error}")
-    size_mb = result.path.stat().st_size / 1e6
-    how = f"{result.layers} layers, {result.seconds:.1f} s" if result.seconds else "already built"
-    model = f" --model {config.bundle}" if config.bundle else ""
-    print(
-        f"{result.path}: {size_mb:.2f} MB, {how}\n"
-        f"use it: dualtalker animate speech.wav -o out --engine tensorrt{model}"
-    )
-    if config.out is not None:
-        print(f"the runtime finds it with: export DUALTALKER_ENGINES={config.out.resolve()}")
-
-
-if __name__ == "__main__":
-    main()

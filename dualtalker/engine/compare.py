@@ -1,18 +1,11 @@
-"""Are all runtimes one function? `python -m engines.compare NAME.onnx NAME-fp16.onnx`.
-
-Runs 60 s of speech with one unbroken state through onnxruntime and TensorRT, and compares every
-weight of every frame with the first of them: largest and relative error, drift over time, and the
-difference of the lip gap in mm.
-"""
+"""Are all runtimes one function? One model in all of them: `dualtalker engine compare`."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import tyro
@@ -21,7 +14,6 @@ from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.engine.parity import Difference, measure_difference, run_stream
 from dualtalker.engine.signals import read_speech
 from dualtalker.errors import BackendError, DualtalkerError
-from dualtalker.files import write_whole
 from dualtalker.model import Bundle, load_bundle, mix_style
 from dualtalker.model.backends import open_backend
 
@@ -126,7 +118,7 @@ def _run(
         backend.close()
 
 
-def format_report(reference: str, results: list[Comparison], channels: int) -> str:
+def format_comparisons(reference: str, results: list[Comparison], channels: int) -> str:
     """Return the table that the command prints."""
     head = (
         f"{'against ' + reference:<44}{'max':>9}{'mean':>9}{'relative':>10}"
@@ -152,7 +144,7 @@ def format_report(reference: str, results: list[Comparison], channels: int) -> s
     return "\n".join(lines)
 
 
-def collect_json(reference: str, results: list[Comparison]) -> dict[str, Any]:
+def collect_figures(reference: str, results: list[Comparison]) -> dict[str, Any]:
     """Return all figures as plain data."""
     rows = []
     for result in results:
@@ -166,26 +158,3 @@ def collect_json(reference: str, results: list[Comparison]) -> dict[str, Any]:
             )
         rows.append(row)
     return {"reference": reference, "limits_mm": LIMITS_MM, "results": rows}
-
-
-def report(config: CompareConfig, reference: Reference | None = None) -> NoReturn:
-    """Compare, print, and exit: with 1 where the lips differ too much."""
-    try:
-        name, results = compare(config, reference)
-    except DualtalkerError as error:
-        sys.exit(f"dualtalker.engine.compare: {error}")
-    print(format_report(name, results, config.channels))
-    if config.json:
-        text = json.dumps(collect_json(name, results), indent=2) + "\n"
-        write_whole(config.json, text)
-    ran = [result for result in results if result.difference is not None]
-    sys.exit(0 if all(result.passed for result in ran) else 1)
-
-
-def main() -> None:
-    """Parse the command line and compare."""
-    report(tyro.cli(CompareConfig, description=__doc__))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,12 +1,7 @@
-"""fp32 bundle -> fp16 bundle: `python -m engines.convert NAME.onnx -o NAME-fp16.onnx`.
-
-fp16 is for TensorRT, for which `dualtalker.engine.build_engine` does it by itself. The lip gap of
-the result is compared with the original's before the bundle is written.
-"""
+"""fp32 bundle -> fp16 bundle, checked before it is written: `dualtalker engine convert`."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,8 +12,7 @@ import tyro
 from dualtalker.engine.half_precision import PrecisionError, convert_to_fp16
 from dualtalker.engine.parity import Difference, measure_difference, run_stream
 from dualtalker.engine.signals import read_speech
-from dualtalker.engine.stamp import write_sidecar
-from dualtalker.errors import DualtalkerError
+from dualtalker.engine.stamp import read_graph, write_sidecar
 from dualtalker.files import write_whole, written_together
 from dualtalker.model import Bundle, load_bundle
 from dualtalker.model.backends import open_backend
@@ -68,9 +62,7 @@ def convert(config: ConvertConfig) -> Difference:
 
 def write_fp16(bundle: Bundle, out: Path) -> Path:
     """Write the bundle in fp16, unchecked, and return its path."""
-    import onnx
-
-    model = convert_to_fp16(onnx.load(str(bundle.onnx_path)))
+    model = convert_to_fp16(read_graph(bundle.onnx_path))
     write_whole(out, model.SerializeToString())
     fields: dict[str, Any] = msgspec.to_builtins(bundle.sidecar)
     states = [dict(state) for state in fields.pop("states")]
@@ -88,21 +80,3 @@ def _compare(original: Bundle, converted: Bundle, config: ConvertConfig) -> Diff
         motions.append(run_stream(backend, bundle.sidecar, audio))
         backend.close()
     return measure_difference(motions[0], motions[1])
-
-
-def main() -> None:
-    """Parse the command line and convert."""
-    config = tyro.cli(ConvertConfig, description=__doc__)
-    try:
-        difference = convert(config)
-    except DualtalkerError as error:
-        sys.exit(f"dualtalker.engine.convert: {error}")
-    sizes = [path.stat().st_size / 1e6 for path in (config.bundle, config.out)]
-    print(
-        f"{config.out}: {sizes[1]:.2f} MB (from {sizes[0]:.2f} MB), lip gap differs by at most "
-        f"{difference.lip_gap_max_mm:.4f} mm, weights by {difference.largest:.1e}"
-    )
-
-
-if __name__ == "__main__":
-    main()

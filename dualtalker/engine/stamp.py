@@ -1,4 +1,4 @@
-"""Writes bundles: an ONNX file's sidecar, and what it promises into the file. Needs onnx.
+"""Reads and writes a bundle's ONNX file: its graph, its sidecar, the stamp of what it promises.
 
 A sidecar can be edited or mixed up; the shapes of a graph do not show its lookahead or the order
 of its outputs. `metadata_props` is what ONNX has for it, and onnxruntime and Netron show it.
@@ -8,13 +8,32 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dualtalker.errors import BundleError
+from dualtalker.errors import BundleError, DualtalkerError
 from dualtalker.files import sha256, write_whole
 from dualtalker.model import EXPORT_COMMAND, STAMP_PREFIX, Sidecar, parse_sidecar
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def read_graph(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file, to convert it or to build an engine of it.
+
+    Raises:
+        DualtalkerError: the package onnx is missing, which the runtime does without.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise DualtalkerError(
+            f"to convert models and to build engines, install the package onnx ({error}): "
+            "python -m pip install onnx"
+        ) from error
+    return onnx.load(str(path))
 
 
 def write_sidecar(onnx_path: str | Path, states: list[dict[str, Any]], **fields: Any) -> Path:

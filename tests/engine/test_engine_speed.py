@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from checkout import ROOT
-from dualtalker.engine import benchmark, summarize, tensorrt_builder, time_hot, time_streams
+from dualtalker.cli.main import main
+from dualtalker.engine import summarize, tensorrt_builder, time_hot, time_streams
 from dualtalker.engine.tegrastats import PowerMeter, parse_line
 from dualtalker.engine.timing import measure_cold_start, time_paced
 from dualtalker.errors import BackendError
@@ -109,23 +110,21 @@ def test_power_is_read_while_it_runs_and_absent_without_the_tool(tmp_path):
     assert meter.summary()["VDD_IN mW"] == {"mean": 6023.0, "max": 7023.0}
 
 
-def test_the_command_prints_ratios_and_what_did_not_run(tiny, tmp_path, monkeypatch, capsys):
+def test_the_command_prints_ratios_and_what_did_not_run(tiny, tmp_path, capsys):
     out, picture = tmp_path / "b.json", tmp_path / "b.png"
     arguments = [
         str(tiny), "--steps", "30", "--paced-s", "0.3", "--streams", "1", "2", "--no-cold",
         "--json", str(out), "--plot", str(picture),
     ]  # fmt: skip
-    monkeypatch.setattr(sys, "argv", ["benchmark", *arguments])
-    benchmark.main()
+    assert main(["engine", "benchmark", *arguments]) == 0
     said = capsys.readouterr().out
     assert "paced 30 Hz" in said and "1.00" in said and "not run: tiny.onnx in tensorrt" in said
     report = json.loads(out.read_text())
     assert report["rows"][0]["hot"]["p50_ms"] > 0
     assert set(report["rows"][0]["real_time"]) == {"1", "2"}
     assert picture.read_bytes().startswith(b"\x89PNG")
-    monkeypatch.setattr(sys, "argv", ["benchmark", str(tiny), "--engines", "tensorrt"])
-    with pytest.raises(SystemExit, match="nothing could run"):
-        benchmark.main()
+    assert main(["engine", "benchmark", str(tiny), "--engines", "tensorrt"]) == 2
+    assert "dualtalker: error: nothing could run" in capsys.readouterr().err
 
 
 @pytest.fixture

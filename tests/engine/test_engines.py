@@ -15,8 +15,12 @@ from onnx import TensorProto, helper
 
 from dualtalker import Talker
 from dualtalker.engine import (
+    CompareConfig,
     ConvertConfig,
+    collect_figures,
+    compare,
     convert,
+    format_comparisons,
     make_test_signal,
     measure_difference,
     read_speech,
@@ -24,7 +28,6 @@ from dualtalker.engine import (
     write_sidecar,
 )
 from dualtalker.engine.build_engine import prepare_graph
-from dualtalker.engine.compare import CompareConfig, collect_json, compare, format_report
 from dualtalker.engine.convert import write_fp16
 from dualtalker.engine.half_precision import PrecisionError, convert_to_fp16
 from dualtalker.engine.operators import ACCEPTED, REFUSED, OperatorError, check_operators
@@ -281,9 +284,9 @@ def test_compare_reports_every_runtime(stateful, tmp_path, monkeypatch):
     assert [r.name for r in results] == ["onnxruntime half.onnx", "tensorrt stateful.onnx"]
     assert results[0].difference is not None and 0 < results[0].difference.largest < 0.02
     assert results[1].difference is None and "tensorrt" in results[1].reason
-    report = format_report(reference, results, channels=2)
+    report = format_comparisons(reference, results, channels=2)
     assert "lip gap mm" in report and "not run" in report
-    figures = collect_json(reference, results)
+    figures = collect_figures(reference, results)
     assert len(json.loads(json.dumps(figures))["results"][0]["channel_max"]) == 52
     with pytest.raises(DualtalkerError, match="nothing to compare"):
         compare(CompareConfig((stateful.onnx_path,), seconds=1.0))

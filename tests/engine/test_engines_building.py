@@ -120,21 +120,20 @@ def test_a_full_disk_leaves_nothing_half_written(tiny, tmp_path):
     """In a process of its own whose files may not grow past 2 kB."""
     code = (
         "import resource, sys\n"
-        "from dualtalker.engine.build_engine import *\n"
+        "from dualtalker.cli.main import main\n"
         "import dualtalker.engine.build_engine as b\n"
         "real = b.write_engine\n"
         "def limited(*arguments):\n"
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))\n"
         "    real(*arguments)\n"
         "b.write_engine = limited\n"
-        "sys.argv = ['build_engine', *sys.argv[1:]]\n"
-        "main()\n"
+        "sys.exit(main(['engine', 'build', *sys.argv[1:]]))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tiny), "-o", str(tmp_path), "--no-progress"],
         capture_output=True, text=True, cwd=ROOT,
     )  # fmt: skip
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 2, done.stderr
     assert "cannot write" in done.stderr and "Free space" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -148,20 +147,6 @@ def test_a_graph_that_tensorrt_cannot_read_names_the_node(trt):
     model.graph.node[0].op_type = "NoSuchOperator"
     with pytest.raises(BuildError, match=r"cannot read this graph:\n.*NoSuchOperator"):
         build_engine(trt, model.SerializeToString(), BuildOptions(progress=False))
-
-
-@needs_builder
-def test_the_command_builds_and_says_how_to_use_it(tiny, tmp_path, monkeypatch, capsys):
-    from dualtalker.engine import build_engine as command
-
-    arguments = ["build_engine", str(tiny), "-o", str(tmp_path), "--precision", "fp32"]
-    monkeypatch.setattr(sys, "argv", arguments)
-    command.main()
-    said = capsys.readouterr()
-    assert "--engine tensorrt" in said.out and "fp32.engine" in said.out
-    monkeypatch.setattr(sys, "argv", ["build_engine", str(tmp_path / "none.onnx")])
-    with pytest.raises(SystemExit, match="no such file"):
-        command.main()
 
 
 # --- building as TensorRT on a Jetson does it ---

@@ -10,20 +10,21 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from dualtalker import animate
+from dualtalker.cli.main import run_command
 from dualtalker.engine import (
     ConvertConfig,
+    compare,
     convert,
     make_test_signal,
     run_stream,
 )
-from dualtalker.engine.compare import CompareConfig, compare
 from dualtalker.engine.operators import check_operators
 from dualtalker.model import (
     load_bundle,
     mix_style,
 )
 from dualtalker.model.backends import open_backend
-from engines.compare import main, make_reference, run_torch
+from engines.compare import CompareWithTorch, run_torch
 from engines.export_onnx import ExportConfig, ExportError, describe_styles, export
 from tiny_training import TINY_NETWORK
 from training.learning import describe_network, save_checkpoint
@@ -99,8 +100,10 @@ def test_a_style_chosen_is_the_style_fixed_at_export(
 def test_torch_and_onnxruntime_are_compared_in_the_style_asked_for(
     exported: Path, checkpoint: Path
 ) -> None:
-    config = CompareConfig((exported,), seconds=2.0, style="natural:0.3,rules:0.7")
-    name, results = compare(config, make_reference(checkpoint))
+    config = CompareWithTorch(
+        (exported,), seconds=2.0, style="natural:0.3,rules:0.7", checkpoint=checkpoint
+    )
+    name, results = compare(config, config.make_reference())
     assert name == f"torch {checkpoint.name}"
     assert results[0].difference is not None and results[0].difference.largest < 1e-4
     bundle = load_bundle(exported)
@@ -111,13 +114,10 @@ def test_torch_and_onnxruntime_are_compared_in_the_style_asked_for(
 
 
 def test_the_command_takes_a_checkpoint_as_the_reference(
-    exported: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    exported: Path, checkpoint: Path, capsys
 ) -> None:
     arguments = [str(exported), "--checkpoint", str(checkpoint), "--seconds", "1"]
-    monkeypatch.setattr("sys.argv", ["compare", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 0
+    assert run_command(CompareWithTorch, "compare", arguments) == 0
     said = capsys.readouterr().out
     assert f"against torch {checkpoint.name}" in said and "onnxruntime styled.onnx fp32" in said
 

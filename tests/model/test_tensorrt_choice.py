@@ -59,7 +59,7 @@ def test_an_engine_that_does_not_fit_prints_the_rebuild_command(name, bundle, fo
     with pytest.raises(BackendError) as caught:
         find_engine(bundle, HERE)
     assert why in str(caught.value)
-    assert f"python -m engines.build_engine {bundle.onnx_path} --rebuild" in str(caught.value)
+    assert f"dualtalker engine build {bundle.onnx_path} --rebuild" in str(caught.value)
 
 
 def test_no_engine_yet(bundle):

@@ -20,7 +20,7 @@ from dualtalker.errors import BackendError
 from dualtalker.files import sha256_of_file, write_whole
 from dualtalker.model import Bundle
 
-BUILD_COMMAND = "python -m engines.build_engine"
+BUILD_COMMAND = "dualtalker engine build"
 PORTABLE = "any"  # the GPU of an engine that was built for no particular one
 
 
@@ -156,7 +156,7 @@ def find_engine(bundle: Bundle, here: Target) -> tuple[Path, EngineRecord]:
     where = " or ".join(str(folder) for folder in dict.fromkeys(folders))
     raise BackendError(
         f"no TensorRT engine of {bundle.onnx_path.name} for {here.gpu} and {here.library} "
-        f"{here.version} in {where}:{why}\nBuild it on this machine, from a checkout: "
+        f"{here.version} in {where}:{why}\nBuild it on this machine: "
         f"{rebuild_command(bundle)}"
     )
 

@@ -1,4 +1,4 @@
-"""Runs TensorRT engines; the state never leaves the GPU. Engines are built by `engines/`.
+"""Runs TensorRT engines; the state never leaves the GPU. `engine` builds them.
 
 Written once against the Python API that `tensorrt` (10.3 to 11) and `tensorrt_rtx` share. CUDA is
 behind `cuda`, engine files behind `engine_files`.
