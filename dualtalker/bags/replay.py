@@ -18,7 +18,8 @@ from dualtalker.bags.reading import BagMessage
 from dualtalker.delivery import Delivery
 from dualtalker.errors import AudioError, BagError
 from dualtalker.model import Bundle
-from dualtalker.stream import Talker, TalkerOptions, TimedFrame
+from dualtalker.options import TalkerOptions
+from dualtalker.stream import Talker, TimedFrame
 
 # The node never comes back sooner, either.
 MIN_WAIT_NS = 200_000

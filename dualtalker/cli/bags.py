@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from dualtalker.errors import BagError, DualtalkerError
-from dualtalker.stream import TalkerOptions
+from dualtalker.options import TalkerOptions
 
 if TYPE_CHECKING:
     from dualtalker.bags import BagEvaluation, BagOptions

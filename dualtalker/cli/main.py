@@ -17,7 +17,7 @@ import tyro
 from dualtalker.cli.bags import Evaluate, MakeBag
 from dualtalker.cli.engine import Engine
 from dualtalker.errors import AudioError, DualtalkerError
-from dualtalker.stream import TalkerOptions
+from dualtalker.options import TalkerOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -232,13 +232,15 @@ def _write_all(
     **about: str,
 ) -> None:
     from dualtalker.cli import outputs
+    from dualtalker.drawing import write_face_video
+    from dualtalker.evaluation import write_motion_csv
 
     options.out.mkdir(parents=True, exist_ok=True)
     animation = _animate(options, stem, samples, rate_hz, bundle)
     frames = len(animation.times_s)
     # Not `with_suffix`: a stem may hold a dot.
     paths = {kind: options.out / f"{stem}.{kind}" for kind in ("csv", "json", "npz", "mp4")}
-    outputs.write_csv(paths["csv"], animation, animation.head)
+    write_motion_csv(paths["csv"], animation.times_s, animation.weights, animation.head)
     outputs.write_report(paths["json"], animation, **about)
     written = [paths["csv"], paths["json"]]
     if rig is not None and options.vertices:
@@ -247,7 +249,9 @@ def _write_all(
         written.append(paths["npz"])
     if rig is not None and options.video:
         with _bar("video", frames, "frame") as bar:
-            outputs.write_face_video(paths["mp4"], animation, rig, samples, rate_hz, bar.update)
+            write_face_video(
+                paths["mp4"], animation.weights, animation.fps, rig, samples, rate_hz, bar.update
+            )
         written.append(paths["mp4"])
     print(
         f"{stem}: {frames} frames at {animation.fps:g} fps for {animation.duration_s:.2f} s of "

@@ -1,12 +1,12 @@
-"""Writes an animation to files: CSV, JSON, vertices, video. Each appears whole or not at all."""
+"""Writes what tells how an animation was made, and its vertices; each whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,36 +19,6 @@ if TYPE_CHECKING:
 
 # Frames posed at a time: a long recording's vertices would not fit in memory.
 _BLOCK = 256
-
-
-class Curves(Protocol):
-    """What is written: an `Animation`, or frames that came from elsewhere."""
-
-    @property
-    def times_s(self) -> np.ndarray:
-        """Return the time of each frame, [frames]."""
-
-    @property
-    def weights(self) -> np.ndarray:
-        """Return the ARKit weights, [frames, 52]."""
-
-    @property
-    def fps(self) -> float:
-        """Return the frames per second."""
-
-
-def write_csv(path: Path, animation: Curves, head: np.ndarray | None = None) -> None:
-    """Write `time_s` and the 52 ARKit weights, in Apple's order, one line a frame.
-
-    `head` [frames, 3] radians adds the columns `HEAD_NAMES`.
-    """
-    names, values = ARKIT_NAMES, animation.weights
-    if head is not None:
-        names, values = (*ARKIT_NAMES, *HEAD_NAMES), np.concatenate([values, head], axis=1)
-    with written_whole(path) as temporary, temporary.open("w", encoding="ascii") as file:
-        file.write(",".join(("time_s", *names)) + "\n")
-        for time_s, row in zip(animation.times_s, values, strict=True):
-            file.write(f"{time_s:.6f}," + ",".join(f"{value:.6g}" for value in row) + "\n")
 
 
 def write_report(path: Path, animation: Animation, **more: Any) -> None:
@@ -94,25 +64,3 @@ def write_vertices(
                 block = rig.pose(animation.weights[start : start + _BLOCK])
                 file.write(np.ascontiguousarray(block, "<f4").tobytes())
                 progress(len(block))
-
-
-def write_face_video(
-    path: Path,
-    animation: Curves,
-    rig: Rig,
-    samples: np.ndarray,
-    rate_hz: int,
-    progress: Callable[[int], object],
-) -> None:
-    """Write an MP4 of the rig with the sound that it says."""
-    from dualtalker.drawing import Renderer, write_video
-
-    renderer = Renderer(rig, 480, 480)
-
-    def pictures() -> Iterator[np.ndarray]:
-        for weights in animation.weights:
-            yield renderer.render(weights)
-            progress(1)
-
-    with written_whole(path) as temporary:
-        write_video(temporary, pictures(), animation.fps, audio=samples, audio_rate_hz=rate_hz)

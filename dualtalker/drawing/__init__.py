@@ -9,7 +9,7 @@ from dualtalker.drawing.curves import (
     write_contact_sheet,
 )
 from dualtalker.drawing.renderer import Renderer
-from dualtalker.drawing.video import write_video
+from dualtalker.drawing.video import write_face_video, write_video
 
 __all__ = [
     "Renderer",
@@ -17,5 +17,6 @@ __all__ = [
     "plot_curves",
     "plot_upper_face",
     "write_contact_sheet",
+    "write_face_video",
     "write_video",
 ]

@@ -1,19 +1,43 @@
-"""Writes pictures and sound to an MP4 file (H.264 and AAC). Drawing the pictures is elsewhere."""
+"""Writes pictures, or a moving rig, and sound to an MP4 file (H.264 and AAC)."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dualtalker.drawing.renderer import Renderer
 from dualtalker.errors import DualtalkerError
+from dualtalker.files import written_whole
+from dualtalker.rig import Rig
 
 _AUDIO_RATE_HZ = 48_000  # plays everywhere; AAC does not know every input rate
 _AUDIO_CHUNK = 1024
+
+
+def write_face_video(
+    path: Path,
+    weights: np.ndarray,
+    fps: float,
+    rig: Rig,
+    samples: np.ndarray,
+    rate_hz: int,
+    progress: Callable[[int], object],
+) -> None:
+    """Write an MP4 of the rig moved by `weights` [frames, 52], with the sound that it says."""
+    renderer = Renderer(rig, 480, 480)
+
+    def pictures() -> Iterator[np.ndarray]:
+        for row in weights:
+            yield renderer.render(row)
+            progress(1)
+
+    with written_whole(path) as temporary:
+        write_video(temporary, pictures(), fps, audio=samples, audio_rate_hz=rate_hz)
 
 
 def write_video(

@@ -11,7 +11,7 @@ from dualtalker.evaluation.accuracy import (
     measure_speeds,
 )
 from dualtalker.evaluation.metrics import BILABIAL, LABIODENTAL, measure_loudness
-from dualtalker.evaluation.motion_files import read_motion_csv
+from dualtalker.evaluation.motion_files import read_motion_csv, write_motion_csv
 from dualtalker.evaluation.pictures import (
     draw_panels,
     draw_sweep,
@@ -57,5 +57,6 @@ __all__ = [
     "measure_speeds",
     "paint_errors",
     "read_motion_csv",
+    "write_motion_csv",
     "write_report",
 ]

@@ -1,7 +1,7 @@
-"""Reads motion of a face from CSV: ours, Live Link Face's, FACEGOOD's. Pairs it with nothing.
+"""Motion of a face as CSV: ours, read and written; Live Link Face's and FACEGOOD's, read.
 
-Understood: `time_s` plus ARKit names (also the CSV of `dualtalker animate`), the CSV of Live Link
-Face, and FACEGOOD's rounding channels. No pandas, no scipy: a robot reads these, too.
+Understood: `time_s` plus ARKit names (ours), the CSV of Live Link Face, and FACEGOOD's rounding
+channels. Without pandas or scipy: a robot reads these, too.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
+from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, HEAD_NAMES
 from dualtalker.errors import MotionError
+from dualtalker.files import written_whole
 
 NOMINAL_RATES_HZ = (24.0, 25.0, 30.0, 50.0, 60.0)
 _DAY_S = 86400.0
@@ -138,3 +139,20 @@ def _timecodes(path: Path, codes: list[str], rate_hz: float | None) -> np.ndarra
         return parse_timecodes(codes, rate_hz)
     except ValueError as error:
         raise MotionError(f"{path}: {error}") from error
+
+
+def write_motion_csv(
+    path: Path, times_s: np.ndarray, weights: np.ndarray, head: np.ndarray | None = None
+) -> None:
+    """Write `time_s` and the 52 ARKit weights, in Apple's order, one line a frame.
+
+    `times_s` [frames], `weights` [frames, 52]; `head` [frames, 3] radians adds the columns
+    `HEAD_NAMES`.
+    """
+    names, values = ARKIT_NAMES, weights
+    if head is not None:
+        names, values = (*ARKIT_NAMES, *HEAD_NAMES), np.concatenate([weights, head], axis=1)
+    with written_whole(path) as temporary, temporary.open("w", encoding="ascii") as file:
+        file.write(",".join(("time_s", *names)) + "\n")
+        for time_s, row in zip(times_s, values, strict=True):
+            file.write(f"{time_s:.6f}," + ",".join(f"{value:.6g}" for value in row) + "\n")

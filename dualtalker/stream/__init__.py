@@ -5,7 +5,6 @@ from __future__ import annotations
 from dualtalker.stream.animation import Animation, animate
 from dualtalker.stream.clock import FrameClock
 from dualtalker.stream.frames import Frame, TimedFrame
-from dualtalker.stream.options import TalkerOptions
 from dualtalker.stream.talker import Talker
 
-__all__ = ["Animation", "Frame", "FrameClock", "Talker", "TalkerOptions", "TimedFrame", "animate"]
+__all__ = ["Animation", "Frame", "FrameClock", "Talker", "TimedFrame", "animate"]

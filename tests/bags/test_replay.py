@@ -32,7 +32,8 @@ from dualtalker.bags.writing import START_NS
 from dualtalker.delivery import PLAYOUT_MARGIN_S
 from dualtalker.errors import BagError
 from dualtalker.model import load_bundle
-from dualtalker.stream import TalkerOptions, animate
+from dualtalker.options import TalkerOptions
+from dualtalker.stream import animate
 from tiny_bundle import make_tiny_bundle
 from tiny_rig import tiny_rig, write_obj_folder
 

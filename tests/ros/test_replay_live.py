@@ -19,7 +19,7 @@ from dualtalker.bags.faces import read_faces
 from dualtalker.bags.replay import replay
 from dualtalker.cli.main import main
 from dualtalker.model import load_bundle
-from dualtalker.stream import TalkerOptions
+from dualtalker.options import TalkerOptions
 from ros_processes import TIMEOUT_S, running
 
 pytestmark = pytest.mark.usefixtures("ros", "ros_domain")

@@ -58,9 +58,9 @@ def test_a_video_has_no_gaps():
     times_s = np.delete(np.arange(60) / FPS, [10, 11]) + 0.004
     recording = make_recording(times_s, times_s)
     whole = fill_grid(recording)
-    assert len(whole.times_s) == 60
-    np.testing.assert_array_equal(whole.weights[9:12], recording.weights[[9, 9, 9]])
-    np.testing.assert_array_equal(whole.weights[12:], recording.weights[10:])
+    assert len(whole) == 60
+    np.testing.assert_array_equal(whole[9:12], recording.weights[[9, 9, 9]])
+    np.testing.assert_array_equal(whole[12:], recording.weights[10:])
 
 
 def test_moments_of_the_sheet():

@@ -7,8 +7,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dualtalker.cli import write_csv, write_face_video
-from dualtalker.drawing import pick_moments, plot_curves, write_contact_sheet
+from dualtalker.drawing import (
+    pick_moments,
+    plot_curves,
+    write_contact_sheet,
+    write_face_video,
+)
+from dualtalker.evaluation import write_motion_csv
 from dualtalker.rig.robot_head import build_head
 from dualtalker_ros.demo.recording import Recording
 
@@ -28,14 +33,14 @@ def write_pictures(
     )
     rig = build_head()
     samples, rate_hz = recording.samples, recording.rate_hz
-    write_csv(csv, recording)
+    write_motion_csv(csv, recording.times_s, recording.weights)
     plot_curves(plot, rig, samples, rate_hz, recording.times_s, recording.weights)
     times_s, labels = choose_moments(recording, marks)
     nearest = np.abs(recording.times_s[:, None] - times_s[None]).argmin(axis=0)
     write_contact_sheet(sheet, rig, recording.times_s[nearest], recording.weights[nearest], labels)
-    whole = fill_grid(recording)
-    with tqdm(total=len(whole.times_s), desc="video", unit="frame", disable=None) as bar:
-        write_face_video(video, whole, rig, samples, rate_hz, bar.update)
+    weights = fill_grid(recording)
+    with tqdm(total=len(weights), desc="video", unit="frame", disable=None) as bar:
+        write_face_video(video, weights, recording.fps, rig, samples, rate_hz, bar.update)
     return [csv, plot, sheet, video]
 
 
@@ -52,18 +57,9 @@ def choose_moments(
     return recording.times_s[spoken][moments], [""] * len(moments)
 
 
-def fill_grid(recording: Recording) -> Recording:
-    """Return frames at exactly k / fps: a video has no gaps, so a missing frame is held."""
+def fill_grid(recording: Recording) -> np.ndarray:
+    """Return weights [frames, 52] at exactly k / fps; where a frame is missing, one is held."""
     count = int(recording.times_s[-1] * recording.fps) + 1
-    times_s = np.arange(count) / recording.fps
-    last = np.searchsorted(recording.times_s, times_s + 0.5 / recording.fps, side="right") - 1
-    shown = np.maximum(last, 0)
-    return Recording(
-        samples=recording.samples,
-        rate_hz=recording.rate_hz,
-        fps=recording.fps,
-        times_s=times_s,
-        weights=recording.weights[shown],
-        received_s=recording.received_s[shown],
-        status=recording.status,
-    )
+    times_s = (np.arange(count) + 0.5) / recording.fps
+    shown = np.searchsorted(recording.times_s, times_s, side="right") - 1
+    return recording.weights[np.maximum(shown, 0)]

@@ -11,7 +11,7 @@ from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
 
-from dualtalker.stream import TalkerOptions
+from dualtalker.options import TalkerOptions
 from dualtalker_ros.parameters import Parameter, complain_about
 from dualtalker_ros.processes import EXECUTORS
 from dualtalker_ros.topics import INPUT_PARAMETERS

@@ -15,8 +15,7 @@ from dualtalker.bags import ReplaySettings
 from dualtalker.cli.bags import Evaluate
 from dualtalker.cli.main import Animate
 from dualtalker.errors import DualtalkerError
-from dualtalker.stream import TalkerOptions
-from dualtalker.stream.options import tell_range
+from dualtalker.options import TalkerOptions, tell_range
 
 FIELDS = {field.name: field for field in dataclasses.fields(TalkerOptions)}
 BOUNDED = [name for name, field in FIELDS.items() if tell_range(field)]
