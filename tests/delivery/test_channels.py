@@ -58,7 +58,7 @@ EVENTS = st.lists(
 def disturb(chunks, events):
     """Lose, repeat, lengthen and shift some of the chunks."""
     for number, event in enumerate(events):
-        at = 20 * (number + 1)
+        at = 12 * (number + 1)
         at_ns, chunk = chunks[at]
         if event == "lost":
             del chunks[at : at + 3]
@@ -78,24 +78,22 @@ def disturb(chunks, events):
     return chunks
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(EVENTS, st.booleans(), st.sampled_from([0.02, 0.032]))
 def test_the_delivery_counts_samples_of_all_channels_as_one(tiny, events, paced, chunk_s):
-    samples = stereo(3.0)
+    samples = stereo(2.0)
     deliveries, sent = [], []
     for sound in (samples, mix_to_mono(samples)[0]):
-        deliveries.append(Delivery(Talker(tiny), paced=paced, max_queue_s=1.5))
+        deliveries.append(Delivery(Talker(tiny), paced=paced, max_queue_s=1.0))
         chunks = disturb(list(chunks_of(sound, 1.0, chunk_s=chunk_s)), events)
         burst = AudioChunk(sound, RATE_HZ, None)  # of which half finds no room
-        sent.append(simulate(deliveries[-1], [*chunks, (chunks[-1][0] + 2 * 10**9, burst)], 9.0))
-    for name in ("stamps_s", "indices", "idle", "weights"):
+        sent.append(simulate(deliveries[-1], [*chunks, (chunks[-1][0] + 2 * 10**9, burst)], 7.0))
+    for name in ("at_s", "stamps_s", "indices", "idle", "weights"):
         np.testing.assert_array_equal(getattr(sent[0], name), getattr(sent[1], name), name)
-    # In rounds that end by the true clock, a fifth of a millisecond each.
-    np.testing.assert_allclose(sent[0].at_s, sent[1].at_s, atol=0.02)
-    counters = [{**d.counters, **d.talker.counters, "overdue_frames": 0} for d in deliveries]
+    counters = [d.all_counters for d in deliveries]
     assert counters[0] == counters[1]
     assert counters[0]["queue_drops"] == 1
-    assert deliveries[0].audio_s == deliveries[1].audio_s > 4.0
+    assert deliveries[0].audio_s == deliveries[1].audio_s > 2.5
 
 
 def test_levels_are_those_of_the_loudest_channel():

@@ -1,4 +1,4 @@
-"""Delivery steered while it runs, under a simulated clock: interrupted, retuned. No ROS."""
+"""Delivery steered while it runs, under a simulated clock: interrupted, retuned, late."""
 
 from __future__ import annotations
 
@@ -11,39 +11,11 @@ from dualtalker.arkit import MOUTH_INDICES
 from dualtalker.audio import AudioChunk
 from dualtalker.delivery import Delivery
 from dualtalker.stream import Talker
-from simulated_delivery import JAW, RATE_HZ, START_NS, chunks_of, speak
+from simulated_delivery import JAW, RATE_HZ, START_NS, chunks_of, simulate, speak
 
 FPS = 30
+SPOKEN_S = 3.0
 MOUTH = np.array(MOUTH_INDICES)
-
-
-class Run:
-    """What a delivery sent, in order."""
-
-    def __init__(self, delivery, arrivals, end_s, orders=()):
-        """`orders` are pairs of a time in s and a function of the time in ns."""
-        events = [(at_ns, lambda now, c=chunk: delivery.add(c, now)) for at_ns, chunk in arrivals]
-        events += [(START_NS + round(at_s * 1e9), order) for at_s, order in orders]
-        events.sort(key=lambda event: event[0])
-        delivery.start(START_NS)
-        now_ns, self.sent = START_NS, []
-        while now_ns < START_NS + end_s * 1e9:
-            wake_ns = max(delivery.next_wake_ns(now_ns), now_ns + 200_000)
-            now_ns = min(wake_ns, events[0][0]) if events else wake_ns
-            while events and events[0][0] <= now_ns:
-                events.pop(0)[1](now_ns)
-            self.sent += [(now_ns, timed) for timed in delivery.run(now_ns, budget_s=0.01)]
-        self.at_s = np.array([at_ns - START_NS for at_ns, _ in self.sent]) / 1e9
-        self.stamps_s = np.array([t.stamp_ns - START_NS for _, t in self.sent]) / 1e9
-        self.weights = np.array([t.frame.weights for _, t in self.sent])
-        self.idle = np.array([t.frame.idle for _, t in self.sent])
-        self.indices = np.array([t.frame.index for _, t in self.sent])
-
-    def assert_steady(self, stretch=1.35):
-        """No frame is lost, repeated or out of order, and none keeps others waiting."""
-        assert (np.diff(self.indices) == 1).all()
-        assert (np.diff(self.stamps_s) > 0).all()
-        assert np.diff(self.at_s).max() < stretch / FPS
 
 
 @pytest.fixture
@@ -67,9 +39,9 @@ def test_an_interrupted_burst_is_cut_at_once_and_closes_the_mouth(make, stamped,
     if whole:
         stamp_ns = START_NS + 10**9 if stamped else None
         arrivals = [(START_NS + 10**9, AudioChunk(speak(8.0), RATE_HZ, stamp_ns))]
-    run = Run(delivery, arrivals, 6.0, [(3.0, delivery.interrupt)])
-    run.assert_steady()
-    straight = Run(make(), burst(8.0, 1.0, True), 3.0)
+    run = simulate(delivery, arrivals, 6.0, [(3.0, delivery.interrupt)])
+    run.assert_steady(FPS)
+    straight = simulate(make(), burst(8.0, 1.0, True), 3.0)
     before = run.at_s < 3.0
     np.testing.assert_allclose(run.weights[before], straight.weights[: before.sum()], atol=1e-5)
     after = run.weights[~before][:, MOUTH]
@@ -88,9 +60,9 @@ def test_an_interrupted_burst_is_cut_at_once_and_closes_the_mouth(make, stamped,
 def test_what_is_said_after_an_interruption_is_in_time(make, stamped):
     delivery = make()
     arrivals = burst(8.0, 1.0, stamped) + burst(1.0, 2.5, stamped, seed=1)
-    run = Run(delivery, arrivals, 6.0, [(2.49, delivery.interrupt)])
-    run.assert_steady()
-    alone = Run(make(), burst(1.0, 2.5, stamped, seed=1), 6.0)
+    run = simulate(delivery, arrivals, 6.0, [(2.49, delivery.interrupt)])
+    run.assert_steady(FPS)
+    alone = simulate(make(), burst(1.0, 2.5, stamped, seed=1), 6.0)
     second = (~run.idle) & (run.stamps_s > 2.5 + 0.3) & (run.stamps_s < 3.49)
     other = (~alone.idle) & (alone.stamps_s > 2.5 + 0.3) & (alone.stamps_s < 3.49)
     assert abs(second.sum() - other.sum()) <= 1
@@ -105,8 +77,8 @@ def test_what_is_said_after_an_interruption_is_in_time(make, stamped):
 def test_a_new_utterance_replaces_the_old_where_asked_for(make, stamped):
     delivery = make(replace_utterances=True)
     arrivals = burst(6.0, 1.0, stamped) + burst(1.0, 2.5, stamped, seed=1)
-    run = Run(delivery, arrivals, 9.0)
-    run.assert_steady()
+    run = simulate(delivery, arrivals, 9.0)
+    run.assert_steady(FPS)
     assert delivery.interruptions == 1
     assert delivery.counters["clock_offsets"] == 0
     assert run.weights[(run.at_s > 3.9)][:, JAW].max() < 0.02
@@ -119,12 +91,12 @@ def test_what_follows_is_no_new_utterance(make):
     delivery = make(replace_utterances=True)
     live = list(chunks_of(speak(3.0), 1.0))
     held_up = [(at_ns + (0 if at_ns < START_NS + 2e9 else 4 * 10**8), c) for at_ns, c in live]
-    Run(delivery, held_up, 5.0)
+    simulate(delivery, held_up, 5.0)
     assert delivery.interruptions == 0
     planned = burst(2.0, 1.0, True)
     planned += [(START_NS + 2 * 10**9, c) for _, c in chunks_of(speak(2.0), 3.3)]
     delivery = make(replace_utterances=True)
-    run = Run(delivery, [*planned, planned[40]], 7.0)
+    run = simulate(delivery, [*planned, planned[40]], 7.0)
     assert delivery.interruptions == 0
     assert run.stamps_s[~run.idle].max() == pytest.approx(5.3, abs=0.05)
 
@@ -134,7 +106,7 @@ def test_reset_forgets_the_lag_of_long_chunks(make):
     samples = speak(2.0)
     late = [(at_ns + 10**9 // 5, chunk) for at_ns, chunk in chunks_of(samples, 1.0, chunk_s=0.2)]
     live = [(at_ns, chunk) for at_ns, chunk in chunks_of(samples, 4.0)]
-    run = Run(delivery, late + live, 7.0, [(3.5, delivery.begin_stream)])
+    run = simulate(delivery, late + live, 7.0, [(3.5, delivery.begin_stream)])
     assert (np.diff(run.indices[run.at_s > 2.0]) == 1).all()
     assert delivery.delay_s == pytest.approx(delivery.latency_s + 0.005)
     spoken = (~run.idle) & (run.stamps_s > 4.5) & (run.stamps_s < 5.8)
@@ -147,7 +119,7 @@ def test_the_delay_changes_without_a_glitch(make, delay_s):
     for arrivals in (list(chunks_of(speak(3.0), 0.5)), burst(3.0, 0.5, True)):
         delivery = make(playout_delay_s=0.25)
         orders = [(1.5, functools.partial(retune, delivery, delay_s))]
-        run = Run(delivery, arrivals, 4.5, orders)
+        run = simulate(delivery, arrivals, 4.5, orders)
         spoken = (~run.idle) & (run.stamps_s < 3.3)
         gaps_s = np.diff(run.at_s[spoken])
         assert (np.diff(run.indices) == 1).all()
@@ -155,7 +127,7 @@ def test_the_delay_changes_without_a_glitch(make, delay_s):
         settled = spoken & (run.stamps_s > 2.3)
         late_s = run.at_s[settled] - run.stamps_s[settled] - delay_s
         assert np.abs(late_s).max() < 0.002
-        straight = Run(make(playout_delay_s=0.25), arrivals, 4.5)
+        straight = simulate(make(playout_delay_s=0.25), arrivals, 4.5)
         both = min(spoken.sum(), (~straight.idle).sum())
         np.testing.assert_allclose(
             run.weights[spoken][:both], straight.weights[~straight.idle][:both], atol=1e-5
@@ -171,7 +143,7 @@ def test_patience_and_bound_change_at_once(make):
     audio = list(chunks_of(speak(4.0), 1.0))
     hole = [(at_ns + (0 if at_ns < START_NS + 3e9 else 3 * 10**8), c) for at_ns, c in audio]
     order = (2.0, lambda now: delivery.retune(0.5, 0.4, 60.0, False))
-    run = Run(delivery, hole, 7.0, [order])
+    run = simulate(delivery, hole, 7.0, [order])
     spoken = (run.stamps_s >= 1.0) & (run.stamps_s < 5.0 - 1e-6)
     assert not run.idle[spoken].any(), "300 ms are waited for"
     assert delivery.max_queue_s == 60.0
@@ -187,7 +159,7 @@ def test_audio_for_later_does_not_stop_the_face(make):
         )
     ]
     delivery = make()
-    run = Run(delivery, first + later, 5.0)
+    run = simulate(delivery, first + later, 5.0)
     assert np.diff(run.at_s).max() < 0.13
     assert delivery.counters["clock_offsets"] == 0
     assert run.stamps_s[~run.idle].max() == pytest.approx(3.9, abs=0.05)
@@ -201,62 +173,44 @@ def test_stamps_that_leap_ahead_are_another_clocks(make, step_s, caplog):
         for at_ns, c in audio[50:]
     ]
     delivery = make()
-    run = Run(delivery, audio, 3.5)
+    run = simulate(delivery, audio, 3.5)
     assert delivery.counters["clock_offsets"] == 1
     assert caplog.text.count("s ahead; they are followed") == 1
     assert np.diff(run.at_s[run.at_s < 2.5]).max() < 2 / FPS
     steps_s = np.diff(run.stamps_s[~run.idle]) - 1 / FPS
     assert steps_s.max() == pytest.approx(step_s, abs=1e-6)
-    straight = Run(make(), chunks_of(speak(2.0), 0.5), 3.5)
+    straight = simulate(make(), chunks_of(speak(2.0), 0.5), 3.5)
     np.testing.assert_allclose(run.weights[~run.idle], straight.weights[~straight.idle], atol=1e-5)
 
 
-class FakeRosClock:
-    """A node's clock without ROS."""
-
-    def __init__(self):
-        self.ros_time_is_active, self.at_ns = False, 0
-
-    def now(self):
-        return type("Time", (), {"nanoseconds": self.at_ns})()
-
-
-def test_a_system_clock_that_is_set_moves_no_time(ros):
-    from dualtalker_ros.talker import NodeClock
-
-    system, steady, sim = [10**18], [5], FakeRosClock()
-    clock = NodeClock(sim, lambda: system[0], lambda: steady[0])
-    for step_s in (-3600, 86400, 0):
-        begun_ns = clock.now_ns()
-        system[0] += 10**9 + step_s * 10**9
-        steady[0] += 10**9
-        assert clock.now_ns() == begun_ns + 10**9
-        assert clock.step_s == pytest.approx(step_s)
-        clock.start()
-        assert clock.step_s == 0 and clock.now_ns() == system[0]
-    sim.ros_time_is_active, sim.at_ns = True, 42
-    assert (clock.now_ns(), clock.step_s, clock.timer_clock) == (42, 0.0, sim)
+def read_late(delivery, came_s, stall_s):
+    """Orders: a first chunk at 1 s; the others come at `came_s`, and are read after a stall."""
+    (_, first), *others = chunks_of(speak(SPOKEN_S), 1.0, stamped=False)
+    came_ns = START_NS + round(came_s * 1e9)
+    return [
+        (1.0, lambda now_ns: delivery.add(first, now_ns)),
+        *(
+            (came_s + stall_s, lambda now_ns, chunk=chunk: delivery.add(chunk, now_ns, came_ns))
+            for _, chunk in others
+        ),
+    ]
 
 
-def test_time_that_passes_between_two_readings_is_no_step_of_the_clock(ros):
-    """A busy machine may stop the process between the readings of the two clocks."""
-    from dualtalker_ros.talker import NodeClock
+@pytest.mark.parametrize("replaces", [False, True])
+@pytest.mark.parametrize("stall_s", [0.0, 0.3, 0.9, 2.0])
+def test_a_burst_without_stamps_stays_one(make, stall_s, replaces):
+    delivery = make(replace_utterances=replaces)
+    run = simulate(delivery, [], 6.0, read_late(delivery, 1.001, stall_s))
+    spoken_s = run.stamps_s[~run.idle]
+    assert spoken_s.max() == pytest.approx(1.0 + SPOKEN_S, abs=0.05), "counted from the first"
+    assert delivery.interruptions == delivery.talker.counters["gaps"] == 0
+    # What was due while nobody computed is missing; the rest is as it would have been.
+    rest_s = spoken_s[spoken_s > 1.0 + stall_s + 0.5]
+    np.testing.assert_allclose(np.diff(rest_s), 1 / FPS, atol=1e-6)
+    assert len(rest_s) == pytest.approx((SPOKEN_S - stall_s - 0.5) * FPS, abs=2)
 
-    pauses_ns, elapsed = [], [0]
 
-    def read(origin_ns):
-        elapsed[0] += pauses_ns.pop(0) if pauses_ns else 0
-        return origin_ns + elapsed[0]
-
-    set_by = [0]
-    clock = NodeClock(FakeRosClock(), lambda: read(10**18 + set_by[0]), lambda: read(5))
-    for held_up in ([0, 10**9, 0], [0, 0, 10**9], [10**9, 10**8, 10**9]):
-        pauses_ns[:] = held_up
-        assert clock.step_s == 0.0
-    set_by[0] = -7 * 10**9
-    pauses_ns[:] = [0, 10**9, 0]
-    assert clock.step_s == pytest.approx(-6.0)  # at least that
-    assert clock.step_s == pytest.approx(-7.0)
-    pauses_ns[:] = [0, 10**9, 0]  # held up in `start`, whose other readings were quick
-    clock.start()
-    assert clock.step_s == 0.0
+def test_a_burst_that_comes_late_begins_when_it_comes(make):
+    delivery = make()
+    run = simulate(delivery, [], 6.0, read_late(delivery, 1.4, 0.0))
+    assert run.stamps_s[~run.idle].max() == pytest.approx(1.4 + SPOKEN_S - 0.02, abs=0.05)

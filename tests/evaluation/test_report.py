@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_report_figures import make_motion, make_recording
 
 from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.errors import DualtalkerError
@@ -23,6 +22,7 @@ from dualtalker.evaluation import (
 from dualtalker.evaluation.pictures import draw_curves, draw_error_maps
 from dualtalker.evaluation.report import write_page
 from dualtalker.rig.robot_head import build_head
+from made_recordings import make_motion, make_recording
 
 JAW_OPEN = ARKIT_INDEX["jawOpen"]
 

@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from test_ros_control import AUDIO_TYPE, Stage
 
 from checkout import ROOT
 from ros_processes import TIMEOUT_S, command_of
+from ros_stage import AUDIO_TYPE, Stage
 from ros_troupe import Process, interrupt_all
 
 HUMBLE = ROOT / "tests" / "stand_ins" / "humble_rclpy.py"
