@@ -24,7 +24,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from dualtalker.engine import (
-    BuildConfig,
     build,
     measure_difference,
     read_speech,
@@ -80,8 +79,7 @@ def measure(
     bundle: Bundle, precision: str, folder: Path, options: argparse.Namespace, trt=None
 ) -> dict:
     """Build and measure one precision."""
-    config = BuildConfig(bundle.onnx_path, folder, precision=precision, progress=False)
-    built = build(config, trt)
+    built = build(bundle.onnx_path, folder, precision, trt=trt)
     backend = runner.TensorRtBackend(bundle, engine=built.path, trt=trt)
     plain = runner.TensorRtBackend(bundle, engine=built.path, trt=trt, cuda_graph=False)
     sidecar = bundle.sidecar

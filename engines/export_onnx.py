@@ -128,14 +128,14 @@ def export(config: ExportConfig) -> float:
         ExportError: the difference is above the tolerance; nothing is written.
         PrecisionError: another precision moves the lips too far; nothing is written.
     """
-    from dualtalker.engine import ConvertConfig, convert
+    from dualtalker.engine import convert
 
     files = (config.out.with_suffix(suffix) for suffix in (".onnx", ".json"))
     with written_together(*files) as made:
         draft = made / config.out.name
         difference = _export_fp32(config, draft)
         if config.precision != "fp32":
-            convert(ConvertConfig(draft, draft, config.precision))
+            convert(draft, draft)
     return difference
 
 

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from dualtalker.engine.benchmark import BenchmarkConfig, benchmark, draw_report, format_report
-from dualtalker.engine.build_engine import BuildConfig, build
+from dualtalker.engine.benchmark import Workload, benchmark, draw_report, format_report
+from dualtalker.engine.build_engine import build
 from dualtalker.engine.compare import (
-    CompareConfig,
     Reference,
     collect_figures,
     compare,
     format_comparisons,
 )
-from dualtalker.engine.convert import ConvertConfig, convert
+from dualtalker.engine.convert import convert
 from dualtalker.engine.parity import measure_difference, run_stream
 from dualtalker.engine.signals import make_test_signal, read_speech, uneven_weights
 from dualtalker.engine.stamp import write_sidecar
+from dualtalker.engine.tensorrt_builder import BuildOptions
 from dualtalker.engine.timing import Latency, summarize, time_hot, time_streams
 
 __all__ = [
-    "BenchmarkConfig",
-    "BuildConfig",
-    "CompareConfig",
-    "ConvertConfig",
+    "BuildOptions",
     "Latency",
     "Reference",
+    "Workload",
     "benchmark",
     "build",
     "collect_figures",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import tyro
 
 from dualtalker.engine.tegrastats import PowerMeter
 from dualtalker.engine.timing import (
@@ -22,28 +21,15 @@ from dualtalker.model import Bundle, load_bundle
 from dualtalker.model.backends import open_backend
 
 
-@dataclass
-class BenchmarkConfig:
-    """Measure bundles in all engines."""
+@dataclass(frozen=True)
+class Workload:
+    """What every engine has to do."""
 
-    bundles: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Bundles (.onnx); none: the model shipped with dualtalker."""
-    engines: tuple[str, ...] = ("onnxruntime", "tensorrt")
-    """Engines to try."""
-    steps: int = 500
-    """Steps of the hot run."""
-    paced_s: float = 10.0
-    """Length of each paced run, seconds; 0 skips them."""
-    rates_hz: tuple[float, ...] = (30.0, 60.0)
-    """Ticks per second of the paced runs."""
-    streams: tuple[int, ...] = (1, 4, 16)
-    """Numbers of faces on one engine."""
-    cold: bool = True
-    """Also time a new process from start to first face."""
-    json: Path | None = None
-    """Also write the figures here."""
-    plot: Path | None = None
-    """Also draw them here (.png)."""
+    steps: int = 500  # of the hot run
+    paced_s: float = 10.0  # length of each paced run; 0 skips them
+    rates_hz: tuple[float, ...] = (30.0, 60.0)  # ticks per second of the paced runs
+    streams: tuple[int, ...] = (1, 4, 16)  # numbers of faces on one engine
+    cold: bool = True  # also time a new process from start to first face
 
 
 @dataclass
@@ -70,14 +56,23 @@ class Report:
     missing: list[str]
 
 
-def benchmark(config: BenchmarkConfig) -> Report:
-    """Measure everything; raises DualtalkerError where a bundle is bad or nothing can run."""
-    bundles = [load_bundle(path) for path in config.bundles or (None,)]
+def benchmark(
+    bundle_paths: Sequence[Path] = (),
+    engines: Sequence[str] = ("onnxruntime", "tensorrt"),
+    workload: Workload | None = None,
+) -> Report:
+    """Measure bundles, or the shipped model, in all of `engines` that load.
+
+    Raises:
+        DualtalkerError: a bundle is bad, or nothing can run.
+    """
+    bundles = [load_bundle(path) for path in bundle_paths or (None,)]
+    workload = workload or Workload()
     rows, missing = [], []
     for bundle in bundles:
-        for engine in config.engines:
+        for engine in engines:
             try:
-                rows.append(measure(bundle, engine, config))
+                rows.append(measure(bundle, engine, workload))
             except BackendError as error:
                 missing.append(f"{bundle.onnx_path.name} in {engine}: {error}")
     if not rows:
@@ -86,7 +81,7 @@ def benchmark(config: BenchmarkConfig) -> Report:
     return Report(machine, rows, missing)
 
 
-def measure(bundle: Bundle, engine: str, config: BenchmarkConfig) -> Row:
+def measure(bundle: Bundle, engine: str, workload: Workload) -> Row:
     """Measure one bundle in one engine; raises BackendError where it cannot run."""
     backend = open_backend(bundle, engine)
     sidecar = bundle.sidecar
@@ -95,15 +90,15 @@ def measure(bundle: Bundle, engine: str, config: BenchmarkConfig) -> Row:
             bundle.onnx_path.name,
             backend.name,
             bundle.onnx_path.stat().st_size / 1e6,
-            time_hot(backend, sidecar, config.steps),
+            time_hot(backend, sidecar, workload.steps),
         )
         with PowerMeter() as meter:
-            for rate_hz in config.rates_hz if config.paced_s else ():
-                paced = time_paced(backend, sidecar, rate_hz, config.paced_s)
+            for rate_hz in workload.rates_hz if workload.paced_s else ():
+                paced = time_paced(backend, sidecar, rate_hz, workload.paced_s)
                 row.paced[f"{rate_hz:g} Hz"] = paced
         row.power = meter.summary()
-        for count in config.streams:
-            rounds = max(3, config.steps // (4 * count))
+        for count in workload.streams:
+            rounds = max(3, workload.steps // (4 * count))
             row.real_time[str(count)] = time_streams(backend, sidecar, count, rounds)
         device = getattr(backend, "device", None)
         if device is not None:
@@ -111,7 +106,7 @@ def measure(bundle: Bundle, engine: str, config: BenchmarkConfig) -> Row:
                 row.gpu_memory_mb = device.used_bytes() / 1e6
     finally:
         backend.close()
-    if config.cold:
+    if workload.cold:
         row.cold = measure_cold_start(bundle.onnx_path, engine)
     return row
 

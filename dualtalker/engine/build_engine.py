@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import tyro
+from typing import Any
 
 from dualtalker.engine.half_precision import convert_to_fp16
 from dualtalker.engine.operators import check_operators
@@ -36,27 +34,6 @@ from dualtalker.model.backends import (
 
 
 @dataclass
-class BuildConfig:
-    """Build the TensorRT engine of one bundle."""
-
-    bundle: tyro.conf.Positional[Path | None] = None
-    """The bundle's .onnx file, fp32 or fp16 (default: the model shipped with dualtalker)."""
-    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Folder to write to (default: $DUALTALKER_ENGINES or ~/.cache/dualtalker/engines, where the
-    runtime looks by itself; it also looks beside the bundle)."""
-    precision: Literal["fp32", "fp16"] = "fp16"
-    """Precision of weights and products; normalizations and the spectrum stay in fp32."""
-    workspace_mb: int = 1024
-    """GPU memory that the builder may use for scratch, MiB."""
-    rebuild: bool = False
-    """Build even if a fitting engine is there."""
-    verbose: bool = False
-    """Keep TensorRT's verbose lines in the log."""
-    progress: bool = True
-    """Show a progress bar."""
-
-
-@dataclass
 class BuildResult:
     """What `build` did."""
 
@@ -66,32 +43,44 @@ class BuildResult:
     layers: int
 
 
-def build(config: BuildConfig, trt: Any = None) -> BuildResult:
+def build(
+    bundle_path: Path | None = None,
+    folder: Path | None = None,
+    precision: str = "fp16",
+    *,
+    rebuild: bool = False,
+    options: BuildOptions | None = None,
+    trt: Any = None,
+) -> BuildResult:
     """Build the engine, or find it built already.
+
+    Args:
+        bundle_path: the bundle's .onnx file, fp32 or fp16; None is the shipped model.
+        folder: where to write; None is `engine_folder()`.
+        precision: "fp16" or "fp32", of weights and products.
+        rebuild: build even if a fitting engine is there.
+        options: what the build may cost; its timing cache is the folder's.
+        trt: the module `tensorrt` or `tensorrt_rtx`; None is what is installed.
 
     Raises:
         DualtalkerError: bad bundle, refused operator, no TensorRT or GPU, full disk, interrupted;
             says what mends it. No half-written file is left.
     """
-    bundle = load_bundle(config.bundle)
+    bundle = load_bundle(bundle_path)
     trt = import_tensorrt() if trt is None else trt
     target = find_target(trt)
-    folder = config.out or engine_folder()
-    path = engine_path(folder, bundle, target, config.precision)
-    if not config.rebuild:
+    folder = folder or engine_folder()
+    path = engine_path(folder, bundle, target, precision)
+    if not rebuild:
         with contextlib.suppress(BackendError):
             return BuildResult(path, check_engine(path, bundle, target), 0.0, 0)
-    graph = prepare_graph(bundle, config.precision)
+    graph = prepare_graph(bundle, precision)
     cache_path = folder / f"{target.label}.timing"
-    options = BuildOptions(
-        workspace_mb=config.workspace_mb,
-        timing_cache=cache_path.read_bytes() if cache_path.is_file() else b"",
-        verbose=config.verbose,
-        progress=config.progress,
-    )
+    timing_cache = cache_path.read_bytes() if cache_path.is_file() else b""
+    options = replace(options or BuildOptions(), timing_cache=timing_cache)
     start_s = time.monotonic()
     built = build_engine(trt, graph, options)
-    record = _write(path, cache_path, bundle, target, config.precision, built)
+    record = _write(path, cache_path, bundle, target, precision, built)
     return BuildResult(path, record, time.monotonic() - start_s, built.layers)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.engine.parity import Difference, measure_difference, run_stream
@@ -19,25 +18,6 @@ from dualtalker.model.backends import open_backend
 
 # Accepted differences of the lip gap on the default head, mm.
 LIMITS_MM = {"fp32": 0.05, "fp16": 0.2, "int8": 0.2}
-
-
-@dataclass
-class CompareConfig:
-    """Compare one model across runtimes and precisions."""
-
-    bundles: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Bundles of the same model (.onnx), the fp32 one first; none: the model shipped with
-    dualtalker."""
-    audio: Path | None = None
-    """Speech to run (default: a made signal)."""
-    seconds: float = 60.0
-    """Length of the run; the audio is repeated or cut to it."""
-    style: str = ""
-    """Style to run in, a name or `NAME:WEIGHT,NAME:WEIGHT` (default: the model's own mixture)."""
-    channels: int = 5
-    """How many of the worst channels to list; the JSON has all."""
-    json: Path | None = None
-    """Also write the figures here."""
 
 
 @dataclass
@@ -68,19 +48,28 @@ class Reference:
 
 
 def compare(
-    config: CompareConfig, reference: Reference | None = None
+    bundle_paths: Sequence[Path] = (),
+    audio: Path | None = None,
+    seconds: float = 60.0,
+    style: str = "",
+    reference: Reference | None = None,
 ) -> tuple[str, list[Comparison]]:
     """Run everything; returns the reference's name and the comparisons.
 
-    Without a `reference` it is the first bundle in onnxruntime.
+    Args:
+        bundle_paths: bundles of one model (.onnx), the fp32 one first; none: the shipped model.
+        audio: speech to run, repeated or cut to `seconds`; None is a made signal.
+        seconds: length of the run.
+        style: a name or `NAME:WEIGHT,NAME:WEIGHT`; empty is the model's own.
+        reference: what the others are compared with; None is the first bundle in onnxruntime.
 
     Raises:
         DualtalkerError: a bundle is bad, or nothing is left to compare.
     """
-    bundles = [load_bundle(path) for path in config.bundles or (None,)]
+    bundles = [load_bundle(path) for path in bundle_paths or (None,)]
     sidecar = bundles[0].sidecar
-    style = mix_style(config.style, sidecar)
-    audio = read_speech(config.audio, config.seconds, sidecar.sample_rate_hz)
+    weights = mix_style(style, sidecar)
+    speech = read_speech(audio, seconds, sidecar.sample_rate_hz)
     runs: list[tuple[str, str, Bundle, str]] = []
     for bundle in bundles:
         name = f"onnxruntime {bundle.onnx_path.name}"
@@ -88,14 +77,14 @@ def compare(
     if sidecar.precision == "fp32":
         runs.append((f"tensorrt {bundles[0].onnx_path.name}", "", bundles[0], "tensorrt"))
     if reference is not None:
-        reference_name, expected = reference.name, reference.run(bundles[0], audio, style)
+        reference_name, expected = reference.name, reference.run(bundles[0], speech, weights)
     else:
         reference_name, _, bundle, engine = runs.pop(0)
-        expected = _run(bundle, engine, audio, style)[0]
+        expected = _run(bundle, engine, speech, weights)[0]
     results = []
     for name, precision, bundle, engine in runs:
         try:
-            motion, described = _run(bundle, engine, audio, style)
+            motion, described = _run(bundle, engine, speech, weights)
         except BackendError as error:
             results.append(Comparison(name, precision or "fp16", None, str(error)))
             continue

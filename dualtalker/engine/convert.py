@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-import tyro
+import numpy as np
 
 from dualtalker.engine.half_precision import PrecisionError, convert_to_fp16
 from dualtalker.engine.parity import Difference, measure_difference, run_stream
@@ -18,44 +17,40 @@ from dualtalker.model import Bundle, load_bundle
 from dualtalker.model.backends import open_backend
 
 
-@dataclass
-class ConvertConfig:
-    """Convert one bundle."""
-
-    bundle: tyro.conf.Positional[Path]
-    """The fp32 bundle (.onnx)."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Where to write the new graph; the sidecar goes beside it as .json."""
-    precision: Literal["fp16"] = "fp16"
-    """Precision of the weights."""
-    audio: Path | None = None
-    """Speech to compare on (default: a made signal)."""
-    seconds: float = 20.0
-    """Length of the comparison; the audio is repeated or cut to it."""
-    tolerance_mm: float = 0.2
-    """Largest difference of the lip gap on the default head that is accepted, mm."""
-
-
-def convert(config: ConvertConfig) -> Difference:
+def convert(
+    bundle_path: Path,
+    out: Path,
+    audio: Path | None = None,
+    seconds: float = 20.0,
+    tolerance_mm: float = 0.2,
+) -> Difference:
     """Convert, compare and write; returns how far the result is from the original.
+
+    Args:
+        bundle_path: the fp32 bundle (.onnx).
+        out: where to write the new graph; the sidecar goes beside it as .json.
+        audio: speech to compare on, repeated or cut to `seconds`; None is a made signal.
+        seconds: length of the comparison.
+        tolerance_mm: largest difference of the lip gap on the default head that is accepted.
 
     Raises:
         PrecisionError: the difference is too large, or the bundle is not fp32; nothing is written.
     """
-    bundle = load_bundle(config.bundle)
+    bundle = load_bundle(bundle_path)
     if bundle.sidecar.precision != "fp32":
         raise PrecisionError(
             f"{bundle.onnx_path} is {bundle.sidecar.precision}: convert the fp32 bundle"
         )
-    files = (config.out.with_suffix(suffix) for suffix in (".onnx", ".json"))
+    files = (out.with_suffix(suffix) for suffix in (".onnx", ".json"))
     with written_together(*files) as made:
-        draft = made / config.out.name
+        draft = made / out.name
         write_fp16(bundle, draft)
-        difference = _compare(bundle, load_bundle(draft), config)
-        if not difference.lip_gap_max_mm <= config.tolerance_mm:
+        speech = read_speech(audio, seconds, bundle.sidecar.sample_rate_hz)
+        difference = _compare(bundle, load_bundle(draft), speech)
+        if not difference.lip_gap_max_mm <= tolerance_mm:
             raise PrecisionError(
-                f"{config.precision} moves the lips by up to {difference.lip_gap_max_mm:.3f} mm, "
-                f"accepted are {config.tolerance_mm} mm (--tolerance-mm); nothing was written"
+                f"fp16 moves the lips by up to {difference.lip_gap_max_mm:.3f} mm, accepted are "
+                f"{tolerance_mm} mm (--tolerance-mm); nothing was written"
             )
     return difference
 
@@ -72,8 +67,7 @@ def write_fp16(bundle: Bundle, out: Path) -> Path:
     return out
 
 
-def _compare(original: Bundle, converted: Bundle, config: ConvertConfig) -> Difference:
-    audio = read_speech(config.audio, config.seconds, original.sidecar.sample_rate_hz)
+def _compare(original: Bundle, converted: Bundle, audio: np.ndarray) -> Difference:
     motions = []
     for bundle in (original, converted):
         backend = open_backend(bundle, "onnxruntime")

@@ -49,7 +49,7 @@ class BuildOptions:
     workspace_mb: int = 1024
     timing_cache: bytes = b""
     verbose: bool = False
-    progress: bool = True
+    progress: bool = False
     log_lines: list[str] = field(default_factory=list)
 
 

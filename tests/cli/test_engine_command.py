@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
 import subprocess
 import sys
@@ -9,7 +11,9 @@ import sys
 import pytest
 
 from checkout import ROOT
+from dualtalker.cli.engine import Benchmark, Build, Compare, Convert
 from dualtalker.cli.main import main
+from dualtalker.engine import BuildOptions, Workload, benchmark, build, compare, convert
 from dualtalker.engine.compare import LIMITS_MM
 from dualtalker.errors import BackendError
 from dualtalker.model import load_bundle
@@ -100,18 +104,37 @@ def test_without_the_package_onnx_it_says_how_to_install_it(tiny, tmp_path, caps
     assert not (tmp_path / "half.onnx").exists()
 
 
-def test_help_loads_nothing_heavy():
+@pytest.mark.parametrize("arguments", [["--help"], ["engine", "build", "--help"]])
+def test_help_loads_nothing_heavy(arguments):
     code = (
         "import sys\n"
         "from dualtalker.cli.main import main\n"
-        "try:\n    main(['engine', 'build', '--help'])\n"
+        "try:\n    main(sys.argv[1:])\n"
         "except SystemExit as end:\n    assert not end.code\n"
-        "heavy = {'torch', 'onnx', 'onnxruntime', 'tensorrt', 'tensorrt_rtx', 'matplotlib'}\n"
+        "heavy = {'numpy', 'msgspec', 'onnxruntime', 'onnx', 'torch', 'dualtalker.engine'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "--workspace-mb" in done.stdout
+    assert ("--workspace-mb" if len(arguments) > 1 else "engine") in done.stdout
+
+
+def test_command_and_library_have_the_same_defaults():
+    pairs = {
+        Build: [build, BuildOptions],
+        Compare: [compare],
+        Benchmark: [benchmark, Workload],
+        Convert: [convert],
+    }
+    for command, functions in pairs.items():
+        fields = {field.name: field.default for field in dataclasses.fields(command)}
+        found = {}
+        for function in functions:
+            for name, parameter in inspect.signature(function).parameters.items():
+                if name in fields and name not in ("out", "progress"):
+                    found[name] = parameter.default
+        assert len(found) > 1 and found == {name: fields[name] for name in found}
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -163,7 +163,7 @@ def test_the_gpu_script_says_that_there_is_no_gpu(gpu_script, tiny, tmp_path, mo
     for module in (runner, tensorrt_builder):
         monkeypatch.setattr(module, "open_device", refuse)
     trt = make_tensorrt(FakeCuda(), tiny)
-    monkeypatch.setattr(gpu_script, "build", lambda c, _: tensorrt_builder.find_target(trt))
+    monkeypatch.setattr(gpu_script, "build", lambda *_, **__: tensorrt_builder.find_target(trt))
     monkeypatch.setattr(sys, "argv", ["gpu.py", str(tiny)])
     with pytest.raises(SystemExit, match=r"on the GPU that will run it.*no GPU here"):
         gpu_script.main()

@@ -15,8 +15,6 @@ from onnx import TensorProto, helper
 
 from dualtalker import Talker
 from dualtalker.engine import (
-    CompareConfig,
-    ConvertConfig,
     collect_figures,
     compare,
     convert,
@@ -124,14 +122,14 @@ def test_fp16_keeps_the_sensitive_parts_in_fp32(stateful):
 
 def test_converted_bundles_load_and_move_alike(stateful, tmp_path):
     out = tmp_path / "out" / "small.onnx"
-    difference = convert(ConvertConfig(stateful.onnx_path, out, seconds=4.0, tolerance_mm=5.0))
+    difference = convert(stateful.onnx_path, out, seconds=4.0, tolerance_mm=5.0)
     bundle = load_bundle(out)
     assert bundle.sidecar.precision == "fp16"
     assert bundle.sidecar.states == stateful.sidecar.states
     assert 0 < difference.largest < 0.02
     assert [p.name for p in sorted(out.parent.iterdir())] == ["small.json", "small.onnx"]
     with pytest.raises(PrecisionError, match="convert the fp32 bundle"):
-        convert(ConvertConfig(out, tmp_path / "again.onnx"))
+        convert(out, tmp_path / "again.onnx")
     assert prepare_graph(bundle, "fp16") == out.read_bytes()
     with pytest.raises(BuildError, match="build fp32 from fp32"):
         prepare_graph(bundle, "fp32")
@@ -140,7 +138,7 @@ def test_converted_bundles_load_and_move_alike(stateful, tmp_path):
 def test_too_much_difference_leaves_nothing(stateful, tmp_path):
     out = tmp_path / "small.onnx"
     with pytest.raises(PrecisionError, match=r"mm.*nothing was written"):
-        convert(ConvertConfig(stateful.onnx_path, out, "fp16", seconds=1.0, tolerance_mm=-1.0))
+        convert(stateful.onnx_path, out, seconds=1.0, tolerance_mm=-1.0)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -278,8 +276,7 @@ def test_speech_is_repeated_to_the_length_wanted(tmp_path):
 def test_compare_reports_every_runtime(stateful, tmp_path, monkeypatch):
     monkeypatch.setenv("DUALTALKER_ENGINES", str(tmp_path))
     half = write_fp16(stateful, tmp_path / "half.onnx")
-    config = CompareConfig((stateful.onnx_path, half), seconds=2.0)
-    reference, results = compare(config)
+    reference, results = compare([stateful.onnx_path, half], seconds=2.0)
     assert reference == "onnxruntime stateful.onnx"
     assert [r.name for r in results] == ["onnxruntime half.onnx", "tensorrt stateful.onnx"]
     assert results[0].difference is not None and 0 < results[0].difference.largest < 0.02
@@ -289,4 +286,4 @@ def test_compare_reports_every_runtime(stateful, tmp_path, monkeypatch):
     figures = collect_figures(reference, results)
     assert len(json.loads(json.dumps(figures))["results"][0]["channel_max"]) == 52
     with pytest.raises(DualtalkerError, match="nothing to compare"):
-        compare(CompareConfig((stateful.onnx_path,), seconds=1.0))
+        compare([stateful.onnx_path], seconds=1.0)

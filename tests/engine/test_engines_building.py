@@ -18,7 +18,7 @@ from checkout import ROOT
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from dualtalker.engine import BuildConfig, build
+from dualtalker.engine import BuildOptions, build
 from dualtalker.engine.tensorrt_builder import BuildError, BuildInterrupted
 from dualtalker.model import DEFAULT_MODEL, load_bundle
 from dualtalker.model.backends.engine_files import read_record
@@ -53,8 +53,8 @@ def trt():
     return tensorrt_rtx
 
 
-def build_quietly(bundle, out, trt, **options):
-    return build(BuildConfig(bundle.onnx_path, out, progress=False, **options), trt)
+def build_for(bundle, out, trt, **options):
+    return build(bundle.onnx_path, out, trt=trt, **options)
 
 
 @needs_builder
@@ -66,7 +66,7 @@ def test_every_model_builds(kind, precision, stateful, windowed, tiny, trt, tmp_
     bundle = {"stateful": stateful, "windowed": windowed[0]}.get(kind) or load_bundle(
         tiny if kind == "tiny" else None
     )
-    result = build_quietly(bundle, tmp_path, trt, precision=precision)
+    result = build_for(bundle, tmp_path, trt, precision=precision)
     assert result.layers > 3 and result.path.stat().st_size > 1000
     record = read_record(result.path)
     assert record.precision == precision and record.onnx_sha256 == bundle.digest
@@ -78,16 +78,16 @@ def test_every_model_builds(kind, precision, stateful, windowed, tiny, trt, tmp_
 @needs_builder
 def test_a_build_is_reused_until_something_differs(tiny, trt, tmp_path):
     bundle = load_bundle(tiny)
-    first = build_quietly(bundle, tmp_path, trt)
+    first = build_for(bundle, tmp_path, trt)
     stamp = first.path.stat().st_mtime_ns
-    assert build_quietly(bundle, tmp_path, trt).seconds == 0.0
+    assert build_for(bundle, tmp_path, trt).seconds == 0.0
     assert first.path.stat().st_mtime_ns == stamp
-    assert build_quietly(bundle, tmp_path, trt, rebuild=True).seconds > 0.0
+    assert build_for(bundle, tmp_path, trt, rebuild=True).seconds > 0.0
     first.path.write_bytes(b"half")  # damaged: built anew without being told
-    assert build_quietly(bundle, tmp_path, trt).seconds > 0.0
+    assert build_for(bundle, tmp_path, trt).seconds > 0.0
     first.path.with_suffix(".json").unlink()
-    assert build_quietly(bundle, tmp_path, trt).seconds > 0.0
-    assert build_quietly(bundle, tmp_path, trt, precision="fp32").path != first.path
+    assert build_for(bundle, tmp_path, trt).seconds > 0.0
+    assert build_for(bundle, tmp_path, trt, precision="fp32").path != first.path
 
 
 @needs_builder
@@ -107,7 +107,7 @@ def test_ctrl_c_ends_the_build_and_leaves_nothing(stateful, trt, tmp_path):
     thread.start()
     try:
         with pytest.raises(BuildInterrupted, match="interrupted; no engine was written"):
-            build_quietly(stateful, tmp_path, trt)
+            build_for(stateful, tmp_path, trt)
     finally:
         stop.set()
         thread.join()
@@ -146,7 +146,7 @@ def test_a_graph_that_tensorrt_cannot_read_names_the_node(trt):
     model = make_model("Relu")
     model.graph.node[0].op_type = "NoSuchOperator"
     with pytest.raises(BuildError, match=r"cannot read this graph:\n.*NoSuchOperator"):
-        build_engine(trt, model.SerializeToString(), BuildOptions(progress=False))
+        build_engine(trt, model.SerializeToString(), BuildOptions())
 
 
 # --- building as TensorRT on a Jetson does it ---
@@ -182,15 +182,15 @@ def test_a_timing_cache_is_kept_and_given_to_the_next_build(tiny, trt, tmp_path,
 
     monkeypatch.setattr(tensorrt_builder, "_attach_timing_cache", attach)
     bundle = load_bundle(tiny)
-    first = build_quietly(bundle, tmp_path, JetsonTensorRt(trt))
+    first = build_for(bundle, tmp_path, JetsonTensorRt(trt))
     assert first.path.name == "tiny.orin-16sm-trt10.3.0-fp16.engine"
     cache = tmp_path / "orin-16sm-trt10.3.0.timing"
     kept = cache.read_bytes()
     assert kept
-    build_quietly(bundle, tmp_path, JetsonTensorRt(trt), rebuild=True)
+    build_for(bundle, tmp_path, JetsonTensorRt(trt), rebuild=True)
     assert given == [b"", kept]
     cache.write_bytes(b"of another version")
-    assert build_quietly(bundle, tmp_path, JetsonTensorRt(trt), rebuild=True).layers > 3
+    assert build_for(bundle, tmp_path, JetsonTensorRt(trt), rebuild=True).layers > 3
 
 
 @needs_builder
@@ -215,7 +215,7 @@ def test_a_builder_that_runs_out_of_memory_says_what_to_do(tiny, trt, tmp_path):
     scarce = Scarce(trt)
     scarce.Builder = Builder
     with pytest.raises(BuildError, match=r"out of memory.*--workspace-mb \(now 64\)"):
-        build_quietly(load_bundle(tiny), tmp_path, scarce, workspace_mb=64)
+        build_for(load_bundle(tiny), tmp_path, scarce, options=BuildOptions(workspace_mb=64))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,7 +12,6 @@ torch = pytest.importorskip("torch")
 from dualtalker import animate
 from dualtalker.cli.main import run_command
 from dualtalker.engine import (
-    ConvertConfig,
     compare,
     convert,
     make_test_signal,
@@ -100,10 +99,8 @@ def test_a_style_chosen_is_the_style_fixed_at_export(
 def test_torch_and_onnxruntime_are_compared_in_the_style_asked_for(
     exported: Path, checkpoint: Path
 ) -> None:
-    config = CompareWithTorch(
-        (exported,), seconds=2.0, style="natural:0.3,rules:0.7", checkpoint=checkpoint
-    )
-    name, results = compare(config, config.make_reference())
+    reference = CompareWithTorch(checkpoint=checkpoint).make_reference()
+    name, results = compare([exported], None, 2.0, "natural:0.3,rules:0.7", reference)
     assert name == f"torch {checkpoint.name}"
     assert results[0].difference is not None and results[0].difference.largest < 1e-4
     bundle = load_bundle(exported)
@@ -126,7 +123,7 @@ def test_half_precision_keeps_the_choice(exported: Path, tmp_path: Path) -> None
     import onnx
 
     out = tmp_path / "other.onnx"
-    convert(ConvertConfig(exported, out, seconds=2.0, tolerance_mm=3.0))
+    convert(exported, out, seconds=2.0, tolerance_mm=3.0)
     sidecars = [load_bundle(path).sidecar for path in (exported, out)]
     for name in ("style_input", "style_names", "default_style", "style_presets"):
         assert getattr(sidecars[0], name) == getattr(sidecars[1], name)
