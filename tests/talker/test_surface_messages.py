@@ -19,6 +19,12 @@ WEIGHTS = arrays(np.float32, 52, elements=st.floats(0, 1, width=32))
 STAMPS = st.integers(0, 2**31 * 10**9 - 1)
 
 
+def time_of(stamp_ns):
+    from builtin_interfaces.msg import Time
+
+    return Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+
+
 def points_of(points):
     return np.array([[p.x, p.y, p.z] for p in points])
 
@@ -30,7 +36,7 @@ def test_clouds_are_poses_in_ros_axes(weights, stamp_ns):
     from dualtalker_ros.talker.surface import CloudEncoder
 
     rig = tiny_rig()
-    message = CloudEncoder(rig, "head_link").encode(weights, stamp_ns)
+    message = CloudEncoder(rig, "head_link").encode(weights, time_of(stamp_ns))
     assert message.header.frame_id == "head_link"
     assert message.header.stamp.sec * 10**9 + message.header.stamp.nanosec == stamp_ns
     assert (message.width, message.height, message.point_step) == (45, 1, 12)
@@ -48,8 +54,8 @@ def test_markers_are_read_by_ros_as_what_they_are_made_of(weights, stamp_ns, col
 
     rig = tiny_rig(colored)
     encoder = MarkerEncoder(rig, 40, frame_id)
-    encoder.encode(np.ones(52, np.float32), 5)  # nothing of an earlier frame stays
-    marker = deserialize_message(encoder.encode(weights, stamp_ns), Marker)
+    encoder.encode(np.ones(52, np.float32), time_of(5))  # nothing of an earlier frame stays
+    marker = deserialize_message(encoder.encode(weights, time_of(stamp_ns)), Marker)
     reduced = decimate(rig, 40)
     assert encoder.triangle_count == len(reduced.triangles) <= 40
     assert (marker.type, marker.action) == (Marker.TRIANGLE_LIST, Marker.ADD)

@@ -1,4 +1,4 @@
-"""A node's parameter: its name, default, meaning, unit and range, declared and checked."""
+"""A node's parameters: name, default, meaning, unit and range, declared, checked and read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
 
 _WHEN = {
     "configure": " Takes effect in configure.",
@@ -44,6 +45,20 @@ class Parameter:
                 )
                 descriptor.floating_point_range = [bounds]
         return descriptor
+
+
+class ParameterNode(Node):
+    """A node whose parameters are declared and checked when it is made."""
+
+    def __init__(self, name: str, parameters: tuple[Parameter, ...]) -> None:
+        """Raise ValueError for a text that is none of a parameter's choices."""
+        super().__init__(name)
+        declare_parameters(self, parameters)
+        check_choices(self, parameters)
+
+    def value(self, name: str) -> Any:
+        """Return a parameter's value."""
+        return self.get_parameter(name).value
 
 
 def declare_parameters(node: Any, parameters: tuple[Parameter, ...]) -> None:

@@ -12,7 +12,10 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
+
+from dualtalker.errors import DualtalkerError
 
 EXECUTORS = ("auto", "events", "single")
 # How long the executor may wait for an event before Python looks for signals.
@@ -36,6 +39,23 @@ def ros_running(args: list[str] | None) -> Iterator[None]:
         pass
     finally:
         rclpy.try_shutdown()
+
+
+def run_node(
+    name: str, start: Callable[[], Any], serve: Callable[[Any], None], args: list[str] | None
+) -> int:
+    """Start a node, and serve it until that is done or a signal comes; return the exit status.
+
+    What `start` refuses goes to the log of `name`, and the status is 1.
+    """
+    with ros_running(args):
+        try:
+            node = start()
+        except (DualtalkerError, ImportError, OSError, ValueError) as error:
+            get_logger(name).fatal(str(error))
+            return 1
+        serve(node)
+    return 0
 
 
 def tell_exceptions(transition: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,11 +13,8 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from rclpy.duration import Duration
-from rclpy.logging import get_logger
-from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
@@ -25,8 +22,8 @@ from rosgraph_msgs.msg import Clock
 from dualtalker.audio import BARE_TYPES, AudioFormat, read_info
 from dualtalker.bags import REFERENCE_TOPIC, Bag, find_audio_topic, find_info_topic
 from dualtalker.errors import AudioError, BagError
-from dualtalker_ros.parameters import Parameter, declare_parameters
-from dualtalker_ros.processes import ros_running
+from dualtalker_ros.parameters import Parameter, ParameterNode
+from dualtalker_ros.processes import run_node
 from dualtalker_ros.topics import INFO_TOPIC, import_type, wait_for_listeners
 
 # Messages fit in whole even where a listener is held up for seconds.
@@ -47,13 +44,12 @@ PARAMETERS = (
 )
 
 
-class BagPlayerNode(Node):
+class BagPlayerNode(ParameterNode):
     """Publishes /clock and the messages of a bag as they were recorded, undecoded."""
 
     def __init__(self) -> None:
         """Read the bag; BagError, or ImportError where a message type is not installed."""
-        super().__init__("bag_player")
-        declare_parameters(self, PARAMETERS)
+        super().__init__("bag_player", PARAMETERS)
         if not self.value("bag"):
             raise BagError("no bag given; for example: --ros-args -p bag:=talk/")
         with Bag(Path(self.value("bag"))) as bag:
@@ -71,19 +67,14 @@ class BagPlayerNode(Node):
         }
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10)
 
-    def value(self, name: str) -> Any:
-        """Return a parameter's value."""
-        return self.get_parameter(name).value
-
     def wait_for_listeners(self) -> None:
         """Return when enough are there; TimeoutError says how many came."""
-        publisher = self._publishers_of[self._speech]
-        wait_for_listeners(
-            self, publisher, self.value("wait_for_subscribers"), self.value("wait_s")
-        )
+        wanted, wait_s = self.value("wait_for_subscribers"), self.value("wait_s")
+        wait_for_listeners(self, self._publishers_of[self._speech], wanted, wait_s)
 
     def play(self) -> None:
         """Send everything at its time; the clock begins before and ends after it."""
+        self.get_logger().info(f"playing {self.value('bag')}")
         first_ns, last_ns = self._messages[0][0], self._messages[-1][0]
         lead_ns, tail_ns = (round(self.value(n) * 1e9) for n in ("lead_in_s", "tail_s"))
         # Bags of made-up times may begin at 0; a time of 0 means that there is none yet. What the
@@ -101,6 +92,7 @@ class BagPlayerNode(Node):
         self._tick_until(last_ns + tail_ns)
         for publisher in self._publishers_of.values():
             publisher.wait_for_all_acked(Duration(seconds=2))
+        self.get_logger().info("all played")
 
     def _read_infos(self, bag: Bag) -> list[bytes]:
         """Return what tells the format of the speech; make its publisher if there is any."""
@@ -142,19 +134,16 @@ class BagPlayerNode(Node):
         self._clock_publisher.publish(Clock(clock=Time(nanoseconds=now_ns).to_msg()))
 
 
+def start() -> BagPlayerNode:
+    """Return a player whose listeners are there."""
+    node = BagPlayerNode()
+    node.wait_for_listeners()
+    return node
+
+
 def main(args: list[str] | None = None) -> int:
     """Play the bag once and end; exit status 1 where that cannot be done."""
-    with ros_running(args):
-        try:
-            node = BagPlayerNode()
-            node.wait_for_listeners()
-        except (BagError, ImportError, TimeoutError) as error:
-            get_logger("bag_player").fatal(str(error))
-            return 1
-        node.get_logger().info(f"playing {node.value('bag')}")
-        node.play()
-        node.get_logger().info("all played")
-    return 0
+    return run_node("bag_player", start, BagPlayerNode.play, args)
 
 
 if __name__ == "__main__":

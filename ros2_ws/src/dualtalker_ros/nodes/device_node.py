@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.logging import get_logger
-from rclpy.node import Node
 
 from dualtalker.devices import (
     DeviceStream,
@@ -19,9 +17,9 @@ from dualtalker.devices import (
     import_sounddevice,
     list_devices,
 )
-from dualtalker.errors import DualtalkerError
-from dualtalker_ros.parameters import Parameter, check_choices, declare_parameters
-from dualtalker_ros.processes import ros_running, spin
+from dualtalker_ros.parameters import Parameter, ParameterNode
+from dualtalker_ros.processes import run_node, spin
+from dualtalker_ros.topics import make_diagnostics
 
 LIST_FLAG = "--list-devices"
 # A call of the driver that takes longer hangs; nothing but a new process helps.
@@ -49,12 +47,12 @@ DEVICE_PARAMETERS = (
 DEVICE_DESCRIPTION = "Sound device: its index, its name or a part of it; empty: the default one."
 
 
-class DeviceNode(Node):
+class DeviceNode(ParameterNode):
     """Keeps one stream of a sound device; subclasses say what flows."""
 
     def __init__(self, name: str, parameters: tuple[Parameter, ...]) -> None:
         """Raises ValueError for a parameter, DeviceError without PortAudio; opens nothing."""
-        super().__init__(name)
+        super().__init__(name, (*DEVICE_PARAMETERS, *parameters))
         # An index comes as an integer from `-p device:=3`, a name as text.
         self.declare_parameter(
             "device",
@@ -63,8 +61,6 @@ class DeviceNode(Node):
                 description=DEVICE_DESCRIPTION, dynamic_typing=True, read_only=True
             ),
         )
-        declare_parameters(self, (*DEVICE_PARAMETERS, *parameters))
-        check_choices(self, parameters)
         import_sounddevice()
         self._last_counters: dict[str, int] = {}
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -76,10 +72,6 @@ class DeviceNode(Node):
             on_failure=self._on_failure,
             longest_wait_s=self.value("reconnect_s"),
         )
-
-    def value(self, name: str) -> Any:
-        """Return a parameter's value."""
-        return self.get_parameter(name).value
 
     @property
     def wanted(self) -> str:
@@ -115,22 +107,20 @@ class DeviceNode(Node):
         return {}
 
     def _on_diagnostics(self) -> None:
-        status = DiagnosticStatus(name=f"{self.get_fully_qualified_name().lstrip('/')}: device")
         stream, counters = self.keeper.stream, dict(self.counters())
-        status.level, status.message = self._judge(stream, counters)
-        values = {"device": "-", "rate (Hz)": "-", "device latency (ms)": "-"}
+        level, message = self._judge(stream, counters)
+        name = ""
+        values: dict[str, Any] = {"device": "-", "rate (Hz)": "-", "device latency (ms)": "-"}
         if stream is not None:
-            status.hardware_id = stream.name
+            name = stream.name
             values = {
-                "device": stream.name,
-                "rate (Hz)": str(stream.rate_hz),
+                "device": name,
+                "rate (Hz)": stream.rate_hz,
                 "device latency (ms)": f"{stream.latency_s * 1e3:.1f}",
             }
-        pairs = {**values, **self.measurements(), **counters}
-        status.values = [KeyValue(key=key, value=str(value)) for key, value in pairs.items()]
-        message = DiagnosticArray(status=[status])
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
+        values.update(self.measurements())
+        values.update(counters)
+        self._diagnostics.publish(make_diagnostics(self, "device", level, message, values, name))
 
     def _judge(self, stream: DeviceStream | None, counters: dict[str, int]) -> tuple[bytes, str]:
         new = {key: n - self._last_counters.get(key, 0) for key, n in counters.items()}
@@ -150,27 +140,26 @@ class DeviceNode(Node):
         self.keeper.close()
 
 
-def run_device_node(name: str, make_node: Any, args: list[str] | None) -> int:
+def run_device_node(name: str, make_node: Callable[[], DeviceNode], args: list[str] | None) -> int:
     """Run a device node until a signal; exit status 1 where it cannot start."""
     given = sys.argv if args is None else args
-    with ros_running([argument for argument in given if argument != LIST_FLAG]):
-        try:
-            if LIST_FLAG in given:
-                return _print_devices()
+
+    def start() -> DeviceNode | None:
+        if LIST_FLAG not in given:
             node = make_node()
-            if node.value("list_devices"):
-                return _print_devices()
-        except (DualtalkerError, ValueError, ImportError) as error:
-            get_logger(name).fatal(str(error))
-            return 1
-        try:
-            node.keeper.start()
-            spin(node)
-        finally:
-            node.close()
-    return 0
+            if not node.value("list_devices"):
+                return node
+        sys.stdout.write(format_devices(list_devices()) + "\n")
+        return None
+
+    return run_node(name, start, _serve, [word for word in given if word != LIST_FLAG])
 
 
-def _print_devices() -> int:
-    sys.stdout.write(format_devices(list_devices()) + "\n")
-    return 0
+def _serve(node: DeviceNode | None) -> None:
+    if node is None:  # the devices were listed, which is all
+        return
+    try:
+        node.keeper.start()
+        spin(node)
+    finally:
+        node.close()

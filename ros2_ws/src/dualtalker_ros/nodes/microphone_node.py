@@ -12,6 +12,7 @@ import queue
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -77,7 +78,7 @@ class MicrophoneNode(DeviceNode):
         self._blocks: queue.Queue[tuple[DeviceStream, Block] | None] = queue.Queue(blocks)
         self._stream: DeviceStream | None = None
         self._capture = CaptureClock(16000, 0.0)
-        self._ended_clocks: dict[str, int] = {}
+        self._ended_clocks: Counter[str] = Counter()
         self._offset_ns = min(self._read_offset() for _ in range(5))[1]
         self._counters = {"dropped_blocks": 0, "clipped_samples": 0}
         self._published = 0
@@ -100,10 +101,9 @@ class MicrophoneNode(DeviceNode):
 
     def counters(self) -> Mapping[str, int]:
         """Return the device's, the clock's and the queue's counters."""
-        clock = {
-            key: n + self._ended_clocks.get(key, 0) for key, n in self._capture.counters.items()
-        }
-        return {**super().counters(), **clock, **self._counters}
+        clocks = self._ended_clocks.copy()
+        clocks.update(self._capture.counters)
+        return {**super().counters(), **clocks, **self._counters}
 
     def measurements(self) -> Mapping[str, Any]:
         """Return the level of the last second and the messages published."""
@@ -134,8 +134,7 @@ class MicrophoneNode(DeviceNode):
                 return
 
     def _begin_stream(self, stream: DeviceStream) -> None:
-        for key, n in self._capture.counters.items():
-            self._ended_clocks[key] = self._ended_clocks.get(key, 0) + n
+        self._ended_clocks.update(self._capture.counters)
         self._stream = stream
         self._capture = CaptureClock(stream.rate_hz, stream.latency_s)
         if self._info is not None:

@@ -15,14 +15,12 @@ from functools import partial
 from pathlib import Path
 
 from rclpy.clock import Clock, ClockType
-from rclpy.logging import get_logger
-from rclpy.node import Node
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from dualtalker.bags import BAG_VERSION, find_types
 from dualtalker.errors import BagError
-from dualtalker_ros.parameters import Parameter, declare_parameters
-from dualtalker_ros.processes import ros_running, spin
+from dualtalker_ros.parameters import Parameter, ParameterNode
+from dualtalker_ros.processes import run_node, spin
 from dualtalker_ros.topics import OfferedSubscription, find_type, import_type
 
 TOPICS = ["audio", "blendshapes", "mouth_open", "/diagnostics"]
@@ -33,26 +31,28 @@ PARAMETERS = (
 )
 
 
-class RecorderNode(Node):
+class RecorderNode(ParameterNode):
     """Subscribes each topic once its publisher, and so its type, is known."""
 
     def __init__(self) -> None:
         """Open the bag; FileExistsError where there is something already."""
-        super().__init__("recorder")
-        declare_parameters(self, PARAMETERS)
-        output = Path(self.get_parameter("output").value)
+        super().__init__("recorder", PARAMETERS)
+        output = Path(self.value("output"))
         if output.exists():
             raise FileExistsError(f"{output} exists; remove it or choose another output")
-        self._missing = list(self.get_parameter("topics").value)
+        self._missing = list(self.value("topics"))
         self._writer = Writer(output, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
         self._writer.open()
         # Simulated time may begin only when its player sees that somebody listens.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(0.05, self._look_around, clock=steady)
 
-    def close_bag(self) -> None:
-        """Write the bag's index; without it most readers refuse the bag."""
-        self._writer.close()
+    def record(self) -> None:
+        """Record until a signal comes, and write the bag's index: most readers need it."""
+        try:
+            spin(self)
+        finally:
+            self._writer.close()
 
     def _look_around(self) -> None:
         for topic in list(self._missing):
@@ -91,17 +91,7 @@ class RecorderNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Record until interrupted; the bag is complete afterwards. Exit status 1 where it exists."""
-    with ros_running(args):
-        try:
-            node = RecorderNode()
-        except FileExistsError as error:
-            get_logger("recorder").fatal(str(error))
-            return 1
-        try:
-            spin(node)
-        finally:
-            node.close_bag()
-    return 0
+    return run_node("recorder", RecorderNode, RecorderNode.record, args)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -49,7 +50,7 @@ class SpeakerNode(DeviceNode):
         """Raises ValueError and ImportError for parameters, DeviceError without PortAudio."""
         super().__init__("speaker", PARAMETERS)
         self._queue: PlayoutQueue | None = None  # only while there is a device
-        self._ended_queues: dict[str, int] = {}
+        self._ended_queues: Counter[str] = Counter()
         self._counters = {"cancelled_audio": 0, "device_underflows": 0, "unheard_ms": 0}
         self._played = 0
         self._latency = self.create_publisher(Float32, "~/latency", 10)
@@ -68,12 +69,9 @@ class SpeakerNode(DeviceNode):
 
     def on_open(self, stream: DeviceStream) -> None:
         """Take audio again, none of it from before."""
-        queue = PlayoutQueue(
+        self._queue = PlayoutQueue(
             stream.rate_hz, self.value("buffer_ms") / 1e3, self.value("max_queue_s")
         )
-        for key in queue.counters:
-            self._ended_queues.setdefault(key, 0)
-        self._queue = queue
         super().on_open(stream)
 
     def on_loss(self, reason: str) -> None:
@@ -81,14 +79,14 @@ class SpeakerNode(DeviceNode):
         queue, self._queue = self._queue, None
         if queue is not None:
             self._counters["unheard_ms"] += round(queue.clear() * 1e3)
-            for key, n in queue.counters.items():
-                self._ended_queues[key] = self._ended_queues.get(key, 0) + n
+            self._ended_queues.update(queue.counters)
         super().on_loss(reason)
 
     def counters(self) -> Mapping[str, int]:
         """Return the device's, the queue's and the messages' counters."""
-        now = self._queue.counters if self._queue is not None else {}
-        queues = {key: n + now.get(key, 0) for key, n in self._ended_queues.items()}
+        queues, queue = self._ended_queues.copy(), self._queue
+        if queue is not None:
+            queues.update(queue.counters)
         return {**super().counters(), **queues, **self._audio.refused, **self._counters}
 
     def measurements(self) -> Mapping[str, Any]:
@@ -108,7 +106,7 @@ class SpeakerNode(DeviceNode):
         now_s = time.monotonic()
         queue = self._queue
         if queue is None:
-            self._counters["unheard_ms"] += round(len(chunk.samples) * 1e3 / chunk.rate_hz)
+            self._counters["unheard_ms"] += round(chunk.duration_s * 1e3)
             return
         age_s = 0.0
         if chunk.stamp_ns is not None:

@@ -10,14 +10,11 @@ import time
 
 import rclpy
 from rclpy.duration import Duration
-from rclpy.logging import get_logger
-from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from dualtalker.audio import SUPPORTED_TYPES, read_audio
-from dualtalker.errors import AudioError
-from dualtalker_ros.parameters import Parameter, check_choices, declare_parameters
-from dualtalker_ros.processes import ros_running
+from dualtalker_ros.parameters import Parameter, ParameterNode
+from dualtalker_ros.processes import run_node
 from dualtalker_ros.topics import fill_message, import_type, wait_for_listeners
 
 LINGER_S = 1.0  # after the last chunk
@@ -44,66 +41,59 @@ PARAMETERS = (
 )
 
 
-class WavPublisherNode(Node):
+class WavPublisherNode(ParameterNode):
     """Reads the whole file when made, so that a bad one is refused before anything is sent."""
 
     def __init__(self) -> None:
         """Raises AudioError for the file, ValueError and ImportError for the message type."""
-        super().__init__("wav_publisher")
-        declare_parameters(self, PARAMETERS)
-        check_choices(self, PARAMETERS)
-        self.samples, self.rate_hz = read_audio(self.value("file"))
+        super().__init__("wav_publisher", PARAMETERS)
+        self._samples, self._rate_hz = read_audio(self.value("file"))
         self._message_class = import_type(self.value("audio_type"))
         # Reliable: what is sent at once must not be lost. Best-effort subscribers match, too.
         qos = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
         self._publisher = self.create_publisher(self._message_class, "audio", qos)
 
-    def value(self, name: str):
-        """Return a parameter's value."""
-        return self.get_parameter(name).value
-
-    def wait_for_subscribers(self) -> None:
-        """Return when enough subscribers are there; TimeoutError says how many came."""
+    def wait_for_listeners(self) -> None:
+        """Return when enough are there; TimeoutError says how many came."""
         wanted, wait_s = self.value("wait_for_subscribers"), self.value("wait_s")
         wait_for_listeners(self, self._publisher, wanted, wait_s)
         self._spin_until(time.monotonic() + self.value("lead_in_s"))
 
-    def publish_all(self) -> None:
+    def play(self) -> None:
         """Send the recording: chunk k at start + k chunks, and stamped so where the type can."""
-        size = max(round(self.rate_hz * self.value("chunk_ms") / 1e3), 1)
+        seconds = len(self._samples) / self._rate_hz
+        self.get_logger().info(f"publishing {seconds:.1f} s of {self.value('file')}")
+        size = max(round(self._rate_hz * self.value("chunk_ms") / 1e3), 1)
         speed = self.value("speed")
         start_s, start_ns = time.monotonic(), self.get_clock().now().nanoseconds
-        for first in range(0, len(self.samples), size):
+        for first in range(0, len(self._samples), size):
             if speed > 0:
-                self._spin_until(start_s + first / self.rate_hz / speed)
-            chunk = self.samples[first : first + size]
-            stamp_ns = start_ns + first * 10**9 // self.rate_hz
+                self._spin_until(start_s + first / self._rate_hz / speed)
+            chunk = self._samples[first : first + size]
+            stamp_ns = start_ns + first * 10**9 // self._rate_hz
             self._publisher.publish(
-                fill_message(self._message_class(), chunk, self.rate_hz, stamp_ns)
+                fill_message(self._message_class(), chunk, self._rate_hz, stamp_ns)
             )
         self._publisher.wait_for_all_acked(Duration(seconds=2))
         # Best effort acknowledges nothing, and what a busy listener has not read goes with us.
         self._spin_until(time.monotonic() + LINGER_S)
+        self.get_logger().info("all published")
 
     def _spin_until(self, moment_s: float) -> None:
         while (left_s := moment_s - time.monotonic()) > 0:
             rclpy.spin_once(self, timeout_sec=min(left_s, 0.05))  # signals wait as long
 
 
+def start() -> WavPublisherNode:
+    """Return a publisher whose listeners are there."""
+    node = WavPublisherNode()
+    node.wait_for_listeners()
+    return node
+
+
 def main(args: list[str] | None = None) -> int:
     """Publish the file once and end; exit status 1 where that cannot be done."""
-    with ros_running(args):
-        try:
-            node = WavPublisherNode()
-            node.wait_for_subscribers()
-        except (AudioError, ValueError, ImportError, TimeoutError) as error:
-            get_logger("wav_publisher").fatal(str(error))
-            return 1
-        seconds = len(node.samples) / node.rate_hz
-        node.get_logger().info(f"publishing {seconds:.1f} s of {node.value('file')}")
-        node.publish_all()
-        node.get_logger().info("all published")
-    return 0
+    return run_node("wav_publisher", start, WavPublisherNode.play, args)
 
 
 if __name__ == "__main__":

@@ -98,8 +98,8 @@ class ActionUnitEncoder:
         confidence[[*SHAPES_OF_UNIT, LIPS_PART, SPEECH]] = 1.0
         self._message.confidence = confidence
 
-    def encode(self, weights: np.ndarray, stamp_ns: int, speaking: bool) -> Any:
+    def encode(self, weights: np.ndarray, stamp: Time, speaking: bool) -> Any:
         """Return the message of ARKit weights [52]; the same message object each time."""
-        self._message.header.stamp = Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+        self._message.header.stamp = stamp
         self._message.intensity = intensities(weights, speaking)
         return self._message

@@ -15,7 +15,7 @@ from std_msgs.msg import Bool, Float32
 
 from dualtalker.arkit import ARKIT_INDEX, HEAD_NAMES
 from dualtalker.rig import Rig, load_rig
-from dualtalker.stream import TimedFrame
+from dualtalker.stream import Frame, TimedFrame
 from dualtalker_ros.talker.facs import FACS_TYPE, ActionUnitEncoder
 from dualtalker_ros.talker.parameters import OUTPUTS
 from dualtalker_ros.talker.speaking import SpeechWatch
@@ -41,15 +41,15 @@ class Output:
     """A topic with a message for each frame; a `costly` one only while someone subscribes."""
 
     publisher: Any
-    encode: Callable[[TimedFrame], Any]
+    encode: Callable[[Frame, Time], Any]
     costly: bool = False
     sent: int = 0
 
-    def send(self, timed: TimedFrame) -> None:
+    def send(self, frame: Frame, stamp: Time) -> None:
         """Make the message of a frame and publish it, if that is wanted."""
         if self.costly and self.publisher.get_subscription_count() == 0:
             return
-        self.publisher.publish(self.encode(timed))
+        self.publisher.publish(self.encode(frame, stamp))
         self.sent += 1
 
 
@@ -143,8 +143,9 @@ class FacePublishers:
         """Publish a frame on each topic that exists and has work to do."""
         frame = timed.frame
         self._tell(self._watch.update(frame.weights, timed.depicted_ns / 1e9, frame.idle))
+        stamp = Time(sec=timed.stamp_ns // 10**9, nanosec=timed.stamp_ns % 10**9)
         for output in self._outputs.values():
-            output.send(timed)
+            output.send(frame, stamp)
 
     def send_audio(self, now_ns: int, delay_s: float) -> int:
         """Send the audio that is due `delay_s` after its time; return when more will be (ns)."""
@@ -172,7 +173,7 @@ class FacePublishers:
         self,
         name: str,
         message_class: Any,
-        encode: Callable[[TimedFrame], Any],
+        encode: Callable[[Frame, Time], Any],
         costly: bool = False,
     ) -> None:
         publisher = self._node.create_lifecycle_publisher(message_class, name, QUEUE_DEPTH)
@@ -193,7 +194,7 @@ class FacePublishers:
         self._add(
             "facs",
             import_type(FACS_TYPE),
-            lambda t: encoder.encode(t.frame.weights, t.stamp_ns, self._watch.speaking),
+            lambda frame, stamp: encoder.encode(frame.weights, stamp, self._watch.speaking),
             costly=True,
         )
 
@@ -203,7 +204,7 @@ class FacePublishers:
             self._add(
                 "vertices",
                 PointCloud2,
-                lambda t: cloud.encode(t.frame.weights, t.stamp_ns),
+                lambda frame, stamp: cloud.encode(frame.weights, stamp),
                 costly=True,
             )
             self._add_topology(rig)
@@ -227,17 +228,16 @@ class FacePublishers:
         self._add(
             "face_marker",
             import_type(MARKER_TYPE),
-            lambda t: marker.encode(t.frame.weights, t.stamp_ns),
+            lambda frame, stamp: marker.encode(frame.weights, stamp),
             costly=True,
         )
         self._node.get_logger().info(f"face_marker of {marker.triangle_count} triangles")
 
-    def _encode_joints(self, timed: TimedFrame) -> JointState:
-        message = self._joints
-        message.header.stamp = Time(sec=timed.stamp_ns // 10**9, nanosec=timed.stamp_ns % 10**9)
-        weights = timed.frame.weights
-        if timed.frame.head is not None:
-            weights = np.concatenate([weights, timed.frame.head])
+    def _encode_joints(self, frame: Frame, stamp: Time) -> JointState:
+        message, weights = self._joints, frame.weights
+        message.header.stamp = stamp
+        if frame.head is not None:
+            weights = np.concatenate([weights, frame.head])
         # An array.array is copied as it is; assigning numpy costs a hundred times more.
         message.position = array.array("d", weights.astype(np.float64).tobytes())
         return message
@@ -256,7 +256,6 @@ def _wanted_outputs(node: Any) -> frozenset[str]:
     return frozenset(OUTPUTS if "all" in wanted else wanted)
 
 
-def _encode_opening(timed: TimedFrame) -> Float32:
-    weights = timed.frame.weights
-    opening = weights[ARKIT_INDEX["jawOpen"]] - weights[ARKIT_INDEX["mouthClose"]]
+def _encode_opening(frame: Frame, stamp: Time) -> Float32:
+    opening = frame.weights[ARKIT_INDEX["jawOpen"]] - frame.weights[ARKIT_INDEX["mouthClose"]]
     return Float32(data=max(float(opening), 0.0))

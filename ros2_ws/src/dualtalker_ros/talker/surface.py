@@ -53,10 +53,10 @@ class CloudEncoder:
         ]
         self._message.point_step, self._message.row_step = 12, 12 * count
 
-    def encode(self, weights: np.ndarray, stamp_ns: int) -> PointCloud2:
+    def encode(self, weights: np.ndarray, stamp: Time) -> PointCloud2:
         """Return the vertices at ARKit weights [52]; the same message object each time."""
         vertices = to_ros_axes(self._rig.pose(weights)).astype("<f4", copy=False)
-        self._message.header.stamp = Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+        self._message.header.stamp = stamp
         # An array.array is copied as it is; assigning numpy or lists costs a thousand times more.
         data = array.array("B")
         data.frombytes(vertices.tobytes())
@@ -111,9 +111,9 @@ class MarkerEncoder:
         """Triangles of the marker; no more than asked for."""
         return len(self._rig.triangles)
 
-    def encode(self, weights: np.ndarray, stamp_ns: int) -> bytes:
+    def encode(self, weights: np.ndarray, stamp: Time) -> bytes:
         """Return the serialized marker of the face at ARKit weights [52]."""
-        self._buffer[_STAMP] = struct.pack("<iI", *divmod(stamp_ns, 10**9))
+        self._buffer[_STAMP] = struct.pack("<iI", stamp.sec, stamp.nanosec)
         self._points[:] = to_ros_axes(self._rig.pose(weights))[self._corners]
         return bytes(self._buffer)
 
