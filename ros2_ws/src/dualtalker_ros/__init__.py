@@ -1,1 +1,1 @@
-"""The ROS 2 nodes of dualtalker: glue between topics and `dualtalker.Talker`, no more."""
+"""The ROS 2 nodes of dualtalker: speech on topics in, a moving face on topics out."""

@@ -203,7 +203,3 @@ def main(arguments: list[str] | None = None) -> int:
         print("demo: stopped", file=sys.stderr)
         return 130
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,11 +12,9 @@ _PORTS_PER_DOMAIN = 250
 _DOMAINS = range(1, 102)
 
 
-def find_free_domain(seed: int | None = None) -> int:
+def find_free_domain() -> int:
     """Return a domain whose first participants' ports are free; RuntimeError if there is none."""
-    domains = list(_DOMAINS)
-    random.Random(seed).shuffle(domains)
-    for domain in domains:
+    for domain in random.sample(_DOMAINS, len(_DOMAINS)):
         if _is_free(domain):
             return domain
     raise RuntimeError("all ROS domains from 1 to 101 are in use on this machine")

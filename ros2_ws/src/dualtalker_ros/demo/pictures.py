@@ -1,4 +1,4 @@
-"""What the demo draws of a recording: curves, faces, a video. The drawing is dualtalker's own."""
+"""What the demo draws of a recording: curves, faces, a video."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a bag of the talker's topics back and measures it. Needs no ROS; writes no pictures.
+"""Reads a bag of the talker's topics back and measures it.
 
 What is measured is told in `dualtalker.bags.live_run`; `dualtalker evaluate` does more with such a
 bag.

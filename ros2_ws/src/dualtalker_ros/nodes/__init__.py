@@ -1,1 +1,1 @@
-"""The ROS 2 nodes, one a module; import the node that you want."""
+"""The ROS 2 nodes, one a module, each with the `main` of its executable."""

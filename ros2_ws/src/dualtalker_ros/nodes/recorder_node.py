@@ -1,4 +1,4 @@
-"""Records topics to a rosbag2 (MCAP), each message with the time it was received. Runs anywhere.
+"""Records topics to a rosbag2 (MCAP), each message with the time it was received.
 
     python -m dualtalker_ros.nodes.recorder_node --ros-args -p output:=my_bag
 

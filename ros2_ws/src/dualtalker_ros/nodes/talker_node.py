@@ -1,4 +1,4 @@
-"""The talker node: audio topic in, blendshapes out. Glue only; the face is made by dualtalker.
+"""The talker node, a lifecycle node: audio in, blendshapes of `dualtalker.Talker` out.
 
     ros2 run dualtalker talker_node
     python -m dualtalker_ros.nodes.talker_node --ros-args -p frame_rate:=60.0 -r audio:=/mic/audio

@@ -1,4 +1,4 @@
-"""The parts of the talker node."""
+"""The parts of the talker node: what it can be told, what it hears, sends and says of itself."""
 
 from __future__ import annotations
 

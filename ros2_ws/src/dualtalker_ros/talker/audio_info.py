@@ -1,7 +1,7 @@
 """Listens to ros-drivers' AudioInfo, which tells the format of byte arrays that do not.
 
 audio_capture sends one on `audio_info` and keeps it for late listeners. What it tells goes before
-the node's parameters (`audio_messages.read_info`); whatever no reader understands is refused,
+the node's parameters (`dualtalker.audio.read_info`); whatever no reader understands is refused,
 logged, and changes nothing.
 """
 

@@ -1,4 +1,4 @@
-"""ARKit weights as FACS action units, and as hri_msgs messages of them. Sends nothing.
+"""ARKit weights as FACS action units, and as hri_msgs messages of them.
 
     action unit = largest weight among its ARKit shapes
 

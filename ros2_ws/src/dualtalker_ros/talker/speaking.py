@@ -1,4 +1,4 @@
-"""Decides whether speech drives the mouth, from the frames alone. Knows no audio and no topics."""
+"""Tells from the frames alone whether speech drives the mouth."""
 
 from __future__ import annotations
 

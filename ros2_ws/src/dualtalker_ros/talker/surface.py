@@ -1,4 +1,4 @@
-"""A rig's moving surface as messages: vertices, topology, marker. Makes messages, sends none.
+"""A rig's moving surface as messages: vertices, topology, marker.
 
 In ROS axes (REP 103): x forward, y to the face's own left, z up, in metres. A rig has x to its own
 left, y up and z forward, so a rig's (x, y, z) becomes (z, x, y).

@@ -1,4 +1,4 @@
-"""Holds received audio back until its face is shown. Decodes nothing and alters nothing."""
+"""Holds received messages of audio back, as they came, until their face is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples made into audio messages of several kinds, by their fields. Publishes nothing.
+"""Samples made into audio messages of several kinds, by their fields.
 
 dualtalker.audio.messages reads them again.
 """
@@ -9,6 +9,7 @@ import array
 from typing import Any
 
 import numpy as np
+from std_msgs.msg import MultiArrayDimension
 
 from dualtalker.audio import RATE_LABEL, STAMP_LABEL
 from dualtalker.errors import AudioError
@@ -58,8 +59,6 @@ def _quantize(samples: np.ndarray) -> np.ndarray:
 
 
 def _describe_layout(labels: list[str], frames: int, channels: int) -> list[Any]:
-    from std_msgs.msg import MultiArrayDimension  # a message with a layout came from there
-
     count = frames * channels
     return [
         *(MultiArrayDimension(label=label, size=1, stride=count) for label in labels),

@@ -1,4 +1,4 @@
-"""Subscriptions as reliable as what is offered; what messages say is read elsewhere."""
+"""Subscriptions as reliable as what the publishers of a topic offer."""
 
 from __future__ import annotations
 
