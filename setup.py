@@ -22,17 +22,23 @@ VERSION = re.search(
 
 # Lower bounds, all with wheels for Python 3.10 to 3.13. No upper ones: an application that
 # embeds dualtalker must be free to choose.
-BASE = [
+
+# What a robot needs: the library's `Talker` and the talker node run with these alone.
+CORE = [
     "numpy>=1.24",
     "onnxruntime>=1.17",  # 1.23.2 is the last for Python 3.10
     "soxr>=0.5",  # 0.5 brought the variable-rate mode, whose delay is constant
     "msgspec>=0.18",  # reads sidecars and configs, and says which field is wrong
+]
+
+# What the command, recordings and pictures need; imported where they are used.
+COMFORT = [
     "soundfile>=0.12",  # 0.12 bundles a libsndfile that reads ogg and flac
     "tyro>=0.9",
     "tqdm>=4.60",
     "matplotlib>=3.7",
-    "av>=12.0",  # 12 is the first with wheels that carry an H.264 encoder on every platform
     "pillow>=9.4",
+    "av>=12.0",  # 12 is the first with wheels that carry an H.264 encoder on every platform
 ]
 
 TRAIN = [
@@ -158,7 +164,7 @@ setup(
         (f"share/{NAME}/launch", sorted(glob("launch/*.launch.py"))),
         (f"share/{NAME}/config", sorted(glob("config/talker.*"))),
     ],
-    install_requires=BASE,
+    install_requires=[*CORE, *COMFORT],
     extras_require={
         "train": TRAIN,
         "engines": ENGINES,
@@ -171,7 +177,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "dualtalker = dualtalker.cli.main:main",
+            "dualtalker = dualtalker.__main__:main",
             "talker_node = dualtalker_ros.nodes.talker_node:main",
             "wav_publisher_node = dualtalker_ros.nodes.wav_publisher_node:main",
             "recorder_node = dualtalker_ros.nodes.recorder_node:main",

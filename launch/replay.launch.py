@@ -93,7 +93,7 @@ def make_actions(context: Any) -> list[Any]:
 
 def make_evaluation(context: Any, bag: str, output: str, topic: str) -> ExecuteProcess:
     """Return the process of `dualtalker evaluate`; works without ROS, too."""
-    command = ["python3", "-m", "dualtalker.cli.main", "evaluate", bag, "--out", output]
+    command = ["python3", "-m", "dualtalker", "evaluate", bag, "--out", output]
     for name in OPTIONS:
         value = LaunchConfiguration(name).perform(context)
         command += [f"--{name.replace('_', '-')}", value] if value else []

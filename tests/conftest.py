@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from checkout import ROOT
+from checkout import ROOT, copy_package, run_apart
 from tiny_bundle import make_tiny_bundle
 
 # Platforms that ROS 2 comes to as wheels.
@@ -100,3 +100,21 @@ def interfaces(ros, request):
         pytest.skip(f"interface packages cannot be built here: {missing}")
     folder = request.config.cache.mkdir("ros_interfaces") / ros_interfaces.digest()
     return ros_interfaces.build_all(folder)
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory):
+    """A copy of the files that make the package, so that nothing is built in the checkout."""
+    return copy_package(tmp_path_factory.mktemp("checkout") / "dualtalker_clone")
+
+
+@pytest.fixture(scope="session")
+def wheel_path(checkout, tmp_path_factory):
+    """The package as pip builds it."""
+    pytest.importorskip("setuptools", reason="no setuptools; `make test` installs it")
+    folder = tmp_path_factory.mktemp("wheel")
+    # The metadata alone: dependencies are those of this environment.
+    options = ["--no-deps", "--no-build-isolation", "--quiet", "-w", str(folder)]
+    run_apart([sys.executable, "-m", "pip", "wheel", *options, "."], checkout)
+    [path] = folder.glob("*.whl")
+    return path

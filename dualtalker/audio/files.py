@@ -13,7 +13,7 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -41,7 +41,8 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     """Read a wav, flac or ogg file; return mono float32 samples [n] in [-1, 1] and the rate in Hz.
 
     Raises:
-        AudioError: missing, unreadable, truncated, empty or non-finite, or a rate out of range.
+        AudioError: missing, unreadable, truncated, empty or non-finite, or a rate out of range;
+            or the package soundfile is missing.
     """
     path = Path(path)
     _check_is_file(path)
@@ -63,8 +64,7 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
 
 def _decode_file(path: Path) -> tuple[np.ndarray, int]:
     """Return samples [n, channels] float32 and the rate; raises AudioError unless it is whole."""
-    import soundfile
-
+    soundfile = _import_soundfile()
     filled = check_container(path)
     # As bytes, because soundfile refuses a name that is no Unicode; Windows has no such names.
     name = str(path) if os.name == "nt" else os.fsencode(path)
@@ -88,6 +88,17 @@ def _decode_file(path: Path) -> tuple[np.ndarray, int]:
     if len(samples) < promised:
         raise truncated(path, f"{len(samples)} samples", f"{promised}")
     return samples, rate_hz
+
+
+def _import_soundfile() -> Any:
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:  # OSError: libsndfile itself is missing
+        raise AudioError(
+            f"recordings are read with the package soundfile ({error}); install it: "
+            "python -m pip install soundfile"
+        ) from error
+    return soundfile
 
 
 def _check_is_file(path: Path) -> None:

@@ -9,7 +9,7 @@ from dualtalker.bags.live_run import Timing, measure_timing
 from dualtalker.bags.reading import Bag, BagMessage
 from dualtalker.bags.replay import ReplaySettings
 from dualtalker.bags.report import describe, write_bag_report, write_comparison
-from dualtalker.bags.types import find_types
+from dualtalker.bags.types import find_types, import_rosbags
 from dualtalker.bags.writing import BAG_VERSION, REFERENCE_TOPIC, Motion, write_bag
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "find_audio_topic",
     "find_info_topic",
     "find_types",
+    "import_rosbags",
     "measure_timing",
     "write_bag",
     "write_bag_report",

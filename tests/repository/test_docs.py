@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bare_environment import read_requirements
 from checkout import ROOT
 
 DOCS = ROOT / "docs"
@@ -134,16 +135,13 @@ def test_the_example_of_the_python_page_runs():
 
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorials/robot.md"])
 def test_what_rosdep_does_not_install_is_told_to_pip(page):
-    setup = (ROOT / "setup.py").read_text("utf-8")
-    [base] = re.findall(r"^BASE = \[(.*?)^\]", setup, re.MULTILINE | re.DOTALL)
-    needed = set(re.findall(r'^    "([\w-]+)>=', base, re.MULTILINE))
-    package = (ROOT / "package.xml").read_text("utf-8")
-    keys = set(re.findall(r"<exec_depend>python3-([\w-]+?)(?:-pip)?</exec_depend>", package))
-    keys |= {"pillow"} if "pil" in keys else set()
-    [told] = re.findall(
-        r"^pip install (onnxruntime[^#\n]*)", (ROOT / page).read_text("utf-8"), re.M
-    )
-    assert needed and needed <= keys | set(told.split())
+    """First what the talker node needs, then the rest; numpy comes with ROS."""
+    text = (ROOT / page).read_text("utf-8")
+    [core, rest] = re.search(
+        r"^pip install (onnxruntime[^#\n]*).*\npip install ([^#\n]*)", text, re.MULTILINE
+    ).groups()
+    assert {*core.split(), "numpy"} == {need.name for need in read_requirements("CORE")}
+    assert {need.name for need in read_requirements("COMFORT")} <= set(rest.split())
 
 
 def test_result_tables_name_command_data_and_commit():

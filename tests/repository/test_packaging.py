@@ -14,7 +14,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from checkout import ROOT
+from bare_environment import read_requirements
+from checkout import ROOT, run_apart
 
 SHARE = {
     "share/ament_index/resource_index/packages/dualtalker",
@@ -59,40 +60,8 @@ def test_the_parts_import_each_other_one_way_only(folder):
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    """A copy of the files that make the package, so that nothing is built in the checkout."""
-    copy = tmp_path_factory.mktemp("checkout") / "dualtalker_clone"
-    copy.mkdir()
-    for name in ("setup.py", "setup.cfg", "package.xml", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, copy)
-    for name in ("dualtalker", "resource", "launch", "config", "ros2_ws", "training", "engines"):
-        shutil.copytree(
-            ROOT / name,
-            copy / name,
-            symlinks=True,
-            ignore=shutil.ignore_patterns("__pycache__", "build", "install", "log"),
-        )
-    return copy
-
-
-def run(command, cwd, **environment):
-    """Run a build; the checkout must not be on its path, or it would hide what is missing."""
-    env = {**os.environ, **environment}
-    env.pop("PYTHONPATH", None)
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env, timeout=170)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def wheel(checkout, tmp_path_factory):
-    pytest.importorskip("setuptools", reason="no setuptools; `make test` installs it")
-    folder = tmp_path_factory.mktemp("wheel")
-    # The metadata alone: dependencies are those of this environment.
-    options = ["--no-deps", "--no-build-isolation", "--quiet", "-w", str(folder)]
-    run([sys.executable, "-m", "pip", "wheel", *options, "."], checkout)
-    [path] = folder.glob("*.whl")
-    with zipfile.ZipFile(path) as archive:
+def wheel(wheel_path):
+    with zipfile.ZipFile(wheel_path) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
@@ -179,6 +148,21 @@ def test_package_xml_agrees_with_setup():
     assert {"rclpy", "std_msgs", "sensor_msgs", "diagnostic_msgs"} <= depends
 
 
+@pytest.mark.parametrize("name", ["CORE", "COMFORT"])
+def test_package_xml_has_a_key_or_a_word_for_every_requirement(name):
+    """What rosdep has no key for is named as pip's, in a comment of its own kind."""
+    text = (ROOT / "package.xml").read_text("utf-8")
+    keys = re.findall(r"<exec_depend>python3-([\w-]+?)(?:-pip)?</exec_depend>", text)
+    brought = {"pillow" if key == "pil" else key for key in keys}
+    from_pip = {
+        word
+        for words in re.findall(r"from pip: ([\w, -]+?) -->", text)
+        for word in words.split(", ")
+    }
+    needed = {requirement.name for requirement in read_requirements(name)}
+    assert needed <= brought | from_pip and not brought & from_pip
+
+
 def test_symlink_leads_to_the_root():
     link = ROOT / "ros2_ws" / "src" / "dualtalker"
     assert link.is_symlink()
@@ -230,7 +214,7 @@ def test_colcon_builds_the_package(ros, checkout, start):
     workspace = checkout / start
     environment = {"AMENT_PREFIX_PATH": sys.prefix, "CMAKE_PREFIX_PATH": sys.prefix}
     colcon = os.path.join(sys.prefix, "bin", "colcon")
-    run([colcon, "build", "--packages-select", "dualtalker"], workspace, **environment)
+    run_apart([colcon, "build", "--packages-select", "dualtalker"], workspace, **environment)
     installed = workspace / "install" / "dualtalker"
     present = {path.relative_to(installed).as_posix() for path in installed.rglob("*")}
     assert present >= SHARE

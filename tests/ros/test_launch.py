@@ -81,7 +81,7 @@ def test_replay_runs_a_command_that_exists():
     arguments += ["--engine", "auto", "--audio-topic", "/audio", "--playout-delay-ms", "300"]
     assert str(tyro.cli(Evaluate, args=arguments).bag) == "bag"
     source = path_of("replay").read_text("utf-8")
-    assert '"python3", "-m", "dualtalker.cli.main", "evaluate", bag, "--out", output' in source
+    assert '"python3", "-m", "dualtalker", "evaluate", bag, "--out", output' in source
     assert '"--audio-topic"' in source
     options = {"reference", "model", "engine", "playout_delay_ms"}
     assert set(read_names(read_tree("replay"), "OPTIONS")) == options
@@ -224,7 +224,7 @@ def test_replay_evaluates(launching, tmp_path):
     )
     assert isinstance(process, ExecuteProcess) and isinstance(handler, RegisterEventHandler)
     words = ["".join(part.perform(context) for part in word) for word in process.cmd]
-    assert words[1:6] == ["-m", "dualtalker.cli.main", "evaluate", "talk", "--out"]
+    assert words[1:6] == ["-m", "dualtalker", "evaluate", "talk", "--out"]
     assert words[-2:] == ["--reference", "captured.csv"]
 
 

@@ -15,9 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from rclpy.clock import Clock, ClockType
-from rosbags.rosbag2 import StoragePlugin, Writer
 
-from dualtalker.bags import BAG_VERSION, find_types
+from dualtalker.bags import BAG_VERSION, find_types, import_rosbags
 from dualtalker.errors import BagError
 from dualtalker_ros.parameters import Parameter, ParameterNode
 from dualtalker_ros.processes import run_node, spin
@@ -35,13 +34,16 @@ class RecorderNode(ParameterNode):
     """Subscribes each topic once its publisher, and so its type, is known."""
 
     def __init__(self) -> None:
-        """Open the bag; FileExistsError where there is something already."""
+        """Open the bag; FileExistsError where there is something, BagError without rosbags."""
         super().__init__("recorder", PARAMETERS)
         output = Path(self.value("output"))
         if output.exists():
             raise FileExistsError(f"{output} exists; remove it or choose another output")
         self._missing = list(self.value("topics"))
-        self._writer = Writer(output, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
+        rosbag2 = import_rosbags().rosbag2
+        self._writer = rosbag2.Writer(
+            output, version=BAG_VERSION, storage_plugin=rosbag2.StoragePlugin.MCAP
+        )
         self._writer.open()
         # Simulated time may begin only when its player sees that somebody listens.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -90,7 +92,7 @@ class RecorderNode(ParameterNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    """Record until interrupted; the bag is complete afterwards. Exit status 1 where it exists."""
+    """Record until interrupted; the bag is complete afterwards. Status 1 where none can begin."""
     return run_node("recorder", RecorderNode, RecorderNode.record, args)
 
 
