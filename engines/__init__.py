@@ -1,1 +1,1 @@
-"""The converter: checkpoint -> ONNX bundle (-> TensorRT), with checks. Runs from the checkout."""
+"""The exporter: checkpoint -> ONNX bundle, checked against torch; doors to `dualtalker engine`."""
