@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 from dualtalker.errors import BackendError, BundleError
 from dualtalker.files import sha256
-from dualtalker.model.graph import check_session, has_outside_weights, open_session, read_stamp
+from dualtalker.model.graph import check_session, open_session
+from dualtalker.model.scan import scan_model
 from dualtalker.model.sidecar import EXPORT_COMMAND, Sidecar, mismatch, read_sidecar
+from dualtalker.model.trial import try_bundle
 
 if TYPE_CHECKING:
     import onnxruntime
 
+MAX_MODEL_BYTES = (1 << 31) - 1  # of a protobuf message
 DEFAULT_MODEL = Path(__file__).parents[1] / "models" / "default.onnx"
 
 
@@ -42,7 +45,8 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
 
     None means the model shipped with the package. The sidecar's types and values, the file's
     digest and the graph's real inputs and outputs are all checked; the last by onnxruntime, and
-    where that is not installed by the TensorRT backend, on its engine.
+    where that is not installed by the TensorRT backend, on its engine. A bundle that is not the
+    shipped one is first tried in a child process, which has limits of time and memory.
 
     Raises:
         BundleError: says which field is wrong, what was found, what was expected.
@@ -66,6 +70,9 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
                 f"both with: {EXPORT_COMMAND}"
             )
     sidecar = read_sidecar(sidecar_path)
+    size_bytes = onnx_path.stat().st_size
+    if size_bytes > MAX_MODEL_BYTES:
+        raise mismatch(onnx_path, "file size", f"{size_bytes} bytes", f"<= {MAX_MODEL_BYTES}")
     content = onnx_path.read_bytes()
     digest = sha256(content)
     if digest != sidecar.onnx_sha256:
@@ -73,6 +80,8 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
     stamp = _scan(onnx_path, content)
     bundle = Bundle(onnx_path, sidecar, digest)
     with contextlib.suppress(BackendError):  # no onnxruntime: whoever asks for it is told then
+        if onnx_path != DEFAULT_MODEL:
+            try_bundle(onnx_path, digest)
         check_session(bundle.session, sidecar, sidecar_path)
     _check_promises(sidecar_path, sidecar, stamp)
     return bundle
@@ -81,17 +90,18 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
 def _scan(onnx_path: Path, content: bytes) -> dict[str, str]:
     """Return what the file was stamped with; it must hold all of its weights."""
     try:
-        outside, stamp = has_outside_weights(content), read_stamp(content)
+        scan = scan_model(content)
     except ValueError as error:
         raise BundleError(
-            f"{onnx_path}: not an ONNX file ({error}). Write it anew with: {EXPORT_COMMAND}"
+            f"{onnx_path}: not an ONNX file that can be read in full ({error}). Write it anew "
+            f"with: {EXPORT_COMMAND}"
         ) from error
-    if outside:
+    if scan.has_outside_weights:
         raise BundleError(
             f"{onnx_path}: keeps weights in another file, which the digest does not cover; "
             f"expected one file. Write it anew with: {EXPORT_COMMAND}"
         )
-    return stamp
+    return scan.stamp
 
 
 def _check_promises(path: Path, sidecar: Sidecar, stamp: dict[str, str]) -> None:

@@ -1,16 +1,12 @@
-"""The ONNX file of a bundle: opened in onnxruntime, compared with its sidecar, scanned by itself.
-
-The scan reads the file's protobuf without onnx, which a robot need not have.
-"""
+"""The ONNX file of a bundle: opened in onnxruntime, compared with its sidecar."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualtalker.errors import BackendError, BundleError
-from dualtalker.model.sidecar import EXPORT_COMMAND, STAMP_PREFIX, Sidecar, mismatch
+from dualtalker.model.sidecar import EXPORT_COMMAND, Sidecar, mismatch
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -113,100 +109,3 @@ def _check_tensor(path: Path, label: str, found: Any, shape: tuple[int, ...]) ->
         raise mismatch(
             path, label, f"{found.name!r} is {found.shape} in the graph", f"{list(shape)}"
         )
-
-
-# Which fields of which message lead to tensors; numbers are those of onnx.proto.
-_FIELDS: dict[str, dict[int, str]] = {
-    "model": {7: "graph", 20: "training", 25: "function"},
-    "training": {1: "graph", 2: "graph"},
-    "function": {7: "node", 11: "attribute"},
-    "graph": {1: "node", 5: "tensor", 15: "sparse"},
-    "node": {5: "attribute"},
-    "attribute": {
-        5: "tensor",
-        6: "graph",
-        10: "tensor",
-        11: "graph",
-        22: "sparse",
-        23: "sparse",
-    },
-    "sparse": {1: "tensor", 2: "tensor"},
-    "tensor": {},
-}
-_EXTERNAL_DATA = 13  # of a tensor
-_DATA_LOCATION = 14  # of a tensor; 0 is the file itself
-_METADATA = 14  # of the model; its entries are (1: key, 2: value)
-_VARINT, _BYTES = 0, 2  # wire types
-
-
-def has_outside_weights(data: bytes) -> bool:
-    """Whether any tensor of a serialized ModelProto lies in another file.
-
-    A tensor may name a file and an offset instead of holding its numbers. Such a file is covered
-    by no digest, and older versions of onnxruntime follow any path that is written there.
-
-    Raises:
-        ValueError: the bytes are no protobuf message of this shape.
-    """
-    todo = [("model", 0, len(data))]
-    while todo:
-        message, at, end = todo.pop()
-        for number, wire, start, stop in _read_fields(data, at, end):
-            if message == "tensor" and number == _EXTERNAL_DATA:
-                return True
-            is_location = (message, number, wire) == ("tensor", _DATA_LOCATION, _VARINT)
-            if is_location and _read_varint(data, start, stop)[0]:
-                return True
-            inner = _FIELDS[message].get(number)
-            if wire == _BYTES and inner is not None:
-                todo.append((inner, start, stop))
-    return False
-
-
-def read_stamp(data: bytes) -> dict[str, str]:
-    """Return what a serialized ModelProto was stamped with (`Sidecar.promises`).
-
-    Raises:
-        ValueError: the bytes are no protobuf message of this shape.
-    """
-    stamp, prefix = {}, STAMP_PREFIX.encode()
-    for number, wire, start, stop in _read_fields(data, 0, len(data)):
-        if number == _METADATA and wire == _BYTES:
-            entry = {n: data[a:b] for n, _, a, b in _read_fields(data, start, stop)}
-            key = entry.get(1, b"")
-            if key.startswith(prefix):
-                stamp[key.removeprefix(prefix).decode()] = entry.get(2, b"").decode()
-    return stamp
-
-
-def _read_fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield number, wire type, start and end of the value of each field of a message."""
-    while at < end:
-        tag, at = _read_varint(data, at, end)
-        number, wire, start = tag >> 3, tag & 7, at
-        if wire == _VARINT:
-            _, at = _read_varint(data, at, end)
-        elif wire in (1, 5):
-            at += 8 if wire == 1 else 4
-        elif wire == _BYTES:
-            size, start = _read_varint(data, at, end)
-            at = start + size
-        else:
-            raise ValueError(f"wire type {wire} at byte {at}")
-        if at > end:
-            raise ValueError(f"a field at byte {start} runs past its message")
-        yield number, wire, start, at
-
-
-def _read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """Return a protobuf number and where it ends; raises ValueError where it does not."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= end:
-            break
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if not byte & 0x80:
-            return value, at
-    raise ValueError(f"broken number at byte {at}")
