@@ -11,6 +11,7 @@ files, also under a pushed namespace: all names but those of voices are relative
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -20,47 +21,40 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from dualtalker_ros.talker import TALKER_PARAMETERS
-
-# Parameters of the talker that are arguments, too: type, choices and meaning are the node's.
-PARAMETERS = (
-    "model",
-    "engine",
-    "frame_rate",
-    "outputs",
-    "delivery",
-    "playout_delay_ms",
-    "audio_type",
-    "sample_rate_hz",
-    "channels",
-    "sample_format",
-    "idle_motion",
-)
-KNOWN = {parameter.name: parameter for parameter in TALKER_PARAMETERS}
-MARKER = "face_marker"
-# A voice becomes a namespace.
-VOICE = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-
 
 def read_list(text: str) -> list[str]:
     """Return the texts of "[a, b]" or "a,b"."""
     return [item.strip() for item in text.strip().strip("[]").split(",") if item.strip()]
 
 
-def read_value(name: str, text: str) -> Any:
-    """Return an argument as the type that the node declares: ROS refuses 60 for a double."""
-    kind = type(KNOWN[name].default)
-    if kind is list:
-        return read_list(text)
-    return text == "true" if kind is bool else kind(text)
-
-
-def find_choices(name: str) -> list[str] | None:
-    """Return what an argument may be, if that is not anything of its type."""
-    known = KNOWN[name]
-    if isinstance(known.default, bool):
-        return ["", "true", "false"]
-    return ["", *known.choices] if known.choices and isinstance(known.default, str) else None
+# Arguments that become parameters: what they mean, and the type that the node declares.
+PARAMETERS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "model": ("Model bundle: path of its .onnx; the .json lies beside it.", str),
+    "engine": ("Backend that runs the model: auto, onnxruntime, tensorrt.", str),
+    "frame_rate": ("Frames published per second (Hz), 1 to 120.", float),
+    "outputs": ("Topics that exist: all, or a list such as [blendshapes,vertices].", read_list),
+    "delivery": ("paced (steady, bursts in real time) or immediate (when computed).", str),
+    "playout_delay_ms": (
+        "From the audio's stamp to its frame's going out (ms); -1: stated latency and 5 ms.",
+        float,
+    ),
+    "audio_type": ("Type of the audio topic; auto: that of its first publisher.", str),
+    "sample_rate_hz": ("Sample rate of messages that do not carry their own (Hz).", int),
+    "channels": ("Channels of messages that do not carry their own count.", int),
+    "sample_format": ("Format of the samples in byte arrays, for example S16LE.", str),
+    "idle_motion": (
+        "true or false: blinks and glances while nothing is said.",
+        lambda text: text.lower() in ("true", "1"),
+    ),
+}
+CHOICES = {
+    "engine": ("auto", "onnxruntime", "tensorrt"),
+    "delivery": ("paced", "immediate"),
+    "idle_motion": ("true", "false"),
+}
+MARKER = "face_marker"
+# A voice becomes a namespace.
+VOICE = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -123,10 +117,10 @@ def generate_launch_description() -> LaunchDescription:
                 DeclareLaunchArgument(
                     name,
                     default_value="",
-                    choices=find_choices(name),
-                    description=f"{KNOWN[name].description} Empty: as in params_file.",
+                    choices=["", *CHOICES[name]] if name in CHOICES else None,
+                    description=f"{text} Empty: as in params_file.",
                 )
-                for name in PARAMETERS
+                for name, (text, _) in PARAMETERS.items()
             ),
             OpaqueFunction(function=make_nodes),
         ]
@@ -169,7 +163,9 @@ def make_talker(context: Any, namespace: str, audio_topic: str) -> Node:
     def value(name: str) -> str:
         return str(LaunchConfiguration(name).perform(context))
 
-    given = {name: read_value(name, value(name)) for name in PARAMETERS if value(name)}
+    given = {
+        name: convert(value(name)) for name, (_, convert) in PARAMETERS.items() if value(name)
+    }
     given["use_sim_time"] = value("use_sim_time").lower() == "true"
     given["autostart"] = value("autostart").lower() == "true"
     if value("display") != "none":

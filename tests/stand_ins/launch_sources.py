@@ -23,13 +23,12 @@ def find_calls(tree, name):
     ]
 
 
-def read_names(tree, name):
-    """Return the texts, or the keys, of what a module assigns to `name`."""
+def read_keys(tree, name):
+    """Return the keys of the dictionary that a module assigns to `name`."""
     for node in tree.body:
         target = getattr(node, "target", None) or getattr(node, "targets", [None])[0]
         if getattr(target, "id", "") == name:
-            entries = node.value.keys if isinstance(node.value, ast.Dict) else node.value.elts
-            return [entry.value for entry in entries]
+            return [key.value for key in node.value.keys]
     raise AssertionError(f"no {name} in the launch file")
 
 
@@ -38,5 +37,5 @@ def declared_arguments(name):
     tree = read_tree(name)
     calls = find_calls(tree, "DeclareLaunchArgument")
     literal = [call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)]
-    table = read_names(tree, "PARAMETERS" if name == "talker" else "OPTIONS")
+    table = read_keys(tree, "PARAMETERS" if name == "talker" else "OPTIONS")
     return [*literal, *table]

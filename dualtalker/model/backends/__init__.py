@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dualtalker.model.backends.backend import Backend
-from dualtalker.model.backends.choice import ENGINES, available_backends, open_backend
+from dualtalker.model.backends.choice import available_backends, open_backend
 from dualtalker.model.backends.cuda import open_device
 from dualtalker.model.backends.engine_files import (
     PORTABLE,
@@ -25,7 +25,6 @@ from dualtalker.model.backends.tensorrt import (
 )
 
 __all__ = [
-    "ENGINES",
     "PORTABLE",
     "Backend",
     "EngineRecord",

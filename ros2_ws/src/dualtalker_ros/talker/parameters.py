@@ -11,7 +11,6 @@ from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
 
-from dualtalker.model.backends import ENGINES
 from dualtalker.options import TalkerOptions
 from dualtalker_ros.parameters import Parameter, complain_about
 from dualtalker_ros.processes import EXECUTORS
@@ -48,15 +47,12 @@ TIMING_PARAMETERS = (
 MANNER_PARAMETERS = ("style", "intensity")
 
 
-def _take_option(
-    name: str, changes: str = "configure", choices: tuple[str, ...] = ()
-) -> Parameter:
+def _take_option(name: str, changes: str = "configure") -> Parameter:
     """Return the parameter of one of `TalkerOptions`."""
     option = _OPTIONS[name]
     low, high = option.metadata["low"], option.metadata["high"]
     meaning = f"{option.metadata['meaning']}."
-    own_name = _NAMES.get(name, name)
-    return Parameter(own_name, option.default, meaning, low, high, choices, changes=changes)
+    return Parameter(_NAMES.get(name, name), option.default, meaning, low, high, changes=changes)
 
 
 TALKER_PARAMETERS = (
@@ -75,7 +71,7 @@ TALKER_PARAMETERS = (
         read_only=True,
     ),
     Parameter("model", "", "Model bundle, the .onnx file's path; empty is the shipped model."),
-    _take_option("engine", choices=ENGINES),
+    _take_option("engine"),
     _take_option("fps"),
     Parameter(
         "delivery",
