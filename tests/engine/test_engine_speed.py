@@ -19,7 +19,7 @@ from dualtalker.engine.timing import measure_cold_start, time_paced
 from dualtalker.errors import BackendError
 from dualtalker.model import load_bundle
 from dualtalker.model.backends import tensorrt as runner
-from dualtalker.model.backends.cuda import CudaBindingsDevice
+from dualtalker.model.backends.cuda import _CudaBindingsDevice
 from fake_cuda import FakeCuda, make_runtime, make_tensorrt
 from fake_engines import HERE, put_engine
 
@@ -141,7 +141,7 @@ def test_the_gpu_script_measures_all_it_promises(gpu_script, tiny, tmp_path, mon
     bundle, cuda = load_bundle(tiny), FakeCuda()
     trt = make_tensorrt(cuda, tiny)
     for module in (runner, tensorrt_builder):
-        monkeypatch.setattr(module, "open_device", lambda: CudaBindingsDevice(make_runtime(cuda)))
+        monkeypatch.setattr(module, "open_device", lambda: _CudaBindingsDevice(make_runtime(cuda)))
     monkeypatch.setattr(gpu_script, "STREAMS", (1, 3))
     put_engine(tmp_path, bundle, HERE, "fp16")
     options = gpu_script.argparse.Namespace(audio=None, seconds=1.0, steps=50, style=None)

@@ -22,9 +22,8 @@ from dualtalker.model.backends import (
     engine_folder,
     open_backend,
 )
-from dualtalker.model.backends import cuda as cuda_module
 from dualtalker.model.backends import tensorrt as runner
-from dualtalker.model.backends.cuda import CudaBindingsDevice
+from dualtalker.model.backends.cuda import _CudaBindingsDevice
 from dualtalker.model.backends.engine_files import find_engine
 from dualtalker.model.backends.tensorrt import TensorRtBackend
 from fake_cuda import FakeCuda, make_runtime, make_tensorrt
@@ -99,7 +98,7 @@ def test_the_engine_folder(monkeypatch, tmp_path):
 def test_an_engine_that_does_not_load_prints_tensorrts_reason(bundle, folder):
     cuda = FakeCuda()
     put_engine(folder, bundle, engine=b"scrap")
-    device = CudaBindingsDevice(make_runtime(cuda))
+    device = _CudaBindingsDevice(make_runtime(cuda))
     with pytest.raises(BackendError, match=r"Magic tag does not match.*--rebuild"):
         TensorRtBackend(bundle, device=device, trt=make_tensorrt(cuda, bundle.onnx_path))
 
@@ -109,8 +108,7 @@ def installed(monkeypatch, bundle, folder):
     """TensorRT and a GPU are here, as far as the choice of engines can see."""
     cuda = FakeCuda()
     monkeypatch.setattr(runner, "import_tensorrt", lambda: make_tensorrt(cuda, bundle.onnx_path))
-    for module in (runner, cuda_module):
-        monkeypatch.setattr(module, "open_device", lambda: CudaBindingsDevice(make_runtime(cuda)))
+    monkeypatch.setattr(runner, "open_device", lambda: _CudaBindingsDevice(make_runtime(cuda)))
     return cuda
 
 

@@ -12,7 +12,7 @@ import pytest
 from dualtalker.errors import BackendError
 from dualtalker.model import load_bundle
 from dualtalker.model.backends import OnnxRuntimeBackend, cuda, open_device
-from dualtalker.model.backends.cuda import CudaBindingsDevice, PycudaDevice
+from dualtalker.model.backends.cuda import _CudaBindingsDevice, _PycudaDevice
 from dualtalker.model.backends.tensorrt import TensorRtBackend
 from fake_cuda import FakeCuda, make_pycuda, make_runtime, make_tensorrt
 from fake_engines import noise, open_fake_device, put_engine
@@ -92,13 +92,13 @@ def test_graphs_are_recorded_once_and_then_launched(bundle, folder):
     cuda = FakeCuda()
     put_engine(folder, bundle)
     trt = make_tensorrt(cuda, bundle.onnx_path)
-    backend = TensorRtBackend(bundle, device=CudaBindingsDevice(make_runtime(cuda)), trt=trt)
+    backend = TensorRtBackend(bundle, device=_CudaBindingsDevice(make_runtime(cuda)), trt=trt)
     assert "CUDA graph" in backend.name and "no CUDA graph" not in backend.name
     before = cuda.launched
     run(backend, noise(50))
     assert cuda.launched == before + 50
     plain = TensorRtBackend(
-        bundle, device=CudaBindingsDevice(make_runtime(cuda)), trt=trt, cuda_graph=False
+        bundle, device=_CudaBindingsDevice(make_runtime(cuda)), trt=trt, cuda_graph=False
     )
     before = cuda.launched
     np.testing.assert_array_equal(run(plain, noise(20)), run(backend, noise(20)))
@@ -110,7 +110,7 @@ def test_a_driver_that_cannot_record_is_no_failure_but_is_said(bundle, folder, c
     cuda.fail = "cudaStreamEndCapture"
     put_engine(folder, bundle)
     trt = make_tensorrt(cuda, bundle.onnx_path)
-    backend = TensorRtBackend(bundle, device=CudaBindingsDevice(make_runtime(cuda)), trt=trt)
+    backend = TensorRtBackend(bundle, device=_CudaBindingsDevice(make_runtime(cuda)), trt=trt)
     assert "no CUDA graph" in backend.name
     assert len([r for r in caplog.records if "without a CUDA graph" in r.message]) == 1
     np.testing.assert_array_equal(
@@ -241,7 +241,7 @@ def test_every_call_fits_the_real_bindings(bundle, folder):
         pytest.skip("a driver is here: made-up addresses must not reach it")
     cuda = FakeCuda()
     put_engine(folder, bundle)
-    device = CudaBindingsDevice(make_runtime(cuda, checker=real))
+    device = _CudaBindingsDevice(make_runtime(cuda, checker=real))
     backend = TensorRtBackend(bundle, device=device, trt=make_tensorrt(cuda, bundle.onnx_path))
     run(backend, noise(3))
     assert backend.device.used_bytes() == 1 << 30
@@ -271,7 +271,7 @@ def test_pycuda_goes_first_where_it_is_installed(monkeypatch):
     package.driver = driver
     monkeypatch.setitem(sys.modules, "pycuda", package)
     monkeypatch.setitem(sys.modules, "pycuda.driver", driver)
-    assert isinstance(open_device(), PycudaDevice)
+    assert isinstance(open_device(), _PycudaDevice)
 
 
 def test_both_bindings_have_all_of_the_interface():

@@ -8,7 +8,7 @@ import numpy as np
 
 from dualtalker.files import sha256
 from dualtalker.model.backends import EngineRecord, Target, engine_path, write_engine
-from dualtalker.model.backends.cuda import CudaBindingsDevice, PycudaDevice
+from dualtalker.model.backends.cuda import _CudaBindingsDevice, _PycudaDevice
 from fake_cuda import FakeCuda, make_pycuda, make_runtime
 
 HERE = Target("Fake GPU", "8.7", 16, "tensorrt", "10.3.0")
@@ -24,8 +24,8 @@ def put_engine(folder, bundle, target=HERE, precision="fp16", engine=b"engine", 
 
 def open_fake_device(binding: str, cuda: FakeCuda):
     if binding == "pycuda":
-        return PycudaDevice(make_pycuda(cuda))
-    return CudaBindingsDevice(make_runtime(cuda))
+        return _PycudaDevice(make_pycuda(cuda))
+    return _CudaBindingsDevice(make_runtime(cuda))
 
 
 def noise(steps: int, seed: int = 0) -> np.ndarray:

@@ -17,7 +17,6 @@ class Backend(Protocol):
 
     def new_state(self) -> Any:
         """Return the state before any audio."""
-        ...
 
     def step(
         self, audio: np.ndarray, state: Any, style: np.ndarray | None = None
@@ -27,8 +26,6 @@ class Backend(Protocol):
         `style` [1, styles] float32 are weights for a graph with a style input; None is the
         model's default. The state given is used up: go on with the one returned.
         """
-        ...
 
     def close(self) -> None:
         """Free the engine; it cannot be used afterwards."""
-        ...

@@ -11,6 +11,10 @@ import numpy as np
 from dualtalker.errors import BackendError
 from dualtalker.model import Bundle
 from dualtalker.model.backends.backend import Backend
+from dualtalker.model.backends.cuda import open_device
+from dualtalker.model.backends.onnxruntime import OnnxRuntimeBackend
+from dualtalker.model.backends.sliding_window import SlidingWindow
+from dualtalker.model.backends.tensorrt import LIBRARIES, TensorRtBackend, import_tensorrt
 
 ENGINES = ("auto", "onnxruntime", "tensorrt")
 
@@ -55,20 +59,9 @@ def available_backends() -> dict[str, str | None]:
 
 
 def _open(engine: str, bundle: Bundle) -> Backend:
-    graph: Backend
-    if engine == "tensorrt":
-        from dualtalker.model.backends.tensorrt import TensorRtBackend
-
-        graph = TensorRtBackend(bundle)
-    else:
-        from dualtalker.model.backends.onnxruntime import OnnxRuntimeBackend
-
-        graph = OnnxRuntimeBackend(bundle)
-    if bundle.sidecar.kind == "stateful":
-        return graph
-    from dualtalker.model.backends.sliding_window import SlidingWindow
-
-    return SlidingWindow(graph, bundle.sidecar)
+    make = TensorRtBackend if engine == "tensorrt" else OnnxRuntimeBackend
+    graph: Backend = make(bundle)
+    return graph if bundle.sidecar.kind == "stateful" else SlidingWindow(graph, bundle.sidecar)
 
 
 def _open_fastest(bundle: Bundle) -> Backend:
@@ -119,15 +112,11 @@ def _onnxruntime_reason() -> str | None:
 
 def _tensorrt_reason() -> str | None:
     """Ask TensorRT and the driver, where both are installed at all."""
-    from dualtalker.model.backends.tensorrt import LIBRARIES, import_tensorrt
-
     if all(importlib.util.find_spec(name) is None for name in LIBRARIES):
         return (
             "TensorRT is not installed; on a Jetson: sudo apt install python3-libnvinfer, see "
             "docs/jetson.md"
         )
-    from dualtalker.model.backends.cuda import open_device
-
     try:
         import_tensorrt()
         open_device().close()

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from importlib import metadata
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,11 +43,9 @@ class Graph(Protocol):
 
     def launch(self) -> None:
         """Start it on the device's stream."""
-        ...
 
     def close(self) -> None:
         """Free it."""
-        ...
 
 
 class Device(Protocol):
@@ -60,51 +59,40 @@ class Device(Protocol):
 
     def active(self) -> AbstractContextManager[object]:
         """Make the GPU the calling thread's; all other methods need it."""
-        ...
 
     def allocate(self, size: int) -> int:
         """Return the address of `size` bytes on the GPU, to be given back with `free`."""
-        ...
 
     def free(self, address: int) -> None:
         """Give memory of `allocate` back."""
-        ...
 
     def pin(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return a float32 array in page-locked memory of the host, which copies need."""
-        ...
 
     def unpin(self, array: np.ndarray) -> None:
         """Give memory of `pin` back; the array must not be touched afterwards."""
-        ...
 
     def clear(self, address: int, size: int) -> None:
         """Queue filling with zeros."""
-        ...
 
     def upload(self, address: int, array: np.ndarray) -> None:
         """Queue a copy to the GPU."""
-        ...
 
     def download(self, array: np.ndarray, address: int) -> None:
         """Queue a copy from the GPU."""
-        ...
 
     def synchronize(self) -> None:
         """Wait until all that was queued is done."""
-        ...
 
     def record(self, work: Callable[[], None]) -> Graph | None:
         """Record what `work` queues, without running it; None: this binding cannot."""
-        ...
+        return None
 
     def used_bytes(self) -> int:
         """Memory of the GPU in use, by all processes."""
-        ...
 
     def close(self) -> None:
         """Free the stream."""
-        ...
 
 
 def open_device() -> Device:
@@ -118,21 +106,20 @@ def open_device() -> Device:
     except ImportError:
         pass
     else:
-        return PycudaDevice(pycuda_driver)
+        return _PycudaDevice(pycuda_driver)
     try:
         from cuda.bindings import runtime
     except ImportError as error:
         raise BackendError(
             f"neither pycuda nor cuda-bindings can be imported ({error}); {INSTALL}"
         ) from error
-    return CudaBindingsDevice(runtime)
+    return _CudaBindingsDevice(runtime)
 
 
-class CudaBindingsDevice:
+class _CudaBindingsDevice(Device):
     """A GPU through `cuda.bindings.runtime`."""
 
     def __init__(self, runtime: Any) -> None:
-        """Open the first GPU; raises BackendError."""
         self._runtime = runtime
         self.binding = f"cuda-bindings {_version('cuda-bindings')}"
         self._call("cudaSetDevice", 0)
@@ -146,20 +133,16 @@ class CudaBindingsDevice:
 
     @contextlib.contextmanager
     def active(self):
-        """See `Device`."""
         self._call("cudaSetDevice", 0)
         yield
 
     def allocate(self, size: int) -> int:
-        """See `Device`."""
         return int(self._call("cudaMalloc", size))
 
     def free(self, address: int) -> None:
-        """See `Device`."""
         self._call("cudaFree", address)
 
     def pin(self, shape: tuple[int, ...]) -> np.ndarray:
-        """See `Device`."""
         count = int(np.prod(shape))
         address = int(self._call("cudaHostAlloc", 4 * count, 0))
         flat = (ctypes.c_float * count).from_address(address)
@@ -168,31 +151,25 @@ class CudaBindingsDevice:
         return array
 
     def unpin(self, array: np.ndarray) -> None:
-        """See `Device`."""
         self._call("cudaFreeHost", array.ctypes.data)
 
     def clear(self, address: int, size: int) -> None:
-        """See `Device`."""
         self._call("cudaMemsetAsync", address, 0, size, self._stream)
 
     def upload(self, address: int, array: np.ndarray) -> None:
-        """See `Device`."""
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
         source = array.ctypes.data
         self._call("cudaMemcpyAsync", address, source, array.nbytes, kind, self._stream)
 
     def download(self, array: np.ndarray, address: int) -> None:
-        """See `Device`."""
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
         target = array.ctypes.data
         self._call("cudaMemcpyAsync", target, address, array.nbytes, kind, self._stream)
 
     def synchronize(self) -> None:
-        """See `Device`."""
         self._call("cudaStreamSynchronize", self._stream)
 
     def record(self, work: Callable[[], None]) -> Graph:
-        """See `Device`."""
         mode = self._runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("cudaStreamBeginCapture", self._stream, mode)
         try:
@@ -206,12 +183,10 @@ class CudaBindingsDevice:
         return _CudaBindingsGraph(self._call, executable, self._stream)
 
     def used_bytes(self) -> int:
-        """See `Device`."""
         free, total = self._call("cudaMemGetInfo")
         return int(total) - int(free)
 
     def close(self) -> None:
-        """See `Device`."""
         self._call("cudaStreamDestroy", self._stream)
 
     def _call(self, name: str, *arguments: Any) -> Any:
@@ -236,11 +211,10 @@ class _CudaBindingsGraph:
         self._call("cudaGraphExecDestroy", self._executable)
 
 
-class PycudaDevice:
+class _PycudaDevice(Device):
     """A GPU through `pycuda.driver`, which offers no graph capture."""
 
     def __init__(self, driver: Any) -> None:
-        """Open the first GPU; raises BackendError."""
         self._driver = driver
         self.binding = f"pycuda {_version('pycuda')}"
         with self._errors("open the GPU"):
@@ -259,7 +233,6 @@ class PycudaDevice:
 
     @contextlib.contextmanager
     def active(self):
-        """See `Device`."""
         self._context.push()
         try:
             yield
@@ -267,61 +240,47 @@ class PycudaDevice:
             self._context.pop()
 
     def allocate(self, size: int) -> int:
-        """See `Device`."""
         with self._errors("allocate memory"):
             memory = self._driver.mem_alloc(size)
         self._memory[int(memory)] = memory
         return int(memory)
 
     def free(self, address: int) -> None:
-        """See `Device`."""
         with self._errors("free memory"):
             self._memory.pop(address).free()
 
     def pin(self, shape: tuple[int, ...]) -> np.ndarray:
-        """See `Device`."""
         with self._errors("allocate page-locked memory"):
             array = self._driver.pagelocked_empty(shape, np.float32)
         array[...] = 0.0
         return array
 
     def unpin(self, array: np.ndarray) -> None:
-        """See `Device`."""
         with self._errors("free page-locked memory"):
             memory: Any = array.base  # pycuda's allocation
             memory.free()
 
     def clear(self, address: int, size: int) -> None:
-        """See `Device`."""
         with self._errors("clear memory"):
             self._driver.memset_d8_async(address, 0, size, self._stream)
 
     def upload(self, address: int, array: np.ndarray) -> None:
-        """See `Device`."""
         with self._errors("copy to the GPU"):
             self._driver.memcpy_htod_async(address, array, self._stream)
 
     def download(self, array: np.ndarray, address: int) -> None:
-        """See `Device`."""
         with self._errors("copy from the GPU"):
             self._driver.memcpy_dtoh_async(array, address, self._stream)
 
     def synchronize(self) -> None:
-        """See `Device`."""
         with self._errors("run the engine"):
             self._stream.synchronize()
 
-    def record(self, work: Callable[[], None]) -> None:
-        """See `Device`."""
-        return
-
     def used_bytes(self) -> int:
-        """See `Device`."""
         free, total = self._driver.mem_get_info()
         return int(total) - int(free)
 
     def close(self) -> None:
-        """See `Device`."""
         self._context.detach()
 
     @contextlib.contextmanager
@@ -339,8 +298,6 @@ def _driver_error(doing: str, kind: str, text: str) -> BackendError:
 
 
 def _version(package: str) -> str:
-    from importlib import metadata
-
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:  # built from source without metadata
