@@ -18,7 +18,7 @@ from dualtalker.delivery.backlog import Backlog
 from dualtalker.delivery.delay import Delay
 from dualtalker.delivery.placement import Placement, to_ns
 from dualtalker.errors import AudioError, BackendError
-from dualtalker.stream import Frame, Talker, TimedFrame
+from dualtalker.stream import Faults, Frame, Talker, TimedFrame
 
 # One that no model has, so that it is resampled.
 WARM_UP_RATE_HZ = 44100
@@ -31,6 +31,10 @@ INSTANT_S = 2e-6
 NEVER_NS = 2**62
 # A system clock may be set back by this much without harm.
 MAX_CLOCK_STEP_S = 1.0
+KINDS = (
+    *("queue_drops", "clock_offsets", "clock_jumps", "stray_stamps", "overdue_frames"),
+    *("stale_frames", "delay_growths", "delay_shrinks", "short_delays", "backend_errors"),
+)
 log = logging.getLogger("dualtalker")
 
 
@@ -64,18 +68,8 @@ class Delivery:
         """
         self.talker = talker
         self.paced = paced
-        self.counters = {
-            "queue_drops": 0,
-            "clock_offsets": 0,
-            "clock_jumps": 0,
-            "stray_stamps": 0,
-            "overdue_frames": 0,
-            "stale_frames": 0,
-            "delay_growths": 0,
-            "delay_shrinks": 0,
-            "short_delays": 0,
-            "backend_errors": 0,
-        }
+        faults = Faults(KINDS)
+        self.counters, self._count = faults.counters, faults.count
         self.step_s: deque[float] = deque(maxlen=1000)  # compute time of each piece
         self.beyond_s: deque[float] = deque(maxlen=1000)  # latency beyond what is stated
         self.late_s: deque[float] = deque(maxlen=1000)  # the same beyond what is planned
@@ -392,8 +386,3 @@ class Delivery:
         if now_ns < self._now_ns - to_ns(MAX_CLOCK_STEP_S):
             self.jump(now_ns, "the node's clock went back; all audio was forgotten")
         self._now_ns = now_ns
-
-    def _count(self, kind: str, message: str) -> None:
-        self.counters[kind] += 1
-        if self.counters[kind] == 1:
-            log.warning("%s: %s (further ones are only counted)", kind, message)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dualtalker.stream.animation import Animation, animate
 from dualtalker.stream.clock import FrameClock
+from dualtalker.stream.faults import Faults
 from dualtalker.stream.frames import Frame, TimedFrame
 from dualtalker.stream.talker import Talker
 
-__all__ = ["Animation", "Frame", "FrameClock", "Talker", "TimedFrame", "animate"]
+__all__ = ["Animation", "Faults", "Frame", "FrameClock", "Talker", "TimedFrame", "animate"]

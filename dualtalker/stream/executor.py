@@ -139,7 +139,7 @@ class FrameExecutor:
         if np.isfinite(motion).all():
             return motion[0]
         # A poisoned state would stay so for ever: start it anew and hold the face for this step.
-        self._faults.count("bad_steps", 1, "the model gave NaN or infinity; its state was reset")
+        self._faults.count("bad_steps", "the model gave NaN or infinity; its state was reset")
         self._state = self._backend.new_state()
         held = np.zeros(motion.shape[2], np.float32) if self._newest is None else self._newest
         return np.repeat(held[np.newaxis], motion.shape[1], axis=0)
@@ -159,7 +159,7 @@ class FrameExecutor:
             if wanted_s >= end_s:
                 return False
             if self._cursor < self.next_index:
-                self._faults.count("late_frames", 1, "audio came after its frames were due")
+                self._faults.count("late_frames", "audio came after its frames were due")
             else:
                 between = weights
                 if self._last is not None:

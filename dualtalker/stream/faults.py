@@ -1,8 +1,9 @@
-"""Counts what went wrong in a stream and says each kind once in the log. Mends nothing."""
+"""Counts what went wrong in a stream and says each kind once in the log."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 log = logging.getLogger("dualtalker")
 
@@ -28,13 +29,12 @@ KINDS = {
 
 
 class Faults:
-    """Counters by kind; the first of each kind is logged as a warning."""
+    """Counters by kind, from zero; the first of each kind is logged as a warning."""
 
-    def __init__(self) -> None:
-        """All counters start at zero and are never reset."""
-        self.counters: dict[str, int] = dict.fromkeys(KINDS, 0)
+    def __init__(self, kinds: Iterable[str]) -> None:
+        self.counters = dict.fromkeys(kinds, 0)
 
-    def count(self, kind: str, amount: int, message: str) -> None:
+    def count(self, kind: str, message: str, amount: int = 1) -> None:
         """Add `amount` to a counter; log `message` the first time."""
         first = self.counters[kind] == 0
         self.counters[kind] += amount

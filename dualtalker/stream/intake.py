@@ -45,15 +45,15 @@ class AudioIntake:
         try:
             chunk, rate_hz = check_samples(samples), check_rate(sample_rate_hz)
         except NonFiniteError as error:
-            self._faults.count("nan_chunks", 1, str(error))
+            self._faults.count("nan_chunks", str(error))
             raise
         except AudioError as error:
-            self._faults.count("bad_chunks", 1, str(error))
+            self._faults.count("bad_chunks", str(error))
             raise
         if len(chunk):
             self._note_format(chunk, rate_hz)
         else:
-            self._faults.count("empty_chunks", 1, "a chunk without samples was ignored")
+            self._faults.count("empty_chunks", "a chunk without samples was ignored")
         return chunk, rate_hz
 
     def mix(self, chunk: np.ndarray, rate_hz: int) -> Iterator[np.ndarray]:
@@ -63,18 +63,18 @@ class AudioIntake:
             samples = chunk[start : start + piece]
             mono, clipped = mix_to_mono(samples)
             if clipped:
-                self._faults.count("clipped", clipped, "samples beyond full scale were clipped")
+                self._faults.count("clipped", "samples beyond full scale were clipped", clipped)
             if channels_cancel(samples, mono):
-                self._faults.count("cancelled_audio", len(mono), CANCEL_MESSAGE)
+                self._faults.count("cancelled_audio", CANCEL_MESSAGE, len(mono))
             yield mono
 
     def _note_format(self, chunk: np.ndarray, rate_hz: int) -> None:
         channels = 1 if chunk.ndim == 1 else chunk.shape[1]
         old_rate_hz, old_channels = self._format or (rate_hz, channels)
         if rate_hz != old_rate_hz:
-            self._faults.count("rate_changes", 1, f"{old_rate_hz} Hz became {rate_hz} Hz")
+            self._faults.count("rate_changes", f"{old_rate_hz} Hz became {rate_hz} Hz")
         if channels != old_channels:
-            self._faults.count("channel_changes", 1, f"{old_channels} became {channels} channels")
+            self._faults.count("channel_changes", f"{old_channels} became {channels} channels")
         self._format = (rate_hz, channels)
 
 

@@ -131,7 +131,7 @@ class Timeline:
             if error_s:
                 chunk = chunk[self._heal(error_s, len(chunk), rate_hz, stamp_ns) :]
             else:
-                self._faults.count("stray_stamps", 1, "a stamp unlike the next; not believed")
+                self._faults.count("stray_stamps", "a stamp unlike the next; not believed")
         self._hear(chunk, rate_hz)
 
     def idle_until(self, time_s: Fraction) -> None:
@@ -151,7 +151,7 @@ class Timeline:
         if behind_s > (self._max_gap_s if self._heard else 0) and (
             stamp_ns is None or not self._stamps.anchored
         ):
-            self._faults.count("gaps", int(self._heard), f"no audio for {float(behind_s):.2f} s")
+            self._faults.count("gaps", f"no audio for {float(behind_s):.2f} s", int(self._heard))
             self._segments.jump(self._idle_until_s)
         self._heard = True
 
@@ -179,21 +179,21 @@ class Timeline:
         is_far = error_s > self._max_gap_s and to_fill_s > MAX_IDLE_FILL_S
         if error_s < -MAX_OVERLAP_S or is_far:
             begin_s = max(end_s, self._idle_until_s)
-            self._faults.count("reanchors", 1, f"time stamps jumped by {float(error_s):.3f} s")
+            self._faults.count("reanchors", f"time stamps jumped by {float(error_s):.3f} s")
             self._segments.jump(begin_s)
             self._stamps.anchor(begin_s, stamp_ns)
             return 0
         if error_s < 0:
             skip = min(round(-error_s * rate_hz), count)
-            self._faults.count("overlaps", 1, f"audio overlaps by {float(-error_s):.3f} s")
-            self._faults.count("overlap_samples", skip, f"{skip} samples heard twice dropped")
+            self._faults.count("overlaps", f"audio overlaps by {float(-error_s):.3f} s")
+            self._faults.count("overlap_samples", f"{skip} samples heard twice dropped", skip)
             if skip == count:
-                self._faults.count("late_chunks", 1, "a chunk came after its time; dropped")
+                self._faults.count("late_chunks", "a chunk came after its time; dropped")
             return skip
-        self._faults.count("gaps", 1, f"{float(error_s):.3f} s of audio are missing")
+        self._faults.count("gaps", f"{float(error_s):.3f} s of audio are missing")
         if error_s <= self._max_gap_s:
             missing = round(error_s * rate_hz)
-            self._faults.count("gap_samples", missing, f"{missing} samples of silence put in")
+            self._faults.count("gap_samples", f"{missing} samples of silence put in", missing)
             self._segments.hear(np.zeros(missing, np.float32), rate_hz)
         else:
             self._segments.jump(target_s)

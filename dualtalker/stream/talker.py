@@ -16,7 +16,7 @@ from dualtalker.model import Bundle, Style, list_styles, load_bundle
 from dualtalker.model.backends import open_backend
 from dualtalker.stream.clock import FrameClock, StampClock, as_duration
 from dualtalker.stream.executor import FrameExecutor
-from dualtalker.stream.faults import Faults
+from dualtalker.stream.faults import KINDS, Faults
 from dualtalker.stream.frames import Frame
 from dualtalker.stream.intake import AudioAccumulator, AudioIntake
 from dualtalker.stream.segments import Segments
@@ -70,7 +70,7 @@ class Talker:
             DualtalkerError: fps or another number is out of range, or the style is unknown.
         """
         self._clock = FrameClock(fps)
-        self._faults = Faults()
+        self._faults = Faults(KINDS)
         self._max_gap_s = as_duration("max_gap_s", max_gap_s)
         self._tolerance_s = as_duration("gap_tolerance_s", gap_tolerance_s)
         self._smoothing_s = float(as_duration("smoothing_s", smoothing_s))
@@ -176,7 +176,7 @@ class Talker:
         self._segments.run_ready()
         target_s, executor = Fraction(time_s) + _FLOAT_SLACK_S, self._segments.executor
         if skipped := executor.skip_to(target_s - MAX_IDLE_FILL_S):
-            self._faults.count("skipped_frames", skipped, "advance_to leapt ahead")
+            self._faults.count("skipped_frames", "advance_to leapt ahead", skipped)
         before = executor.next_index
         self._segments.rest_through(target_s)
         if executor.next_index > before:
