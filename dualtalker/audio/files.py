@@ -13,7 +13,7 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -70,7 +70,11 @@ def _decode_file(path: Path) -> tuple[np.ndarray, int]:
     name = str(path) if os.name == "nt" else os.fsencode(path)
     try:
         with soundfile.SoundFile(name if filled is None else io.BytesIO(filled)) as file:
-            _check_format(path, file.format)
+            if file.format not in _CONTAINERS:  # damage to others could not be told
+                raise AudioError(
+                    f"{path}: found {file.format}; expected wav, flac or ogg. Convert it with: "
+                    f"ffmpeg -i {path.name} {path.stem}.wav, or: sox {path.name} {path.stem}.wav"
+                )
             promised, rate_hz = file.frames, file.samplerate
             if promised >= _UNKNOWN_LENGTH:
                 raise AudioError(
@@ -102,23 +106,10 @@ def _import_soundfile() -> Any:
 
 
 def _check_is_file(path: Path) -> None:
-    if path.is_file():
-        return
-    expected = "expected a wav, flac or ogg recording"
-    if path.is_dir():
-        raise AudioError(f"{path}: a folder; {expected}, for example {path}/*.wav")
-    if path.exists():
-        raise AudioError(f"{path}: not a regular file (a pipe or device?); {expected}")
-    raise AudioError(f"{path}: no such file; {expected}")
-
-
-def _check_format(path: Path, container: str) -> None:
-    """Refuse what libsndfile reads beyond our three: damage to it could not be told."""
-    if container not in _CONTAINERS:
-        raise AudioError(
-            f"{path}: found {container}; expected wav, flac or ogg. Convert it with: "
-            f"ffmpeg -i {path.name} {path.stem}.wav, or: sox {path.name} {path.stem}.wav"
-        )
+    if not path.is_file():
+        found = "not a regular file (a pipe or device?)" if path.exists() else "no such file"
+        found = "a folder" if path.is_dir() else found
+        raise AudioError(f"{path}: {found}; expected a wav, flac or ogg recording")
 
 
 def check_container(path: Path) -> bytes | None:
@@ -142,6 +133,9 @@ def check_container(path: Path) -> bytes | None:
 # --- wav -----------------------------------------------------------------------------------------
 
 
+Order = Literal["little", "big"]
+
+
 @dataclass(frozen=True)
 class _WavSizes:
     riff: int  # bytes after the first eight, as the header says
@@ -151,7 +145,7 @@ class _WavSizes:
 
 
 def _check_wav(path: Path, file: BinaryIO, head: bytes) -> bytes | None:
-    order = "big" if head == b"RIFX" else "little"
+    order: Order = "big" if head == b"RIFX" else "little"
     size = path.stat().st_size
     sizes = _find_data(path, file, order, head in (b"RF64", b"BW64"))
     rest = size - sizes.data_at
@@ -164,10 +158,10 @@ def _check_wav(path: Path, file: BinaryIO, head: bytes) -> bytes | None:
     return None
 
 
-def _find_data(path: Path, file: BinaryIO, order: str, is_64: bool) -> _WavSizes:
+def _find_data(path: Path, file: BinaryIO, order: Order, is_64: bool) -> _WavSizes:
     """Walk the chunks up to the samples."""
     file.seek(4)
-    riff = _whole(file.read(4), order)
+    riff = int.from_bytes(file.read(4), order)
     if file.read(4) != b"WAVE":
         raise AudioError(f"{path}: not readable as audio (a RIFF file, but no wav)")
     data_64, frame_bytes = _UNKNOWN, 0
@@ -175,22 +169,22 @@ def _find_data(path: Path, file: BinaryIO, order: str, is_64: bool) -> _WavSizes
         header = file.read(8)
         if len(header) < 8:
             raise truncated(path, "no samples at all", "a chunk of them")
-        kind, size = header[:4], _whole(header[4:], order)
+        kind, size = header[:4], int.from_bytes(header[4:], order)
         if kind == b"data":
             if is_64 and size == _UNKNOWN:
                 size = data_64
             return _WavSizes(riff, size, file.tell(), frame_bytes)
         start = file.tell()
         if kind == b"ds64":
-            data_64 = _whole(file.read(16)[8:], order)
+            data_64 = int.from_bytes(file.read(16)[8:], order)
         elif kind == b"fmt ":
-            frame_bytes = _whole(file.read(14)[12:], order)
+            frame_bytes = int.from_bytes(file.read(14)[12:], order)
         file.seek(start + size + size % 2)
 
 
-def _fill_sizes(path: Path, sizes: _WavSizes, rest: int, order: str) -> bytes:
+def _fill_sizes(path: Path, sizes: _WavSizes, rest: int, order: Order) -> bytes:
     """Return the content of a wav whose header promises no length, with what is there."""
-    if sizes.frame_bytes and rest % sizes.frame_bytes:
+    if sizes.frame_bytes:
         rest -= rest % sizes.frame_bytes
     if rest >= _SMALLEST_PIPED:
         raise AudioError(
@@ -198,17 +192,13 @@ def _fill_sizes(path: Path, sizes: _WavSizes, rest: int, order: str) -> bytes:
             f"with: ffmpeg -i {path.name} -rf64 auto mended.wav"
         )
     content = bytearray(path.read_bytes())
-    content[4:8] = (sizes.data_at + rest - 8).to_bytes(4, order)  # type: ignore[arg-type]
-    content[sizes.data_at - 4 : sizes.data_at] = rest.to_bytes(4, order)  # type: ignore[arg-type]
+    content[4:8] = (sizes.data_at + rest - 8).to_bytes(4, order)
+    content[sizes.data_at - 4 : sizes.data_at] = rest.to_bytes(4, order)
     return bytes(content[: sizes.data_at + rest])
 
 
 def _is_piped(size: int) -> bool:
     return size in (0, _UNKNOWN) or _SMALLEST_PIPED <= size <= _LARGEST_PIPED
-
-
-def _whole(raw: bytes, order: str) -> int:
-    return int.from_bytes(raw, order)  # type: ignore[arg-type]
 
 
 # --- Ogg -----------------------------------------------------------------------------------------

@@ -167,7 +167,8 @@ def _read_stamp(message: Any) -> int | None:
     """A stamp of zero means that nobody set it."""
     header = getattr(message, "header", None)
     if header is None:
-        stamp_ns = _read_stamp_label(message)
+        layout = getattr(message, "layout", None)
+        stamp_ns = _read_label(layout, STAMP_LABEL, 1700000000000000000) or None
     else:
         stamp_ns = header.stamp.sec * 10**9 + header.stamp.nanosec or None
     if stamp_ns is not None and stamp_ns > LAST_STAMP_NS:
@@ -178,17 +179,15 @@ def _read_stamp(message: Any) -> int | None:
     return stamp_ns
 
 
-def _read_stamp_label(message: Any) -> int | None:
-    layout = getattr(message, "layout", None)
+def _read_label(layout: Any, label: str, example: int) -> int | None:
+    """Return the number that a dimension's label gives after `label`; None where none does."""
     for dimension in layout.dim if layout is not None else ():
-        label = dimension.label.strip().lower()
-        if label.startswith(STAMP_LABEL):
-            number = label[len(STAMP_LABEL) :]
+        found = dimension.label.strip().lower()
+        if found.startswith(label):
+            number = found[len(label) :]
             if not re.fullmatch(r"\d{1,19}", number):
-                raise AudioError(
-                    f"layout label {label!r}; expected {STAMP_LABEL}1700000000000000000"
-                )
-            return int(number) or None
+                raise AudioError(f"layout label {found!r}; expected {label}{example}")
+            return int(number)
     return None
 
 
@@ -196,30 +195,17 @@ def _read_array(body: Any, defaults: AudioFormat) -> tuple[np.ndarray, int]:
     """Read std_msgs arrays (typed by their field) and byte arrays (PCM as in `defaults`)."""
     channels, rate_hz, offset = defaults.channels, defaults.rate_hz, 0
     if hasattr(body, "layout"):
-        channels, rate_hz, offset = _read_layout(body.layout, defaults)
+        offset = int(body.layout.data_offset)
+        told_hz = _read_label(body.layout, RATE_LABEL, 16000)
+        rate_hz = rate_hz if told_hz is None else told_hz
+        sizes = [item.size for item in body.layout.dim if item.label.strip().lower() == "channels"]
+        channels = int(sizes[-1]) if sizes else channels
     values = _as_array(body.data)
     if values.dtype == np.uint8:
         values = values[offset:]
         _refuse_compressed(values.tobytes())
         return decode_pcm(values, defaults.sample_format, channels), rate_hz
     return _decode_values(values[offset:], channels), rate_hz
-
-
-def _read_layout(layout: Any, defaults: AudioFormat) -> tuple[int, int, int]:
-    """Return channels, rate in Hz and data offset; labels are optional, as in most publishers."""
-    channels, rate_hz = defaults.channels, defaults.rate_hz
-    for dimension in layout.dim:
-        label = dimension.label.strip().lower()
-        if label == "channels":
-            channels = int(dimension.size)
-        elif label.startswith(RATE_LABEL):
-            number = label[len(RATE_LABEL) :]
-            if not re.fullmatch(r"\d{1,7}", number):
-                raise AudioError(
-                    f"layout label {label!r}; expected {RATE_LABEL}16000, for example"
-                )
-            rate_hz = int(number)
-    return channels, rate_hz, int(layout.data_offset)
 
 
 def _read_typed(body: Any) -> tuple[np.ndarray, int]:
@@ -237,11 +223,9 @@ def _read_typed(body: Any) -> tuple[np.ndarray, int]:
 
 def _as_array(data: Any) -> np.ndarray:
     """View an array.array, bytes or a sequence of bytes as numpy, mostly without a copy."""
-    if hasattr(data, "typecode"):
-        return np.frombuffer(data, dtype=data.typecode) if len(data) else np.zeros(0, np.uint8)
     if isinstance(data, (bytes, bytearray, memoryview)):
         return np.frombuffer(data, np.uint8)
-    return np.asarray(data)
+    return np.ravel(data)
 
 
 def _decode_values(values: np.ndarray, channels: int) -> np.ndarray:

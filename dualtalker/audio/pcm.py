@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from dualtalker.errors import AudioError
@@ -9,29 +11,22 @@ from dualtalker.errors import AudioError
 MAX_CHANNELS = 64
 
 
-def decode_pcm(
-    data: bytes | memoryview | np.ndarray,
-    sample_format: str,
-    channels: int,
-    *,
-    big_endian: bool = False,
-) -> np.ndarray:
+def decode_pcm(data: bytes | np.ndarray, sample_format: str, channels: int) -> np.ndarray:
     """Decode raw interleaved PCM to samples [n, channels] that `mix_to_mono` takes.
 
     Args:
         data: the bytes of a message.
         sample_format: S8 U8 S16 U16 S24 S24_32 (24 bits in the low bytes of 32) S32 U32 F32 F64,
-            with LE or BE at the end, in any case.
+            with LE (as without) or BE at the end, in any case.
         channels: how many are interleaved.
-        big_endian: byte order where the format's name does not say it.
 
     Raises:
         AudioError: the format is unknown or compressed, the size does not divide, or not finite.
     """
-    kind, order = _parse_format(sample_format, big_endian)
+    kind, order = _parse_format(sample_format)
     if isinstance(channels, bool) or not 1 <= channels <= MAX_CHANNELS:
         raise AudioError(f"{channels!r} channels; expected 1 to {MAX_CHANNELS}")
-    raw = _as_bytes(data)
+    raw = np.frombuffer(data, np.uint8)
     size = _FORMAT_BYTES[kind] * channels
     if len(raw) % size:
         raise AudioError(
@@ -138,12 +133,10 @@ _FORMAT_BYTES = {
 _COMPRESSED = ("MP3", "OPUS", "AAC", "OGG", "VORBIS", "FLAC", "WMA", "M4A", "AC3", "SPEEX")
 
 
-def _parse_format(sample_format: str, big_endian: bool) -> tuple[str, str]:
+def _parse_format(sample_format: str) -> tuple[str, str]:
     name = str(sample_format).strip().upper()
-    order = ">" if big_endian else "<"
-    if name.endswith(("LE", "BE")):
-        order = "<" if name.endswith("LE") else ">"
-        name = name[:-2].rstrip("_")
+    order = ">" if name.endswith("BE") else "<"
+    name = re.sub(r"_*(LE|BE)$", "", name)
     if name in _FORMAT_BYTES:
         return name, order
     known = " ".join(f"{kind}LE" if size > 1 else kind for kind, size in _FORMAT_BYTES.items())
@@ -152,19 +145,6 @@ def _parse_format(sample_format: str, big_endian: bool) -> tuple[str, str]:
     raise AudioError(
         f"sample format {sample_format!r} is unknown; expected one of: {known}, or BE"
     )
-
-
-def _as_bytes(data: bytes | memoryview | np.ndarray) -> np.ndarray:
-    if isinstance(data, np.ndarray):
-        if data.dtype.kind not in "iuf":
-            raise AudioError(f"PCM data of dtype {data.dtype}; expected bytes")
-        return np.ascontiguousarray(data).reshape(-1).view(np.uint8)
-    try:
-        return np.frombuffer(data, np.uint8)
-    except (TypeError, ValueError, BufferError) as error:
-        raise AudioError(
-            f"PCM data of type {type(data).__name__}; expected bytes ({error})"
-        ) from error
 
 
 def _decode(raw: np.ndarray, kind: str, order: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import lru_cache
+from numbers import Real
 
 import numpy as np
 
@@ -74,8 +75,8 @@ def fit_length(samples: np.ndarray, count: int) -> np.ndarray:
 
 def check_rate(rate_hz: object) -> int:
     """Return a sample rate as an int; raises AudioError unless it is whole and 8 to 192 kHz."""
-    is_number = isinstance(rate_hz, (int, float, np.integer, np.floating))
-    if not is_number or isinstance(rate_hz, bool) or not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:  # type: ignore[operator]
+    is_number = isinstance(rate_hz, Real) and not isinstance(rate_hz, bool)
+    if not is_number or not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:  # type: ignore[operator]
         raise AudioError(
             f"sample rate {rate_hz!r} Hz; expected {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz. Convert the "
             "audio first, for example: ffmpeg -i in.wav -ar 48000 out.wav"

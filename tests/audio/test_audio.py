@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualtalker.audio import check_samples, mix_to_mono, read_audio
+from dualtalker.audio import AudioFormat, check_samples, mix_to_mono, read_audio, read_message
 from dualtalker.audio.pcm import decode_pcm
 from dualtalker.errors import AudioError
 
@@ -37,8 +39,8 @@ FORMATS = [
 ]
 
 
-def decode_mono(data, sample_format, **order):
-    return mix_to_mono(decode_pcm(data, sample_format, 1, **order))[0]
+def decode_mono(data, sample_format):
+    return mix_to_mono(decode_pcm(data, sample_format, 1))[0]
 
 
 @pytest.mark.parametrize("sample_format", [*FORMATS, "S8LE", "U8LE"])
@@ -49,10 +51,9 @@ def test_pcm_formats_decode(sample_format):
     np.testing.assert_allclose(decoded, SAMPLES, atol=tolerance)
 
 
-def test_byte_order_comes_from_the_name_or_the_flag():
-    raw = encode(SAMPLES, "S16BE")
-    np.testing.assert_allclose(decode_mono(raw, "s16", big_endian=True), SAMPLES, atol=1e-4)
-    np.testing.assert_allclose(decode_mono(raw, "S16BE", big_endian=False), SAMPLES, atol=1e-4)
+def test_a_name_without_byte_order_is_little_endian():
+    raw = encode(SAMPLES, "S16LE")
+    np.testing.assert_allclose(decode_mono(raw, "s16"), SAMPLES, atol=1e-4)
 
 
 def test_messages_of_other_kinds_decode_alike():
@@ -111,7 +112,7 @@ def test_non_finite_pcm_is_refused():
 @pytest.mark.parametrize("data", ["text", 12, None, np.array(["a"]), np.array([None])])
 def test_data_that_is_not_bytes_is_refused(data):
     with pytest.raises(AudioError, match="expected"):
-        decode_pcm(data, "S16LE", 1)
+        read_message(SimpleNamespace(data=data), AudioFormat())
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
