@@ -1,4 +1,4 @@
-"""Model bundles: `NAME.onnx` with its `NAME.json` sidecar, checked. Runs no model."""
+"""Model bundles: `NAME.onnx` with its `NAME.json` sidecar, checked."""
 
 from __future__ import annotations
 

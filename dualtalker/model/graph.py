@@ -101,11 +101,9 @@ def _check_tensor(path: Path, label: str, found: Any, shape: tuple[int, ...]) ->
     if found.type != "tensor(float)":
         raise mismatch(path, label, f"{found.name!r} is {found.type} in the graph", "float32")
     # A symbolic dimension (a string or None) fits any size; the first step settles it.
-    fixed = [n if isinstance(n, int) and n > 0 else None for n in found.shape]
-    fits = len(fixed) == len(shape) and all(
-        n is None or n == wanted for n, wanted in zip(fixed, shape, strict=True)
-    )
-    if not fits:
+    pairs = zip(found.shape, shape, strict=False)
+    wrong = any(n != wanted for n, wanted in pairs if isinstance(n, int) and n > 0)
+    if wrong or len(found.shape) != len(shape):
         raise mismatch(
             path, label, f"{found.name!r} is {found.shape} in the graph", f"{list(shape)}"
         )

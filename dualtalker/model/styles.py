@@ -1,4 +1,4 @@
-"""Which styles a model offers, and what a user's choice of them means. Moves no face itself."""
+"""Which styles a model offers, and what a user's choice of them means."""
 
 from __future__ import annotations
 

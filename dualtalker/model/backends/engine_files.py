@@ -1,4 +1,4 @@
-"""TensorRT engine files: their names, their sidecars, and which of them fits. Builds none.
+"""TensorRT engine files: their names, their sidecars, and which of them fits.
 
 `NAME.<gpu>-trt<version>-<precision>.engine` has a `.json` beside it: the bundle's own sidecar with
 an "engine" object that says what the engine was built from and for. The `.log` is the builder's.
@@ -7,6 +7,7 @@ an "engine" object that says what the engine was built from and for. The `.log` 
 from __future__ import annotations
 
 import dataclasses
+import glob
 import json
 import os
 import re
@@ -66,10 +67,13 @@ class EngineRecord:
     built_utc: str = ""  # ISO 8601
 
 
+class _EngineSidecar(msgspec.Struct):
+    engine: EngineRecord
+
+
 def engine_folder() -> Path:
     """Where engines are built to unless told otherwise: $DUALTALKER_ENGINES, or a cache folder."""
-    chosen = os.environ.get("DUALTALKER_ENGINES")
-    if chosen:
+    if chosen := os.environ.get("DUALTALKER_ENGINES"):
         return Path(chosen)
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "dualtalker" / "engines"
@@ -105,13 +109,11 @@ def read_record(path: Path) -> EngineRecord:
     """
     sidecar = path.with_suffix(".json")
     try:
-        fields = json.loads(sidecar.read_text("utf-8"))["engine"]
-        record = EngineRecord(**(fields | {"target": Target(**fields["target"])}))
+        return msgspec.json.decode(sidecar.read_bytes(), type=_EngineSidecar).engine
     except FileNotFoundError as error:
         raise BackendError(f"{sidecar} is missing; was the build interrupted?") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise BackendError(f"{sidecar} is not an engine's sidecar ({error!r})") from error
-    return record
+    except (ValueError, RecursionError) as error:
+        raise BackendError(f"{sidecar} is not an engine's sidecar ({error})") from error
 
 
 def check_engine(path: Path, bundle: Bundle, here: Target) -> EngineRecord:
@@ -123,8 +125,7 @@ def check_engine(path: Path, bundle: Bundle, here: Target) -> EngineRecord:
     record = read_record(path)
     if record.onnx_sha256 != bundle.digest:
         raise BackendError("it was built from another version of the model")
-    difference = record.target.mismatch(here)
-    if difference:
+    if difference := record.target.mismatch(here):
         raise BackendError(difference)
     try:
         digest = sha256_of_file(path)
@@ -145,7 +146,7 @@ def find_engine(bundle: Bundle, here: Target) -> tuple[Path, EngineRecord]:
     found: list[tuple[Path, EngineRecord]] = []
     refused = []
     for folder in folders:
-        for path in sorted(folder.glob(f"{_escape(bundle.onnx_path.stem)}.*.engine")):
+        for path in sorted(folder.glob(f"{glob.escape(bundle.onnx_path.stem)}.*.engine")):
             try:
                 found.append((path, check_engine(path, bundle, here)))
             except BackendError as error:
@@ -165,7 +166,3 @@ def rebuild_command(bundle: Bundle, **options: Any) -> str:
     """Return the command that builds the engine of a bundle anew."""
     extra = "".join(f" --{name} {value}" for name, value in options.items())
     return f"{BUILD_COMMAND} {bundle.onnx_path}{extra} --rebuild"
-
-
-def _escape(name: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", name)

@@ -1,4 +1,4 @@
-"""Bundles in onnxruntime on the CPU. Checks of the sidecar live in `bundle`."""
+"""Bundles in onnxruntime on the CPU."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ class OnnxRuntimeBackend:
         self._session: onnxruntime.InferenceSession | None = bundle.session
         self._outputs = [self._sidecar.motion_output] + [s.output for s in self._sidecar.states]
         self._default_style = np.array([self._sidecar.default_style], np.float32)
-        self.name = f"onnxruntime {_version()} CPU, 1 thread"
+        import onnxruntime  # the session has shown that it is here
+
+        self.name = f"onnxruntime {onnxruntime.__version__} CPU, 1 thread"
         self._probe(bundle.onnx_path)
 
     def new_state(self) -> list[np.ndarray]:
@@ -41,21 +43,11 @@ class OnnxRuntimeBackend:
         """Run `audio` [1, input_samples] float32; return motion [1, graph_frames, channels].
 
         The new state comes with it. `style` [1, styles] is for graphs with a style input; None
-        is the model's default. A windowed graph is fed by `windowed.SlidingWindow`.
+        is the model's default.
 
         Raises:
             BackendError: it was closed, or onnxruntime fails.
         """
-        motion, *new_state = self._run(self._outputs, audio, state, style)
-        return motion, new_state
-
-    def _run(
-        self,
-        outputs: list[str],
-        audio: np.ndarray,
-        state: list[np.ndarray],
-        style: np.ndarray | None,
-    ) -> list[np.ndarray]:
         if self._session is None:
             raise BackendError("this backend was closed; open the bundle again")
         feed = {self._sidecar.audio_input: audio}
@@ -63,12 +55,13 @@ class OnnxRuntimeBackend:
         if self._sidecar.style_input:
             feed[self._sidecar.style_input] = self._default_style if style is None else style
         try:
-            return list(self._session.run(outputs, feed))
+            motion, *new_state = self._session.run(self._outputs, feed)
         except session_errors() as error:
             raise BackendError(
                 f"{self.name} failed in a step: {error}. Start anew; if it fails again, write the "
                 f"bundle anew with: {EXPORT_COMMAND}"
             ) from error
+        return motion, new_state
 
     def close(self) -> None:
         """Let go of the session."""
@@ -92,9 +85,3 @@ class OnnxRuntimeBackend:
                 )
         if not all(np.isfinite(array).all() for array in (motion, *new_state)):
             raise BundleError(f"{path}: one step on silence gives non-finite numbers")
-
-
-def _version() -> str:
-    import onnxruntime
-
-    return str(onnxruntime.__version__)

@@ -1,4 +1,4 @@
-"""Runs a windowed graph hop by hop, so that the Talker need not know its kind. Runs no graph."""
+"""Runs a windowed graph hop by hop, so that the Talker need not know its kind."""
 
 from __future__ import annotations
 
