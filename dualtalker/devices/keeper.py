@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dualtalker.devices.stream import DeviceStream
 from dualtalker.errors import DeviceError
 
+FIRST_WAIT_S = 0.5  # between the first two tries
 CHECK_S = 0.1  # between looks at a running stream
 # The first samples of a stream may take a second to come, and more on a busy machine.
 STALL_S = 5.0
@@ -31,9 +32,7 @@ class StreamKeeper:
         on_open: Callable[[DeviceStream], None] = lambda stream: None,
         on_loss: Callable[[str], None] = lambda reason: None,
         on_failure: Callable[[str, float], None] = lambda reason, wait_s: None,
-        first_wait_s: float = 0.5,
         longest_wait_s: float = 8.0,
-        stall_s: float = STALL_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`open_stream` raises DeviceError while there is no device.
@@ -43,10 +42,9 @@ class StreamKeeper:
         """
         self._open_stream = open_stream
         self._on_open, self._on_loss, self._on_failure = on_open, on_loss, on_failure
-        self._first_wait_s, self._longest_wait_s = first_wait_s, longest_wait_s
-        self._stall_s = stall_s
+        self._longest_wait_s = longest_wait_s
         self._clock = clock
-        self._wait_s = first_wait_s
+        self._wait_s = FIRST_WAIT_S
         self._retry_s = self._opened_s = clock()
         self._last_reason = ""
         self._stop = threading.Event()
@@ -64,7 +62,7 @@ class StreamKeeper:
             return max(min(self._retry_s - self._clock(), CHECK_S), 0.01)
         if not self.stream.is_active():
             self._lose("the device ended the stream; was it unplugged?")
-        elif (silent_s := now_s - max(self.stream.last_call_s(), self._opened_s)) > self._stall_s:
+        elif (silent_s := now_s - max(self.stream.last_call_s, self._opened_s)) > STALL_S:
             self._lose(f"the device has been stuck for {silent_s:.1f} s")
         return CHECK_S
 
@@ -110,7 +108,7 @@ class StreamKeeper:
         self._free()
         self.busy_since_s = None
         if now_s - self._opened_s >= HEALTHY_S:
-            self._wait_s = self._first_wait_s
+            self._wait_s = FIRST_WAIT_S
         self._retry_s = self._clock() + self._wait_s
         self._wait_s = min(2 * self._wait_s, self._longest_wait_s)
         self.counters["device_losses"] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -111,24 +112,44 @@ def find_device(devices: Sequence[SoundDevice], wanted: str, direction: str) -> 
 
 
 class PortAudioStream:
-    """A DeviceStream on a stream of sounddevice."""
+    """A running stream of sounddevice, as a DeviceStream."""
 
-    def __init__(self, stream: Any, name: str) -> None:
-        """Takes a stream that was made, and starts nothing."""
-        self._stream = stream
-        self._last_call_s = float("-inf")
-        self.name = name
-        self.rate_hz = round(stream.samplerate)
-        self.latency_s = float(stream.latency)
-
-    def start(self) -> None:
-        """Have samples flow."""
-        self._stream.start()
+    def __init__(
+        self,
+        direction: str,
+        device: SoundDevice,
+        on_call: Callable[[PortAudioStream, Any, int, Any, Any], None],
+        latency_s: float,
+        **settings: Any,
+    ) -> None:
+        """Open and start; `on_call` gets this and what PortAudio's thread has; DeviceError."""
+        sounddevice = import_sounddevice()
+        kinds = {"input": sounddevice.RawInputStream, "output": sounddevice.RawOutputStream}
+        self.name, self.last_call_s = device.name, float("-inf")
+        callback, latency = functools.partial(on_call, self), latency_s or "low"
+        try:
+            self._stream = kinds[direction](
+                device=device.index, callback=callback, latency=latency, **settings
+            )
+        except (sounddevice.PortAudioError, ValueError) as error:
+            raise DeviceError(
+                f"{device.name} refuses {settings['samplerate']} Hz with {settings['channels']} "
+                f"channels ({error}); it has {device.channels(direction)} channels and prefers "
+                f"{device.rate_hz} Hz: try sample_rate_hz:=0, or set PA_ALSA_PLUGHW=1 for ALSA to "
+                "convert"
+            ) from error
+        self.rate_hz = round(self._stream.samplerate)
+        self.latency_s = float(self._stream.latency)
+        try:
+            self._stream.start()
+        except sounddevice.PortAudioError as error:
+            self.close()
+            raise DeviceError(f"{device.name} does not start: {error}") from error
 
     def note_call(self) -> float:
         """Remember that the device asked; return the monotonic time."""
-        self._last_call_s = time.monotonic()
-        return self._last_call_s
+        self.last_call_s = time.monotonic()
+        return self.last_call_s
 
     def age_s(self, moment_s: float) -> float:
         """Return how long ago a moment of the stream's own clock was."""
@@ -137,10 +158,6 @@ class PortAudioStream:
     def is_active(self) -> bool:
         """Whether PortAudio's thread still runs."""
         return bool(self._stream.active)
-
-    def last_call_s(self) -> float:
-        """When the device last asked."""
-        return self._last_call_s
 
     def close(self) -> None:
         """Stop at once and free the device."""
@@ -154,8 +171,7 @@ def open_microphone(
     channels: int,
     frames: int,
     on_block: Callable[[PortAudioStream, Block], None],
-    *,
-    latency_s: float = 0.0,
+    latency_s: float,
 ) -> PortAudioStream:
     """Open an input; `on_block` gets blocks of `frames`, in PortAudio's thread.
 
@@ -166,27 +182,16 @@ def open_microphone(
     if rate_hz == 0:
         frames = round(frames * device.rate_hz / 16000)
         rate_hz = device.rate_hz
-    opened: list[PortAudioStream] = []
 
-    def callback(data: Any, count: int, times: Any, status: Any) -> None:
-        stream = opened[0]
+    def on_call(stream: PortAudioStream, data: Any, count: int, times: Any, status: Any) -> None:
         now_s = stream.note_call()
         # Not times.currentTime: Python may have come here much later than that.
         adc_s = times.inputBufferAdcTime
         taken_s = now_s - stream.age_s(adc_s) if adc_s > 0 else None
         on_block(stream, Block(bytes(data), count, now_s, taken_s, bool(status.input_overflow)))
 
-    return _open(
-        "input",
-        device,
-        opened,
-        samplerate=rate_hz,
-        channels=channels,
-        blocksize=frames,
-        callback=callback,
-        latency=latency_s or "low",
-        dtype="int16",
-    )
+    settings = {"samplerate": rate_hz, "channels": channels, "blocksize": frames}
+    return PortAudioStream("input", device, on_call, latency_s, dtype="int16", **settings)
 
 
 def open_loudspeaker(
@@ -194,8 +199,7 @@ def open_loudspeaker(
     rate_hz: int,
     channels: int,
     on_need: Callable[[PortAudioStream, int, float, bool], np.ndarray],
-    *,
-    latency_s: float = 0.0,
+    latency_s: float,
 ) -> PortAudioStream:
     """Open an output; `on_need` makes mono float32 samples [n], in PortAudio's thread.
 
@@ -204,48 +208,13 @@ def open_loudspeaker(
     lowest. Raises DeviceError.
     """
     device = find_device(list_devices(rescan=True), wanted, "output")
-    opened: list[PortAudioStream] = []
 
-    def callback(data: Any, count: int, times: Any, status: Any) -> None:
-        stream = opened[0]
+    def on_call(stream: PortAudioStream, data: Any, count: int, times: Any, status: Any) -> None:
         now_s = stream.note_call()
         dac_s = times.outputBufferDacTime
         sounds_s = now_s - stream.age_s(dac_s) if dac_s > 0 else now_s + stream.latency_s
         samples = on_need(stream, count, max(sounds_s, now_s), bool(status.output_underflow))
         data[:] = np.repeat(samples, channels).astype(np.float32).tobytes()
 
-    return _open(
-        "output",
-        device,
-        opened,
-        samplerate=rate_hz or device.rate_hz,
-        channels=channels,
-        callback=callback,
-        latency=latency_s or "low",
-        dtype="float32",
-    )
-
-
-def _open(
-    direction: str, device: SoundDevice, opened: list[PortAudioStream], **settings: Any
-) -> PortAudioStream:
-    """Open and start; `opened` gets the stream before its callback can run."""
-    sounddevice = import_sounddevice()
-    kind = {"input": sounddevice.RawInputStream, "output": sounddevice.RawOutputStream}[direction]
-    try:
-        stream = kind(device=device.index, **settings)
-    except (sounddevice.PortAudioError, ValueError) as error:
-        raise DeviceError(
-            f"{device.name} refuses {settings['samplerate']} Hz with {settings['channels']} "
-            f"channels ({error}); it has {device.channels(direction)} channels and prefers "
-            f"{device.rate_hz} Hz: try sample_rate_hz:=0, or set PA_ALSA_PLUGHW=1 for ALSA to "
-            "convert"
-        ) from error
-    wrapped = PortAudioStream(stream, device.name)
-    opened.append(wrapped)
-    try:
-        wrapped.start()
-    except sounddevice.PortAudioError as error:
-        wrapped.close()
-        raise DeviceError(f"{device.name} does not start: {error}") from error
-    return wrapped
+    settings = {"samplerate": rate_hz or device.rate_hz, "channels": channels}
+    return PortAudioStream("output", device, on_call, latency_s, dtype="float32", **settings)

@@ -29,12 +29,10 @@ class DeviceStream(Protocol):
     name: str
     rate_hz: int
     latency_s: float  # as the driver states it
+    last_call_s: float  # monotonic time at which samples last came or were last asked for
 
     def is_active(self) -> bool:
         """Whether the device still delivers or takes samples, as far as the driver knows."""
-
-    def last_call_s(self) -> float:
-        """Monotonic time at which samples last came or were last asked for."""
 
     def close(self) -> None:
         """Stop and free the device; never raises."""

@@ -1,4 +1,4 @@
-"""Text to speech with exact phoneme times, by espeak-ng in a child process; no phonetics here."""
+"""Text to speech with exact phoneme times, by espeak-ng in a child process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -38,8 +37,6 @@ class Speech:
     samples: np.ndarray
     sample_rate_hz: int
     phonemes: list[Phoneme]
-    text: str
-    voice: str
 
     @property
     def duration_s(self) -> float:
@@ -67,17 +64,11 @@ class EspeakProcess:
         self._timeout_s = timeout_s
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = bytearray()
-        self.version = ""
 
     def __enter__(self) -> EspeakProcess:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def speak(
@@ -95,13 +86,12 @@ class EspeakProcess:
             raise SpeechError(_describe_unknown(voice, header["voices"], header["variants"]))
         if "error" in header:
             raise SpeechError(f"espeak-ng failed on {text!r}: {header['error']}")
-        self.version = header["version"]
         samples = np.frombuffer(sound, "<i2").astype(np.float32) / np.float32(32768)
         rate_hz = int(header["rate_hz"])
         phonemes = [Phoneme(ipa, sample / rate_hz) for ipa, sample in header["phonemes"]]
         if not any(phoneme.ipa for phoneme in phonemes):
             raise SpeechError(f"nothing in {text!r} can be spoken with voice {voice!r}")
-        return Speech(samples, rate_hz, phonemes, text, voice)
+        return Speech(samples, rate_hz, phonemes)
 
     def close(self) -> None:
         """End the child, if it runs."""
@@ -184,10 +174,8 @@ def _check_request(text: str, voice: str, rate_wpm: int, pitch: int) -> None:
                 f"the {what} is not valid Unicode at character {error.start}: {words[:40]!a}; "
                 "give it in UTF-8, for example by: iconv -f latin1 -t utf8"
             ) from error
-    for name, value, (low, high) in (
-        ("rate_wpm", rate_wpm, RATE_RANGE_WPM),
-        ("pitch", pitch, PITCH_RANGE),
-    ):
+    ranges = ("rate_wpm", rate_wpm, RATE_RANGE_WPM), ("pitch", pitch, PITCH_RANGE)
+    for name, value, (low, high) in ranges:
         if not low <= value <= high:
             raise SpeechError(f"{name} is {value}, expected {low} to {high}")
 

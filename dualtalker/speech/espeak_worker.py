@@ -1,9 +1,8 @@
 """The child process that holds the espeak-ng library (GPL-3), so that it stays a separate program.
 
 Run as `python -m dualtalker.speech.espeak_worker`. Standard input: one JSON object a line with
-`text`,
-`voice`, `rate_wpm`, `pitch`. Standard output, per request: one JSON line, followed by its `bytes`
-bytes of little-endian int16 samples. `dualtalker.speech` is the other end; nothing imports this.
+`text`, `voice`, `rate_wpm`, `pitch`. Standard output, per request: one JSON line, followed by its
+`bytes` bytes of little-endian int16 samples. `dualtalker.speech` is the other end.
 """
 
 from __future__ import annotations
@@ -97,7 +96,6 @@ class _Synthesizer:
         library_path, data_path = find_library()
         self.library = ctypes.CDLL(library_path)
         self.library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_Voice))
-        self.library.espeak_Info.restype = ctypes.c_char_p
         options = INITIALIZE_PHONEME_EVENTS | INITIALIZE_PHONEME_IPA | INITIALIZE_DONT_EXIT
         self.rate_hz = self.library.espeak_Initialize(
             AUDIO_OUTPUT_SYNCHRONOUS, 0, data_path.encode() if data_path else None, options
@@ -105,7 +103,7 @@ class _Synthesizer:
         if self.rate_hz <= 0:
             raise OSError(f"{library_path} does not start (data in {data_path})")
         data = ctypes.c_char_p()
-        self.version = self.library.espeak_Info(ctypes.byref(data)).decode()
+        self.library.espeak_Info(ctypes.byref(data))
         self.variants = Path((data.value or b"").decode()) / "voices" / "!v"
         self.voice_files = self._list_voices()
         self.sound = bytearray()
@@ -170,7 +168,7 @@ class _Synthesizer:
         library.espeak_Synchronize()
         if status != 0:
             return {"error": f"espeak_Synth returned {status}"}, b""
-        header = {"rate_hz": self.rate_hz, "phonemes": self.phonemes, "version": self.version}
+        header = {"rate_hz": self.rate_hz, "phonemes": self.phonemes}
         return header, bytes(self.sound)
 
 

@@ -60,6 +60,7 @@ class FakeStream:
     def is_active(self):
         return self._bench.plugged
 
+    @property
     def last_call_s(self):
         if self._bench.delivering:
             self._last_s = self._bench.now_s
@@ -91,7 +92,7 @@ def test_a_lost_device_is_opened_again():
 def test_pauses_between_tries_double_to_their_limit():
     bench = Bench()
     bench.plugged = False
-    keeper = bench.make_keeper(first_wait_s=0.5, longest_wait_s=4.0)
+    keeper = bench.make_keeper(longest_wait_s=4.0)
     bench.run(keeper, 40)
     pauses_s = np.diff(bench.tries_s)
     expected = [0.5, 1, 2, *[4] * (len(pauses_s) - 3)]

@@ -96,7 +96,7 @@ class MicrophoneNode(DeviceNode):
             self.value("channels"),
             frames,
             self._on_block,
-            latency_s=self.value("device_latency_ms") / 1e3,
+            self.value("device_latency_ms") / 1e3,
         )
 
     def counters(self) -> Mapping[str, int]:

@@ -64,7 +64,7 @@ class SpeakerNode(DeviceNode):
             self.value("output_rate_hz"),
             self.value("output_channels"),
             self._on_need,
-            latency_s=self.value("device_latency_ms") / 1e3,
+            self.value("device_latency_ms") / 1e3,
         )
 
     def on_open(self, stream: DeviceStream) -> None:
