@@ -1,4 +1,4 @@
-"""Whole recordings to faces in one call, through the streaming Talker. Writes no files."""
+"""Whole recordings to faces in one call, through the streaming Talker."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Animation:
     @property
     def real_time_factor(self) -> float:
         """Compute time per second of audio."""
-        return self.compute_s / self.duration_s if self.duration_s else 0.0
+        return self.compute_s / self.duration_s
 
 
 def animate(

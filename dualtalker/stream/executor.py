@@ -1,8 +1,9 @@
-"""Runs the model hop by hop and reads its motion at the output's frame times. Holds no audio."""
+"""Runs the model hop by hop and reads its motion at the output's frame times."""
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -16,6 +17,7 @@ from dualtalker.stream.faults import Faults
 from dualtalker.stream.frames import Frame
 
 
+@dataclass
 class FrameExecutor:
     """Hops in, finished frames out; indices only ever grow.
 
@@ -24,25 +26,17 @@ class FrameExecutor:
     `Talker.latency_s` already counts.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        sidecar: Sidecar,
-        clock: FrameClock,
-        stamps: StampClock,
-        finisher: FaceFinisher,
-        smoother: Smoother,
-        manner: Manner,
-        faults: Faults,
-    ) -> None:
-        self._backend = backend
-        self._sidecar = sidecar
-        self._clock = clock
-        self._stamps = stamps
-        self._finisher = finisher
-        self._smoother = smoother
-        self._manner = manner
-        self._faults = faults
+    backend: Backend
+    sidecar: Sidecar
+    clock: FrameClock
+    stamps: StampClock
+    finisher: FaceFinisher
+    smoother: Smoother
+    manner: Manner
+    faults: Faults
+
+    def __post_init__(self) -> None:
+        sidecar = self.sidecar
         self._spacing_s = Fraction(
             sidecar.hop_samples, sidecar.frames_per_step * sidecar.sample_rate_hz
         )
@@ -53,21 +47,21 @@ class FrameExecutor:
     @property
     def next_time_s(self) -> Fraction:
         """Stream time of the next frame to emit."""
-        return self._clock.time_of(self.next_index)
+        return self.clock.time_of(self.next_index)
 
     def begin(self, origin_s: Fraction) -> None:
         """Start the model anew: the next hop's first sample lies at stream time `origin_s`."""
         self._origin_s = origin_s
-        self._cursor = self._clock.count_before(origin_s)  # output frame to make next
+        self._cursor = self.clock.count_before(origin_s)  # output frame to make next
         self._count = 0  # model frames since the origin
-        self._state = self._backend.new_state()
-        self._smoother.reset()
+        self._state = self.backend.new_state()
+        self.smoother.reset()
         self._newest: np.ndarray | None = None  # the model's last answer
         self._last: tuple[Fraction, np.ndarray] | None = None  # last model frame passed by
         self._ahead: deque[tuple[Fraction, np.ndarray]] = deque()  # model frames still to pass
-        self._finisher.life.restart()
+        self.finisher.life.restart()
         if self.next_index:
-            self._finisher.cut()
+            self.finisher.cut()
 
     def run(self, hop: np.ndarray, end_s: Fraction) -> list[Frame]:
         """Run one hop [1, hop]; return the frames that are now computable before `end_s`.
@@ -75,15 +69,15 @@ class FrameExecutor:
         Style and intensity are those of the hop's end: a change that was made when all audio so
         far had been heard first shows in the hop that comes next.
         """
-        heard_s = self._origin_s + self._spacing_s * (self._count + self._sidecar.frames_per_step)
-        intensity = self._manner.intensity_at(heard_s)
-        self._finisher.life.hear(hop[0])
-        for weights in self._step(hop, self._manner.style_at(heard_s)):
+        heard_s = self._origin_s + self._spacing_s * (self._count + self.sidecar.frames_per_step)
+        intensity = self.manner.intensity_at(heard_s)
+        self.finisher.life.hear(hop[0])
+        for weights in self._step(hop, self.manner.style_at(heard_s)):
             self._count += 1
             heard = self._count * self._spacing_s
             time_s = self._origin_s + heard - self._lookahead_s
-            self._finisher.life.follow(float(time_s), float(heard), weights)
-            self._newest = self._smoother(weights)
+            self.finisher.life.follow(float(time_s), float(heard), weights)
+            self._newest = self.smoother(weights)
             self._ahead.append((time_s, scale_speech(self._newest, intensity)))
         return self.release(end_s)
 
@@ -101,15 +95,15 @@ class FrameExecutor:
 
     def needs_more(self, end_s: Fraction) -> bool:
         """Whether frames before `end_s` still wait for the model."""
-        return self._clock.time_of(self._cursor) < end_s
+        return self.clock.time_of(self._cursor) < end_s
 
     def rest_through(self, time_s: Fraction, last: bool) -> list[Frame]:
         """Return idle frames for the times from the next frame to `time_s`, itself if `last`."""
-        clock = self._clock
+        clock = self.clock
         end = clock.count_through(time_s) if last else clock.count_before(time_s)
         frames = []
         while self.next_index < end:
-            finished = self._finisher.rest(float(self.next_time_s))
+            finished = self.finisher.rest(float(self.next_time_s))
             frames.append(self._make_frame(self.next_index, finished, idle=True))
         return frames
 
@@ -119,28 +113,28 @@ class FrameExecutor:
         Nobody must have seen them. The face goes on from the frame before; its successor's index
         is returned.
         """
-        self.next_index = min(self._clock.count_before(time_s), self.next_index)
-        self._finisher.take_back(float(self.next_time_s))
+        self.next_index = min(self.clock.count_before(time_s), self.next_index)
+        self.finisher.take_back(float(self.next_time_s))
         self.begin(self.next_time_s)
         return self.next_index
 
     def skip_to(self, time_s: Fraction) -> int:
         """Emit nothing before `time_s`; return how many frame indices are passed over."""
-        index = max(self._clock.count_before(time_s), self.next_index)
+        index = max(self.clock.count_before(time_s), self.next_index)
         skipped, self.next_index = index - self.next_index, index
         return skipped
 
     def _step(self, hop: np.ndarray, style: np.ndarray | None) -> np.ndarray:
         """Return motion [frames_per_step, channels] of one hop, whatever the model does."""
-        motion, self._state = self._backend.step(hop, self._state, style)
-        expected = (1, self._sidecar.frames_per_step, len(self._sidecar.output_names))
+        motion, self._state = self.backend.step(hop, self._state, style)
+        expected = (1, self.sidecar.frames_per_step, len(self.sidecar.output_names))
         if motion.shape != expected:
             raise BackendError(f"motion has shape {motion.shape}; expected {expected}")
         if np.isfinite(motion).all():
             return motion[0]
         # A poisoned state would stay so for ever: start it anew and hold the face for this step.
-        self._faults.count("bad_steps", "the model gave NaN or infinity; its state was reset")
-        self._state = self._backend.new_state()
+        self.faults.count("bad_steps", "the model gave NaN or infinity; its state was reset")
+        self._state = self.backend.new_state()
         held = np.zeros(motion.shape[2], np.float32) if self._newest is None else self._newest
         return np.repeat(held[np.newaxis], motion.shape[1], axis=0)
 
@@ -155,24 +149,24 @@ class FrameExecutor:
 
         Returns whether that model frame is done with; False where `end_s` came before.
         """
-        while (wanted_s := self._clock.time_of(self._cursor)) <= time_s:
+        while (wanted_s := self.clock.time_of(self._cursor)) <= time_s:
             if wanted_s >= end_s:
                 return False
             if self._cursor < self.next_index:
-                self._faults.count("late_frames", "audio came after its frames were due")
+                self.faults.count("late_frames", "audio came after its frames were due")
             else:
                 between = weights
                 if self._last is not None:
                     last_s, last = self._last
                     share = np.float32((wanted_s - last_s) / (time_s - last_s))
                     between = last + share * (weights - last)
-                finished = self._finisher.speak(float(wanted_s), between)
+                finished = self.finisher.speak(float(wanted_s), between)
                 frames.append(self._make_frame(self._cursor, finished, idle=False))
             self._cursor += 1
         return True
 
     def _make_frame(self, index: int, weights: np.ndarray, idle: bool) -> Frame:
         self.next_index = index + 1
-        time_s = self._clock.time_of(index)
-        stamp_ns = self._stamps.stamp_of(time_s)
-        return Frame(index, float(time_s), stamp_ns, weights, idle, self._finisher.head)
+        time_s = self.clock.time_of(index)
+        stamp_ns = self.stamps.stamp_of(time_s)
+        return Frame(index, float(time_s), stamp_ns, weights, idle, self.finisher.head)

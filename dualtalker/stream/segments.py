@@ -1,4 +1,4 @@
-"""Runs audio through the model, one segment without holes after the other. Heals no stamps."""
+"""Runs audio through the model, one segment without holes after the other."""
 
 from __future__ import annotations
 
@@ -19,30 +19,25 @@ class Segments:
 
     def __init__(self, audio: AudioAccumulator, executor: FrameExecutor) -> None:
         """Begin a stream; `audio` is empty."""
-        self._audio, self.executor = audio, executor
+        self.audio, self.executor = audio, executor
         self._origin_s = Fraction(0)  # where this segment's audio begins
         self._waiting: list[Frame] = []
 
     @property
     def end_s(self) -> Fraction:
         """End of the audio so far."""
-        return self._origin_s + self._audio.duration_s
-
-    @property
-    def delay_s(self) -> float:
-        """By how much the resampler holds audio back at the present rate."""
-        return self._audio.delay_s
+        return self._origin_s + self.audio.duration_s
 
     def hear(self, mono: np.ndarray, rate_hz: int) -> None:
         """Take samples [n]; the model runs where more than a second of them waits."""
-        self._audio.push(mono, rate_hz)
-        if self._audio.ready_samples > self._audio.rate_hz:
+        self.audio.push(mono, rate_hz)
+        if len(self.audio.ready) > self.audio.rate_hz:
             self.run_ready()
 
     def run_ready(self) -> None:
         """Run the model as far as the audio goes."""
         end_s = self.end_s
-        while (hop := self._audio.pop()) is not None:
+        while (hop := self.audio.pop()) is not None:
             self._waiting += self.executor.run(hop, end_s)
         self._waiting += self.executor.release(end_s)
 
@@ -52,11 +47,11 @@ class Segments:
 
     def finish(self) -> None:
         """Run out all audio as if silence followed, and start the model anew at its end."""
-        self._audio.finish()
+        self.audio.finish()
         end_s = self.end_s
         self._waiting += self.executor.release(end_s)
         while self.executor.needs_more(end_s):
-            hop = self._audio.pop(pad=True)
+            hop = self.audio.pop(pad=True)
             assert hop is not None  # `pad` always gives one
             self._waiting += self.executor.run(hop, end_s)
         self._begin(end_s)
@@ -71,7 +66,7 @@ class Segments:
         """Drop all audio, and the frames from `time_s` on; return the next one's index."""
         index = self.executor.take_back(time_s)
         self._origin_s = self.executor.next_time_s
-        self._audio.restart()
+        self.audio.restart()
         self._waiting = []
         return index
 
@@ -81,6 +76,6 @@ class Segments:
         return ready
 
     def _begin(self, time_s: Fraction) -> None:
-        self._audio.restart()
+        self.audio.restart()
         self._origin_s = time_s
         self.executor.begin(time_s)

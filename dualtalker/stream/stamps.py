@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
@@ -38,7 +39,8 @@ class StampJudge:
         """`tolerance_s` is the largest jitter of a stamp."""
         self._tolerance_s = tolerance_s
         self._doubted_s: Fraction | None = None  # error of the last stamp, if it was doubted
-        self.believed_s = Fraction(0)  # stream time of the last stamp that was not
+        # Stream time of the last stamp that was not: drift is allowed for from there on.
+        self.believed_s = Fraction(0)
 
     def judge(self, error_s: Fraction, time_s: Fraction) -> Literal["jitter", "doubt", "believe"]:
         """Judge the error of a stamp for audio that starts at stream time `time_s`."""
@@ -65,10 +67,6 @@ class StampJudge:
             return min(self._doubted_s, after_s - without_s)
         return None
 
-    def believe(self, time_s: Fraction) -> None:
-        """Drift is allowed for from stream time `time_s` on."""
-        self.believed_s = time_s
-
     def _is_jitter(self, error_s: Fraction, time_s: Fraction) -> bool:
         since_s = max(time_s - self.believed_s, Fraction(0))
         return abs(error_s) <= self._tolerance_s + MAX_DRIFT * since_s
@@ -77,24 +75,19 @@ class StampJudge:
         return self._doubted_s is not None and abs(error_s - self._doubted_s) <= self._tolerance_s
 
 
+@dataclass
 class Timeline:
     """Puts pushed audio where its stamps say: heals holes, overlaps and jumps, and counts them."""
 
-    def __init__(
-        self,
-        stamps: StampClock,
-        segments: Segments,
-        intake: AudioIntake,
-        faults: Faults,
-        *,
-        tolerance_s: Fraction,
-        max_gap_s: Fraction,
-    ) -> None:
-        """Stamps off by `tolerance_s` are jitter; holes up to `max_gap_s` are heard as silence."""
-        self._stamps, self._segments = stamps, segments
-        self._intake, self._faults = intake, faults
-        self._judge = StampJudge(tolerance_s)
-        self._max_gap_s = max_gap_s
+    stamps: StampClock
+    segments: Segments
+    intake: AudioIntake
+    faults: Faults
+    tolerance_s: Fraction  # stamps off by less are jitter
+    max_gap_s: Fraction  # holes up to this are heard as silence
+
+    def __post_init__(self) -> None:
+        self._judge = StampJudge(self.tolerance_s)
         self._held: tuple[np.ndarray, int] | None = None  # chunk and rate of a doubted stamp
         self._idle_until_s = Fraction(0)  # how far idle frames took the place of audio
         self._heard = False  # whether any audio was pushed
@@ -103,7 +96,7 @@ class Timeline:
     def end_s(self) -> Fraction:
         """End of all audio pushed, that of a doubted stamp included."""
         held_s = Fraction(len(self._held[0]), self._held[1]) if self._held else Fraction(0)
-        return self._segments.end_s + held_s
+        return self.segments.end_s + held_s
 
     def push(self, chunk: np.ndarray, rate_hz: int, stamp_ns: int | None) -> None:
         """Take a checked chunk [n] or [n, channels], and the stamp of its first sample."""
@@ -112,9 +105,9 @@ class Timeline:
         self._follow_idling(stamp_ns)
         if stamp_ns is None:
             self._hear(chunk, rate_hz)
-        elif not self._stamps.anchored:
-            self._stamps.anchor(self._segments.end_s, stamp_ns)
-            self._judge.believe(self._segments.end_s)
+        elif not self.stamps.anchored:
+            self.stamps.anchor(self.segments.end_s, stamp_ns)
+            self._judge.believed_s = self.segments.end_s
             self._hear(chunk, rate_hz)
         else:
             self._follow(chunk, rate_hz, stamp_ns)
@@ -125,13 +118,13 @@ class Timeline:
             return
         after_end_s, (chunk, rate_hz), self._held = self.end_s, self._held, None
         if stamp_ns is not None:
-            after_s = self._stamps.error_s(after_end_s, stamp_ns)
-            without_s = self._stamps.error_s(self._segments.end_s, stamp_ns)
+            after_s = self.stamps.error_s(after_end_s, stamp_ns)
+            without_s = self.stamps.error_s(self.segments.end_s, stamp_ns)
             error_s = self._judge.settle(after_s, without_s, after_end_s)
             if error_s:
                 chunk = chunk[self._heal(error_s, len(chunk), rate_hz, stamp_ns) :]
             else:
-                self._faults.count("stray_stamps", "a stamp unlike the next; not believed")
+                self.faults.count("stray_stamps", "a stamp unlike the next; not believed")
         self._hear(chunk, rate_hz)
 
     def idle_until(self, time_s: Fraction) -> None:
@@ -140,65 +133,65 @@ class Timeline:
 
     def take_back(self) -> None:
         """The audio from the segments' end on is void, and what waited for the next stamp."""
-        end_s = self._segments.end_s
+        end_s = self.segments.end_s
         self._idle_until_s = min(self._idle_until_s, end_s)
-        self._stamps.rewind(end_s)
+        self.stamps.rewind(end_s)
         self._held = None
 
     def _follow_idling(self, stamp_ns: int | None) -> None:
         """Audio without a usable stamp, long after the last: it begins where idling stands."""
-        behind_s = self._idle_until_s - self._segments.end_s
-        if behind_s > (self._max_gap_s if self._heard else 0) and (
-            stamp_ns is None or not self._stamps.anchored
+        behind_s = self._idle_until_s - self.segments.end_s
+        if behind_s > (self.max_gap_s if self._heard else 0) and (
+            stamp_ns is None or not self.stamps.anchored
         ):
-            self._faults.count("gaps", f"no audio for {float(behind_s):.2f} s", int(self._heard))
-            self._segments.jump(self._idle_until_s)
+            self.faults.count("gaps", f"no audio for {float(behind_s):.2f} s", int(self._heard))
+            self.segments.jump(self._idle_until_s)
         self._heard = True
 
     def _follow(self, chunk: np.ndarray, rate_hz: int, stamp_ns: int) -> None:
         """Compare a stamp with the sample clock, heal what differs, and hear the chunk."""
         self.settle(stamp_ns)
-        end_s = self._segments.end_s
-        error_s = self._stamps.error_s(end_s, stamp_ns)
+        end_s = self.segments.end_s
+        error_s = self.stamps.error_s(end_s, stamp_ns)
         verdict = self._judge.judge(error_s, end_s)
         if verdict == "doubt" and len(chunk) <= rate_hz * MAX_DOUBTED_S:
             self._held = (chunk.copy(), rate_hz)
             return
         if verdict == "jitter":
-            self._stamps.track(error_s, float(end_s - self._judge.believed_s))
+            self.stamps.track(error_s, float(end_s - self._judge.believed_s))
         else:
             chunk = chunk[self._heal(error_s, len(chunk), rate_hz, stamp_ns) :]
-        self._judge.believe(self._segments.end_s)
+        self._judge.believed_s = self.segments.end_s
         self._hear(chunk, rate_hz)
 
     def _heal(self, error_s: Fraction, count: int, rate_hz: int, stamp_ns: int) -> int:
         """Bring the sample clock to where a stamp says; return how many samples to drop."""
-        end_s = self._segments.end_s
+        end_s = self.segments.end_s
         target_s = end_s + error_s
-        to_fill_s = target_s - max(end_s, self._segments.executor.next_time_s)
-        is_far = error_s > self._max_gap_s and to_fill_s > MAX_IDLE_FILL_S
+        to_fill_s = target_s - max(end_s, self.segments.executor.next_time_s)
+        is_far = error_s > self.max_gap_s and to_fill_s > MAX_IDLE_FILL_S
         if error_s < -MAX_OVERLAP_S or is_far:
             begin_s = max(end_s, self._idle_until_s)
-            self._faults.count("reanchors", f"time stamps jumped by {float(error_s):.3f} s")
-            self._segments.jump(begin_s)
-            self._stamps.anchor(begin_s, stamp_ns)
+            self.faults.count("reanchors", f"time stamps jumped by {float(error_s):.3f} s")
+            self.segments.jump(begin_s)
+            self.stamps.anchor(begin_s, stamp_ns)
             return 0
         if error_s < 0:
             skip = min(round(-error_s * rate_hz), count)
-            self._faults.count("overlaps", f"audio overlaps by {float(-error_s):.3f} s")
-            self._faults.count("overlap_samples", f"{skip} samples heard twice dropped", skip)
+            self.faults.count("overlaps", f"audio overlaps by {float(-error_s):.3f} s")
+            self.faults.count("overlap_samples", f"{skip} samples heard twice dropped", skip)
             if skip == count:
-                self._faults.count("late_chunks", "a chunk came after its time; dropped")
+                self.faults.count("late_chunks", "a chunk came after its time; dropped")
             return skip
-        self._faults.count("gaps", f"{float(error_s):.3f} s of audio are missing")
-        if error_s <= self._max_gap_s:
+        self.faults.count("gaps", f"{float(error_s):.3f} s of audio are missing")
+        if error_s <= self.max_gap_s:
             missing = round(error_s * rate_hz)
-            self._faults.count("gap_samples", f"{missing} samples of silence put in", missing)
-            self._segments.hear(np.zeros(missing, np.float32), rate_hz)
+            self.faults.count("gap_samples", f"{missing} samples of silence put in", missing)
+            self.segments.hear(np.zeros(missing, np.float32), rate_hz)
         else:
-            self._segments.jump(target_s)
+            self.segments.jump(target_s)
         return 0
 
     def _hear(self, chunk: np.ndarray, rate_hz: int) -> None:
-        for mono in self._intake.mix(chunk, rate_hz):
-            self._segments.hear(mono, rate_hz)
+        for mono in self.intake.mix(chunk, rate_hz):
+            self.segments.hear(mono, rate_hz)

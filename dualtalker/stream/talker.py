@@ -1,4 +1,4 @@
-"""Talker: speech goes in as it comes, face frames come out on time. Whole files: `animation`."""
+"""Talker: speech goes in as it comes, face frames come out on time."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Talker:
         The sum of lookahead, one hop (audio is taken by hops; interpolation waits within it) and
         the resampler's delay at the present input rate. Compute time and transport come on top.
         """
-        return self.lookahead_s + self.bundle.sidecar.hop_s + self._segments.delay_s
+        return self.lookahead_s + self.bundle.sidecar.hop_s + self._segments.audio.delay_s
 
     @property
     def styles(self) -> tuple[str, ...]:
@@ -274,8 +274,8 @@ class Talker:
             self._segments,
             self._intake,
             self._faults,
-            tolerance_s=self._tolerance_s,
-            max_gap_s=self._max_gap_s,
+            self._tolerance_s,
+            self._max_gap_s,
         )
 
     def close(self) -> None:
