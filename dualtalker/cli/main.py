@@ -105,16 +105,8 @@ class Speak(_Output):
         with written_whole(wav) as temporary:
             soundfile.write(temporary, speech.samples, speech.sample_rate_hz, subtype="PCM_16")
         print(wav)
-        _write_all(
-            self,
-            self.name,
-            speech.samples,
-            speech.sample_rate_hz,
-            bundle,
-            rig,
-            text=speech.text,
-            voice=speech.voice,
-        )
+        said = {"text": self.text, "voice": self.voice}
+        _write_all(self, self.name, speech.samples, speech.sample_rate_hz, bundle, rig, **said)
         return 0
 
 
