@@ -44,6 +44,12 @@ def check_samples(samples: object) -> np.ndarray:
     Raises:
         AudioError: wrong dtype or shape, or NaN or infinity among the samples.
     """
+    if _is_raw(samples):
+        raise AudioError(
+            f"samples of type {type(samples).__name__}, of unknown format; expected an array: "
+            "np.frombuffer(data, np.int16) of 16-bit PCM, .reshape(-1, channels) where there are "
+            "several"
+        )
     array = np.asarray(samples)
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
@@ -62,6 +68,17 @@ def check_samples(samples: object) -> np.ndarray:
             f"[n, channels] with 1 to {MAX_CHANNELS} channels (transpose channels-first audio)"
         )
     return array
+
+
+def _is_raw(samples: object) -> bool:
+    """Whether these are bytes, each of which numpy would take for a sample."""
+    if isinstance(samples, np.ndarray):
+        return False
+    try:
+        view = memoryview(samples)  # type: ignore[arg-type]
+    except TypeError:  # no bytes at all: a list, a tensor
+        return False
+    return isinstance(samples, memoryview) or view.itemsize == 1
 
 
 class NonFiniteError(AudioError):

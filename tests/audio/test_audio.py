@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 from types import SimpleNamespace
 
 import numpy as np
@@ -237,6 +238,28 @@ def test_clipping_is_counted():
 def test_unusable_arrays_are_refused(samples):
     with pytest.raises(AudioError, match="expected"):
         check_samples(samples)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        bytes,
+        bytearray,
+        memoryview,
+        lambda data: memoryview(data).cast("h"),
+        lambda data: array.array("B", data),
+    ],
+    ids=["bytes", "bytearray", "memoryview", "16-bit memoryview", "array of bytes"],
+)
+@pytest.mark.parametrize("count", [0, 320])
+def test_bytes_are_refused_with_the_way_to_read_them(make, count):
+    with pytest.raises(AudioError, match=r"np\.frombuffer\(data, np\.int16\)"):
+        check_samples(make(bytes(2 * count)))
+
+
+def test_arrays_and_lists_of_known_types_are_no_bytes():
+    for samples in (array.array("h", [0, 16384]), array.array("f", [0, 0.5]), [0.0, 0.5]):
+        np.testing.assert_array_equal(mix_to_mono(check_samples(samples))[0], [0, 0.5])
 
 
 @pytest.mark.filterwarnings("error")
