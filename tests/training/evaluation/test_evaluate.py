@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 from dualtalker.errors import DualtalkerError
 from dualtalker.model import load_bundle
 from dualtalker.rig.robot_head import build_head
-from tiny_training import TINY_NETWORK, make_clip, make_corpus
+from tiny_training import TINY_NETWORK, make_clip
 from training import evaluate as evaluation
 from training import lipread
 from training.data import (
@@ -32,11 +32,6 @@ from training.evaluation import (
 from training.evaluation.baselines import describe_sound
 from training.learning import describe_network, save_checkpoint
 from training.network import DualTalker
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_corpus(tmp_path_factory.mktemp("corpus") / "clips")
 
 
 def make_reader() -> lip_reading.LipReader:
@@ -195,8 +190,10 @@ def test_whole_evaluation_writes_table_report_and_json(
     assert list(figures) == ["loudness", "mean face", "nearest neighbor", "model"]
     # In this corpus the jaw is the loudness, and the mean face never moves.
     assert figures["loudness"]["jaw r"] > 0.9 and figures["mean face"]["jaw r"] == 0.0
+    assert abs(figures["loudness"]["offset ms"]) < 20
     assert figures["mean face"]["noise motion"] == 0.0 < figures["loudness"]["noise motion"]
     wanted = ("size MB", "lookahead ms", "step p99 ms", "phone error rate, true", "LVE mm2")
+    wanted += ("closures met", "false closures", "noise motion")
     assert set(wanted) <= set(figures["model"])
     assert figures["model"]["lookahead ms"] == 80.0
     assert "| jaw opening r |" in printed and "missed" in printed

@@ -35,11 +35,6 @@ from training.network import (
 
 
 @pytest.fixture(scope="module")
-def meshes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_vertex_corpus(tmp_path_factory.mktemp("meshes") / "tiny")
-
-
-@pytest.fixture(scope="module")
 def checkpoint(meshes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A head for the tiny mesh, trained for a few steps."""
     out = tmp_path_factory.mktemp("run")

@@ -14,23 +14,16 @@ import soundfile
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.engine import write_sidecar
-from tiny_training import make_clip, make_corpus, tiny_train_config
+from tiny_training import make_clip
 from training.finetune import FinetuneConfig, finetune, prepare
 from training.learning import (
     CheckpointError,
     find_starting_point,
     load_checkpoint,
     load_network,
-    train,
 )
 from training.network import StreamingTalker
 from training.pack import pack
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("base")
-    return train(tiny_train_config(make_corpus(folder / "clips"), folder / "run"))
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,9 @@ torch = pytest.importorskip("torch")
 
 from dualtalker.model import load_bundle
 from engines.export_onnx import ExportConfig, ExportError, compare_with_torch, export
-from tiny_training import TINY_NETWORK, make_clip, make_corpus, tiny_train_config
+from tiny_training import TINY_NETWORK, make_clip, tiny_train_config
 from training.configs import DataConfig, LossConfig
 from training.data import Phone, load_clips, save_clips
-from training.evaluate import EvaluateConfig, evaluate, format_table
 from training.learning import (
     BatchMaker,
     CheckpointError,
@@ -30,16 +29,6 @@ from training.learning import (
 from training.learning.batches import label_contacts
 from training.learning.run import split_clips
 from training.network import StreamingTalker
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_corpus(tmp_path_factory.mktemp("corpus") / "clips")
-
-
-@pytest.fixture(scope="module")
-def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(tiny_train_config(corpus, tmp_path_factory.mktemp("run")))
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:
@@ -231,7 +220,7 @@ def test_contact_labels_cover_bilabials_and_labiodentals() -> None:
 
 def test_export_equals_torch_and_loads_as_a_bundle(trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "tiny.onnx"
-    difference = export(ExportConfig(trained, out, steps=1000))
+    difference = export(ExportConfig(trained, out, steps=400))
     assert difference < 1e-4
     bundle = load_bundle(out)
     assert bundle.sidecar.lookahead_samples == TINY_NETWORK.lookahead_samples + 320
@@ -268,17 +257,3 @@ def test_checkpoint_of_another_network_is_refused(trained: Path, tmp_path: Path)
     copy.with_suffix(".json").write_text(json.dumps(meta))
     with pytest.raises(CheckpointError, match="does not fit"):
         load_network(copy)
-
-
-def test_evaluation_measures_the_bundle_beside_loudness(
-    trained: Path, corpus: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "tiny.onnx"
-    export(ExportConfig(trained, out, steps=20))
-    figures = evaluate(EvaluateConfig(out, (corpus,)))
-    # In this corpus the jaw *is* the loudness, so the baseline must be nearly perfect.
-    assert figures["loudness"]["jaw r"] > 0.9
-    assert abs(figures["loudness"]["offset ms"]) < 20
-    assert set(figures["model"]) >= {"jaw r", "closures met", "false closures", "noise motion"}
-    table = format_table(figures)
-    assert table.count("\n") == len(figures["model"]) + 1

@@ -20,7 +20,6 @@ torch = pytest.importorskip("torch")
 from tiny_training import (
     TINY_NETWORK,
     TINY_VERTEX,
-    make_corpus,
     mesh_config,
     tiny_train_config,
 )
@@ -42,16 +41,6 @@ from training.learning import (
 )
 from training.learning.batches import MixedBatches
 from training.learning.validation import animate_mesh
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_corpus(tmp_path_factory.mktemp("corpus") / "clips")
-
-
-@pytest.fixture(scope="module")
-def meshes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_vertex_corpus(tmp_path_factory.mktemp("meshes") / "tiny")
 
 
 @pytest.mark.parametrize("fps", [25.0, 30.0])

@@ -15,10 +15,8 @@ from tiny_training import (
     TINY_NETWORK,
     join,
     make_clip,
-    make_corpus,
     tiny_train_config,
 )
-from tiny_vertices import make_vertex_corpus
 from training.configs import LossConfig, TrainConfig, from_plain, to_plain
 from training.data import save_clips
 from training.learning import (
@@ -36,17 +34,6 @@ from training.learning.loop import check_progress
 from training.learning.objective import count_evidence
 from training.learning.presets import make_presets
 from training.learning.step import learn, share_evidence
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_corpus(tmp_path_factory.mktemp("corpus") / "clips")
-
-
-@pytest.fixture(scope="module")
-def meshes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_vertex_corpus(tmp_path_factory.mktemp("meshes") / "tiny")
-
 
 # ---- Micro-batches and precision ----------------------------------------------------------------
 

@@ -140,11 +140,6 @@ def make_config(corpus: Path, out: Path, **fields: object) -> ablate.AblateConfi
     return ablate.AblateConfig((corpus,), "tiny", out / "grid", train=train, **values)  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_corpus(tmp_path_factory.mktemp("corpus") / "clips")
-
-
 def test_grid_is_computed_once_written_and_resumed(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,20 +10,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tiny_training import make_corpus, tiny_train_config
-from training.learning import train
 from training.network import GATE_GAIN, GATE_TAPS
 from training.studies import gates
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_corpus(tmp_path_factory.mktemp("corpus") / "clips")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(tiny_train_config(corpus, tmp_path_factory.mktemp("run")))
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -47,12 +35,12 @@ def test_a_gate_is_read_and_named() -> None:
 
 
 def test_both_tables_agree_on_the_gate_that_is_built_in(
-    checkpoint: Path,
+    trained: Path,
     corpus: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = [str(checkpoint), "--corpus", str(corpus), "--mixture", "captured:one:0.9,rules:0.1"]
+    words = [str(trained), "--corpus", str(corpus), "--mixture", "captured:one:0.9,rules:0.1"]
     shares = ",".join(f"{100 * tap:g}" for tap in GATE_TAPS)
     words += ["--gates", f"{shares}:{GATE_GAIN}", "25,35,25,15:0", "0,100,0,0:99"]
     words += ["--mixtures", "captured:one:0.9,rules:0.1", "rules"]
@@ -66,15 +54,15 @@ def test_both_tables_agree_on_the_gate_that_is_built_in(
 
 
 def test_what_cannot_be_measured_is_told(
-    checkpoint: Path,
+    trained: Path,
     corpus: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(monkeypatch, str(checkpoint), "--corpus", str(corpus), "--mixture", "sung") == 2
+    assert run(monkeypatch, str(trained), "--corpus", str(corpus), "--mixture", "sung") == 2
     assert "unknown styles ['sung']" in capsys.readouterr().err
-    assert run(monkeypatch, str(checkpoint), "--corpus", str(tmp_path), "--mixture", "rules") == 2
+    assert run(monkeypatch, str(trained), "--corpus", str(tmp_path), "--mixture", "rules") == 2
     words = [str(tmp_path / "none.safetensors"), "--corpus", str(corpus)]
     assert run(monkeypatch, *words) == 2
     assert "none.safetensors" in capsys.readouterr().err
