@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +56,31 @@ def written_together(*paths: Path) -> Iterator[Path]:
         yield Path(folder)
         for path in paths:
             os.replace(Path(folder) / path.name, path)
+
+
+def read_json(path: Path, max_bytes: int) -> Any:
+    """Read a JSON file strictly: no key comes twice in an object, no number is NaN or infinite.
+
+    Raises:
+        ValueError: it is larger than `max_bytes`, or not such JSON.
+    """
+    if (size := path.stat().st_size) > max_bytes:
+        raise ValueError(f"{size} bytes, expected at most {max_bytes}")
+    try:
+        # Not msgspec's reader, which takes the last of two values of one key.
+        record = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
+        json.dumps(record, allow_nan=False)  # refuses NaN and numbers that overflow
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
+    return record
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"keys given twice: {sorted({n for n in names if names.count(n) > 1})}")
+    return record
 
 
 def sha256(content: str | bytes | np.ndarray) -> str:

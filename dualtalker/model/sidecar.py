@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import BundleError
-from dualtalker.files import sha256
+from dualtalker.files import read_json, sha256
 
 FORMAT = "dualtalker-bundle"
 EXPORT_COMMAND = "python -m engines.export_onnx CHECKPOINT -o NAME.onnx"
@@ -139,14 +139,9 @@ _RETIRED = {"vertices_output": "", "vertex_count": 0, "topology": ""}
 
 def read_sidecar(path: Path) -> Sidecar:
     """Read and check a sidecar file by itself, without its graph; raises BundleError."""
-    size_bytes = path.stat().st_size
-    if size_bytes > MAX_SIDECAR_BYTES:
-        raise mismatch(path, "file size", f"{size_bytes} bytes", f"<= {MAX_SIDECAR_BYTES} bytes")
     try:
-        # Not msgspec's reader, which takes the last of two values of one key.
-        record = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
-        json.dumps(record, allow_nan=False)  # refuses NaN and numbers that overflow
-    except (ValueError, RecursionError) as error:
+        record = read_json(path, MAX_SIDECAR_BYTES)
+    except ValueError as error:
         raise BundleError(
             f"{path}: not a valid JSON sidecar ({error}); write it anew with: {EXPORT_COMMAND}"
         ) from error
@@ -268,11 +263,3 @@ def mismatch(path: Path, name: str, found: object, expected: object) -> BundleEr
         f"{path}: field {name}: found {text}, expected {expected}. "
         f"Write the bundle anew with: {EXPORT_COMMAND}"
     )
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"keys given twice: {sorted({n for n in names if names.count(n) > 1})}")
-    return record

@@ -6,21 +6,86 @@ import json
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import torch
+from msgspec import Meta
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dualtalker.errors import DualtalkerError
-from dualtalker.files import write_whole, written_whole
+from dualtalker.files import read_json, write_whole, written_whole
 from training.configs import NetworkConfig, from_plain, to_plain
 from training.network import DualTalker, HeadPlan, Wav2Vec2Encoder
 
 
 class CheckpointError(DualtalkerError):
     """A checkpoint is missing, broken or of another network."""
+
+
+MAX_JSON_BYTES = 1 << 24
+
+# What numbers of a checkpoint's network may be; sizes beyond are mistakes or attacks.
+_RANGES: dict[str, tuple[float, float]] = {
+    "sample_rate_hz": (8000, 192000),
+    "hop_samples": (1, 192000),
+    "lookahead_samples": (1, 1920000),
+    "mel_window_samples": (1, 2048),
+    "mel_hop_samples": (1, 2048),
+    "mel_bands": (1, 1024),
+    "channels": (1, 8192),
+    "encoder_dilations": (1, 1024),
+    "decoder_dilations": (1, 1024),
+    "motion_dilations": (1, 1024),
+    "kernel": (1, 255),
+    "expansion": (1, 16),
+    "motion_channels": (1, 8192),
+    "joint_channels": (1, 8192),
+    "units": (1, 65536),
+    "dropout": (0, 1),
+}
+MAX_BLOCKS = 64
+_LARGEST = 65536  # number in a wav2vec2 architecture
+_Size = Annotated[int, Meta(ge=1, le=1 << 24)]
+_Names = Annotated[tuple[str, ...], Meta(max_length=4096)]
+
+
+class _Head(msgspec.Struct, forbid_unknown_fields=True):
+    """The JSON of a `HeadPlan`."""
+
+    name: Annotated[str, Meta(pattern=r"^\w[\w-]*\Z", max_length=200)]  # of a module, too
+    rank: _Size
+    vertices: _Size
+    lips: Annotated[int, Meta(ge=0, le=1 << 24)]
+    styles: Annotated[int, Meta(ge=0, le=4096)]
+
+
+_Plain = bool | int | float | str | None
+
+
+class _Description(msgspec.Struct, forbid_unknown_fields=True):
+    """The JSON of `describe_network`."""
+
+    network: dict[str, Any]
+    active: Annotated[tuple[bool, ...], Meta(min_length=52, max_length=52)]
+    styles: _Names
+    phones: _Names
+    heads: Annotated[tuple[_Head, ...], Meta(max_length=64)] = ()
+    architecture: dict[str, _Plain | list[_Plain] | dict[str, Any]] | None = None
+    characters: str | None = None  # the alphabet of a lip-reading target that is gone
+
+
+class _Told(msgspec.Struct):
+    """What readers of a checkpoint's JSON rely on; it may say more."""
+
+    description: _Description
+    config: dict[str, Any]
+    data: list[dict[str, Any]]
+    step: Annotated[int, Meta(ge=0, le=1 << 53)]
+    early_stop: dict[str, int | float | None] = {}
+    began_as: dict[str, Any] = {}
 
 
 def describe_network(network: DualTalker) -> dict[str, Any]:
@@ -46,17 +111,56 @@ def complete_description(description: dict[str, Any]) -> dict[str, Any]:
 
 
 def build_network(description: dict[str, Any]) -> DualTalker:
-    """Build a network from `describe_network` output; nothing is downloaded."""
+    """Build a network from `describe_network` output; no hub is asked for anything.
+
+    Raises:
+        ValueError: it describes no network that this version can build.
+    """
     # Checkpoints that name no contacts are from when there was a single gate.
     plain = {"contacts": ["bilabial"], **description["network"]}
+    config = from_plain(NetworkConfig, plain)
+    architecture = description.get("architecture")
+    if config.encoder.kind == "wav2vec2" and not architecture:
+        raise ValueError("a wav2vec2 encoder without its `architecture`, which a checkpoint holds")
     return DualTalker(
-        from_plain(NetworkConfig, plain),
+        config,
         description["active"],
         description["styles"],
         description["phones"],
         [HeadPlan(**plan) for plan in description.get("heads", [])],
-        description.get("architecture"),
+        architecture,
     )
+
+
+def _check_sizes(description: dict[str, Any]) -> None:
+    """Raise ValueError where a number is out of its range."""
+    config = from_plain(NetworkConfig, description["network"])
+    for name, (low, high) in _RANGES.items():
+        value = getattr(config, name)
+        values = value if isinstance(value, tuple) else (value,)
+        if len(values) > MAX_BLOCKS or not all(low <= v <= high for v in values):
+            raise ValueError(f"network.{name} is {value!r}, expected {low} to {high}")
+    for name, found in (description.get("architecture") or {}).items():
+        items = found if isinstance(found, list) else [found]
+        numbers = [v for v in items if isinstance(v, (int, float))]
+        if len(items) > MAX_BLOCKS or not all(abs(v) <= _LARGEST for v in numbers):
+            raise ValueError(f"architecture.{name} is too large")
+
+
+def _check_fit(description: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Raise ValueError or RuntimeError where a network of these sizes holds other tensors.
+
+    Nothing of these sizes is made: what a checkpoint claims may be more than there is memory.
+    """
+    with torch.device("meta"):
+        wanted = build_network(description).state_dict()
+    for name in sorted(set(wanted) | set(tensors)):
+        found, expected = (
+            list(t.shape) if (t := group.get(name)) is not None else None
+            for group in (tensors, wanted)
+        )
+        if found != expected:
+            raise ValueError(f"{name} is {found}, expected {expected}")
 
 
 def find_commit() -> str:
@@ -115,7 +219,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 "run it, or give the path of an existing `.safetensors`"
             )
     try:
-        return Checkpoint(json.loads(meta_path.read_text(encoding="utf-8")), load_file(path))
+        meta = read_json(meta_path, MAX_JSON_BYTES)
+        msgspec.convert(meta, _Told)
+        _check_sizes(meta["description"])
+    except ValueError as error:  # msgspec's are such, too
+        raise CheckpointError(
+            f"{meta_path} is not the JSON of a checkpoint of this version ({error}); give the "
+            "one that was written with it, or train again"
+        ) from error
+    try:
+        return Checkpoint(meta, load_file(path))
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(
             f"{path} cannot be read ({error}): it is truncated or not a checkpoint; "
@@ -130,10 +243,12 @@ def load_network(path: Path) -> tuple[DualTalker, Checkpoint]:
         CheckpointError: the tensors do not fit the network that the JSON describes.
     """
     checkpoint = load_checkpoint(path)
-    network = build_network(checkpoint.meta["description"])
+    description, weights = checkpoint.meta["description"], checkpoint.group("ema")
     try:
-        network.load_state_dict(checkpoint.group("ema"))
-    except RuntimeError as error:
+        _check_fit(description, weights)
+        network = build_network(description)
+        network.load_state_dict(weights)
+    except Exception as error:
         raise CheckpointError(f"{path} does not fit the network it describes: {error}") from error
     return network.eval(), checkpoint
 

@@ -20,6 +20,7 @@ from tiny_training import (
 from training.configs import LossConfig, TrainConfig, from_plain, to_plain
 from training.data import save_clips
 from training.learning import (
+    CheckpointError,
     EarlyStop,
     load_network,
     parse_config,
@@ -237,7 +238,7 @@ def test_checkpoint_with_variants_that_are_gone_loads_where_it_used_none(
     ):
         kept, place[name] = place[name], value
         meta_path.write_text(json.dumps(meta))
-        with pytest.raises(ValueError, match=rf"{name} \('{value}'\)"):
+        with pytest.raises(CheckpointError, match=rf"{name} \('{value}'\)"):
             load_network(path)
         place[name] = kept
 
