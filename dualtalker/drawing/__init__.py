@@ -8,14 +8,17 @@ from dualtalker.drawing.curves import (
     plot_upper_face,
     write_contact_sheet,
 )
+from dualtalker.drawing.figures import new_figure, to_svg
 from dualtalker.drawing.renderer import Renderer
 from dualtalker.drawing.video import write_face_video, write_video
 
 __all__ = [
     "Renderer",
+    "new_figure",
     "pick_moments",
     "plot_curves",
     "plot_upper_face",
+    "to_svg",
     "write_contact_sheet",
     "write_face_video",
     "write_video",

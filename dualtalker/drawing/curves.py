@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, MOUTH_INDICES
+from dualtalker.drawing.figures import new_figure
 from dualtalker.drawing.renderer import Renderer
 from dualtalker.errors import DualtalkerError
 from dualtalker.rig import Rig
@@ -40,19 +41,20 @@ def plot_curves(
         ("lip rounding\n(funnel + pucker)", rounding),
         ("lip gap\n(mm)", 1000 * rig.lip_gap(weights)),
     )
-    figure, axes = _new_figure(4, 1, (10, 6.4), sharex=True)
-    _draw_waveform(axes[0, 0], np.asarray(samples, dtype=np.float64), rate_hz)
-    for axis, (label, values), color in zip(axes[1:, 0], curves, _COLORS[1:], strict=True):
+    figure = new_figure((10, 6.4))
+    axes = figure.subplots(4, sharex=True)
+    _draw_waveform(axes[0], np.asarray(samples, dtype=np.float64), rate_hz)
+    for axis, (label, values), color in zip(axes[1:], curves, _COLORS[1:], strict=True):
         axis.plot(times_s, values, color=color, linewidth=1.4)
         axis.fill_between(times_s, min(0.0, float(values.min())), values, color=color, alpha=0.12)
         axis.set_ylabel(label)
         axis.margins(x=0)
-    axes[3, 0].axhline(0, color="#888888", linewidth=0.8)
-    for axis in axes[1:3, 0]:
+    axes[3].axhline(0, color="#888888", linewidth=0.8)
+    for axis in axes[1:3]:
         axis.set_ylim(0, max(1.0, axis.get_ylim()[1]))
-    axes[3, 0].set_xlabel("time (s)")
+    axes[3].set_xlabel("time (s)")
     if title:
-        axes[0, 0].set_title(title)
+        axes[0].set_title(title)
     return _save(figure, path)
 
 
@@ -73,24 +75,25 @@ def plot_upper_face(
     where the shapes do not fit.
     """
     times_s, weights = _checked(times_s, weights)
-    figure, axes = _new_figure(4, 1, (10, 6.4), sharex=True)
-    _draw_waveform(axes[0, 0], np.asarray(samples, dtype=np.float64), rate_hz)
+    figure = new_figure((10, 6.4))
+    axes = figure.subplots(4, sharex=True)
+    _draw_waveform(axes[0], np.asarray(samples, dtype=np.float64), rate_hz)
     voiced_hz = np.where(pitches[:, 1] > 0, pitches[:, 1], np.nan)
-    axes[1, 0].plot(pitches[:, 0], voiced_hz, color=_COLORS[1], linewidth=1.6)
-    axes[1, 0].set_ylabel("pitch\n(Hz)")
+    axes[1].plot(pitches[:, 0], voiced_hz, color=_COLORS[1], linewidth=1.6)
+    axes[1].set_ylabel("pitch\n(Hz)")
     for name, color in (("browInnerUp", _COLORS[2]), ("browOuterUpLeft", _COLORS[3])):
-        axes[2, 0].plot(times_s, weights[:, ARKIT_INDEX[name]], color=color, label=name)
-    axes[2, 0].legend(loc="upper right", fontsize=8)
-    axes[2, 0].set_ylabel("brows\n(weight)")
+        axes[2].plot(times_s, weights[:, ARKIT_INDEX[name]], color=color, label=name)
+    axes[2].legend(loc="upper right", fontsize=8)
+    axes[2].set_ylabel("brows\n(weight)")
     lids = weights[:, ARKIT_INDEX["eyeBlinkLeft"]]
-    axes[3, 0].fill_between(times_s, 0, lids, color=_COLORS[0], linewidth=0)
-    axes[3, 0].set_ylabel("lids\n(weight)")
-    axes[3, 0].set_xlabel("time (s)")
-    for axis in axes[1:3, 0]:
+    axes[3].fill_between(times_s, 0, lids, color=_COLORS[0], linewidth=0)
+    axes[3].set_ylabel("lids\n(weight)")
+    axes[3].set_xlabel("time (s)")
+    for axis in axes[1:3]:
         axis.vlines(accents_s, 0, 1, transform=axis.get_xaxis_transform(), color="#bbbbbb", lw=0.8)
         axis.margins(x=0)
     if title:
-        axes[0, 0].set_title(title)
+        axes[0].set_title(title)
     return _save(figure, path)
 
 
@@ -123,7 +126,8 @@ def write_contact_sheet(
     columns = min(columns, len(chosen))
     rows = -(-len(chosen) // columns)
     inches = size_px / 100
-    figure, axes = _new_figure(rows, columns, (columns * inches, rows * (inches + 0.3)))
+    figure = new_figure((columns * inches, rows * (inches + 0.3)))
+    axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, index, caption in zip(axes.flat, chosen, captions, strict=False):
@@ -157,16 +161,6 @@ def _checked(times_s: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.n
             f"expected [frames] and [frames, {len(ARKIT_NAMES)}], at least one frame"
         )
     return times_s, weights
-
-
-def _new_figure(rows: int, columns: int, inches: tuple[float, float], sharex: bool = False):  # type: ignore[no-untyped-def]
-    """A figure and its axes [rows, columns], without a display and without global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=inches, dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False, sharex=sharex)
 
 
 def _draw_waveform(axis, samples: np.ndarray, rate_hz: int) -> None:  # type: ignore[no-untyped-def]

@@ -1,4 +1,4 @@
-"""The pictures of a report as SVG text, PNG or MP4 bytes. The page they stand on is elsewhere."""
+"""The pictures of a report as SVG text, PNG or MP4 bytes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dualtalker.drawing import Renderer, new_figure, to_svg, write_video
 from dualtalker.evaluation import metrics
 from dualtalker.evaluation.accuracy import Recording, find_recorded_speech, measure_error_map
 
@@ -55,7 +56,8 @@ def draw_panels(
     first = int(start_s * recording.fps)
     last = min(recording.frames, first + int(CURVES_S * recording.fps))
     times_s = recording.times_s[first:last]
-    figure, axes = _new_figure(1 + len(panels), (10, 1.75 * (1 + len(panels))))
+    figure = new_figure((10, 1.75 * (1 + len(panels))))
+    axes = figure.subplots(1 + len(panels))
     _draw_waveform(axes[0], recording, times_s)
     axes[0].set_ylabel("speech")
     speech = find_recorded_speech(recording)[first:last]
@@ -77,7 +79,7 @@ def draw_panels(
     axes[1].legend(loc="upper right", ncol=4, fontsize=8)
     axes[-1].set_xlabel("time (s)")
     _mark_closures(axes[-1], recording, times_s)
-    return _to_svg(figure)
+    return to_svg(figure)
 
 
 def _draw_waveform(axis: Any, recording: Recording, times_s: np.ndarray) -> None:
@@ -100,16 +102,17 @@ def _mark_closures(axis: Any, recording: Recording, times_s: np.ndarray) -> None
 
 def draw_sweep(values: Mapping[str, Mapping[float, float]], x_label: str, y_label: str) -> str:
     """One line for each name over the numbers it was measured at, as SVG."""
-    figure, axes = _new_figure(1, (7, 3.2))
+    figure = new_figure((7, 3.2))
+    axis = figure.subplots()
     for name, points in values.items():
         x = sorted(points)
-        axes[0].plot(x, [points[k] for k in x], "o-", color=_color_of(name, values), label=name)
-    axes[0].set_xlabel(x_label)
-    axes[0].set_ylabel(y_label)
-    axes[0].set_ylim(bottom=min(0.0, axes[0].get_ylim()[0]))
-    axes[0].legend(fontsize=8)
-    axes[0].grid(alpha=0.25)
-    return _to_svg(figure)
+        axis.plot(x, [points[k] for k in x], "o-", color=_color_of(name, values), label=name)
+    axis.set_xlabel(x_label)
+    axis.set_ylabel(y_label)
+    axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
+    axis.legend(fontsize=8)
+    axis.grid(alpha=0.25)
+    return to_svg(figure)
 
 
 def draw_timing(times_s: np.ndarray, late_ms: np.ndarray, intervals_ms: np.ndarray) -> str:
@@ -117,7 +120,8 @@ def draw_timing(times_s: np.ndarray, late_ms: np.ndarray, intervals_ms: np.ndarr
 
     times_s and late_ms [frames]; intervals_ms [frames - 1] between their receipts.
     """
-    figure, axes = _new_figure(1, (10, 3.2), columns=2)
+    figure = new_figure((10, 3.2))
+    axes = figure.subplots(1, 2)
     axes[0].plot(times_s, late_ms, ".", markersize=2.5, color=_COLORS[0])
     axes[0].axhline(0.0, color="#888888", linewidth=0.8)
     axes[0].set_xlabel("time depicted (s)")
@@ -128,7 +132,7 @@ def draw_timing(times_s: np.ndarray, late_ms: np.ndarray, intervals_ms: np.ndarr
     axes[1].set_ylabel("frames")
     for axis in axes:
         axis.grid(alpha=0.25)
-    return _to_svg(figure)
+    return to_svg(figure)
 
 
 def draw_error_maps(
@@ -161,11 +165,10 @@ def paint_errors(
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    from dualtalker.drawing import Renderer
-
     scale = Normalize(0.0, float(np.percentile(np.stack(list(maps.values())), _HEAT_LIMIT_SHARE)))
     heat = colormaps["turbo"]
-    figure, axes = _new_figure(1, (3.0 * len(maps) + 0.8, 3.3), columns=len(maps))
+    figure = new_figure((3.0 * len(maps) + 0.8, 3.3))
+    axes = figure.subplots(1, len(maps), squeeze=False)[0]
     for axis, (name, errors) in zip(axes, maps.items(), strict=True):
         colors = (np.asarray(heat(scale(errors)))[:, :3] * 255).astype(np.uint8)
         painted = dataclasses.replace(rig, colors=colors)
@@ -188,8 +191,6 @@ def film_side_by_side(
     size_px: int = 256,
 ) -> bytes:
     """Reference and contestants beside each other with the sound, as MP4 bytes."""
-    from dualtalker.drawing import Renderer
-
     renderer = Renderer(rig, size_px, size_px, close_up=True)
     tracks: dict[str, np.ndarray] = {}
     if recording.reference is not None:
@@ -213,8 +214,6 @@ def film_columns(
 
     A column draws the picture of a frame of the recording when it is asked to.
     """
-    from dualtalker.drawing import write_video
-
     # Pictures at most 25 times a second: more costs time and shows nothing.
     step = max(1, round(recording.fps / 25.0))
     first = int(start_s * recording.fps)
@@ -246,24 +245,3 @@ def _write_banner(text: str, width: int) -> np.ndarray:
 
 def _color_of(name: str, names: Collection[str]) -> str:
     return _COLORS[list(names).index(name) % len(_COLORS)]
-
-
-def _new_figure(rows: int, inches: tuple[float, float], columns: int = 1) -> tuple[Any, Any]:
-    """A figure and its axes in a flat array, without a display and without global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=inches, dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False).ravel()
-
-
-def _to_svg(figure: Any) -> str:
-    """The figure as an `<svg>` element; the same figure gives the same text."""
-    import matplotlib as mpl
-
-    stream = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": "dualtalker"}):
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-    text = stream.getvalue()
-    return text[text.index("<svg") :]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dualtalker.drawing import new_figure, to_svg
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import write_whole
 
@@ -172,13 +173,8 @@ def replace_section(text: str, marker: str, body: str) -> str:
 
 def draw_plot(path: Path, cells: Sequence[Cell]) -> None:
     """Draw each judged figure over the fraction of paired data, one line a variant."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
     shown = [row for row in JUDGED if all(row[0] in cell.figures for cell in cells)]
-    figure = Figure(figsize=(3.4 * max(len(shown), 1), 3.6), layout="constrained")
-    FigureCanvasSVG(figure)
+    figure = new_figure((3.4 * max(len(shown), 1), 3.6))
     axes = figure.subplots(1, max(len(shown), 1), squeeze=False)[0]
     for axis, (key, label, _, _) in zip(axes, shown, strict=False):
         for number, variant in enumerate(VARIANTS):
@@ -205,8 +201,7 @@ def draw_plot(path: Path, cells: Sequence[Cell]) -> None:
         axis.set_title(label, fontsize=10)
         axis.grid(alpha=0.25)
     axes[0].legend(fontsize=7)
-    with mpl.rc_context({"svg.hashsalt": "dualtalker"}):
-        figure.savefig(path, metadata={"Date": None})
+    path.write_text(to_svg(figure), encoding="utf-8")
 
 
 def _fractions(cells: Sequence[Cell]) -> list[float]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dualtalker.drawing import pick_moments, write_contact_sheet
+from dualtalker.drawing import Renderer, new_figure, pick_moments, write_contact_sheet
 from dualtalker.evaluation import Recording, metrics
 from dualtalker.rig import Rig
 
@@ -36,7 +36,7 @@ def draw_curves(
         "lip rounding\n(weight)": {n: metrics.lip_rounding(w) for n, w in tracks.items()},
         "lip gap\n(mm)": {n: rig.lip_gap(w) * 1e3 for n, w in tracks.items()},
     }
-    figure = _new_figure((10, 5.4))
+    figure = new_figure((10, 5.4))
     axes = figure.subplots(1 + len(panels), 1, sharex=True)
     _draw_sound(axes[0], recording, start_s, start_s + seconds)
     for axis, (label, curves) in zip(axes[1:], panels.items(), strict=True):
@@ -83,10 +83,8 @@ def draw_moment(
 
     curves: label and values [frames] by name; `limit` is drawn as a dashed line.
     """
-    from dualtalker.drawing import Renderer
-
     renderer = Renderer(rig, _MOMENT_PX, _MOMENT_PX, close_up=True)
-    figure = _new_figure((8.6, 2.5))
+    figure = new_figure((8.6, 2.5))
     left, right = figure.subfigures(1, 2, width_ratios=(len(tracks), 2.1))
     for axis, (name, weights) in zip(
         left.subplots(1, len(tracks), squeeze=False)[0], tracks.items(), strict=True
@@ -157,16 +155,6 @@ def _draw_lines(
             span = (max(begin_s, start_s), min(finish_s, end_s))
             axis.axvspan(*span, color=_MARKS[label], alpha=0.18, linewidth=0)
     axis.set_xlim(start_s, min(end_s, float(recording.times_s[-1])))
-
-
-def _new_figure(inches: tuple[float, float]) -> Any:
-    """A figure without a display and without global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=inches, dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def _save(figure: Any, path: Path) -> None:

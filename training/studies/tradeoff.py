@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from dualtalker.drawing import new_figure, to_svg
+
 SAMPLES_PER_MS = 16
 FIGURES = (("jaw r", "jaw opening r"), ("rounding r", "lip rounding r"), ("LVE mm", "LVE (mm)"))
 
@@ -144,12 +146,7 @@ def write_table(options: argparse.Namespace, rows: list[dict[str, Any]]) -> Path
 
 def draw(path: Path, rows: list[dict[str, Any]], width: int) -> None:
     """Draw accuracy over lookahead, and over the time of a step."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8.0, 3.4), layout="constrained")
-    FigureCanvasSVG(figure)
+    figure = new_figure((8.0, 3.4))
     left, right = figure.subplots(1, 2)
     ahead = [row for row in rows if row["channels"] == width]
     middle = [row for row in rows if row["channels"] != width]
@@ -175,8 +172,7 @@ def draw(path: Path, rows: list[dict[str, Any]], width: int) -> None:
     for axis in (left, right):
         axis.grid(alpha=0.25)
         axis.legend(fontsize=8)
-    with mpl.rc_context({"svg.hashsalt": "dualtalker"}):
-        figure.savefig(path, metadata={"Date": None})
+    path.write_text(to_svg(figure), encoding="utf-8")
 
 
 def main() -> int:
