@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from training.data.arrays import map_array
 from training.data.augmentation import augment, make_background
 from training.data.clips import (
     CHANNELS,
@@ -29,6 +28,7 @@ from training.data.mesh_clips import (
     VertexCorpus,
     VertexSet,
     iterate_vertex_clips,
+    map_array,
     read_clip,
     read_corpus,
 )

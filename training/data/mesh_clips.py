@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tokenize
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from dualtalker.files import write_whole, written_whole
-from training.data.arrays import map_array
 from training.data.clips import SAMPLE_RATE_HZ, CorpusError
 
 INDEX_NAME = "index.json"
@@ -315,6 +315,26 @@ def read_clip(corpus: VertexCorpus, name: str) -> VertexClip:
         fps=corpus.fps,
         split=record.split,
     )
+
+
+def map_array(path: Path) -> np.ndarray:
+    """Return the array of an .npy file, memory-mapped and read-only.
+
+    Raises `CorpusError` for a file that is cut short, broken, no .npy or an array of objects.
+    """
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (
+        ValueError,
+        TypeError,
+        OSError,
+        EOFError,
+        SyntaxError,
+        OverflowError,
+        MemoryError,
+        tokenize.TokenError,  # numpy tries to mend headers of Python 2
+    ) as error:
+        raise CorpusError(f"not a readable .npy ({error})") from error
 
 
 def files_complete(folder: Path, index: dict[str, Any]) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from training.datasets.inspection import Inspection
 from training.datasets.regions import choose_regions, read_vertex_set
-from training.datasets.sources import MeshSource, PlannedClip
+from training.datasets.sources import Inspection, MeshSource, PlannedClip
 
 __all__ = ["Inspection", "MeshSource", "PlannedClip", "choose_regions", "read_vertex_set"]

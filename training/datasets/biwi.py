@@ -21,11 +21,17 @@ from training.datasets.biwi_frames import (
     measure_scale,
     normalize_all,
 )
-from training.datasets.inspection import Inspection, name_some
 from training.datasets.meshes import read_mesh
 from training.datasets.pickles import load_pickle
 from training.datasets.soundtracks import measure_duration_s, read_soundtrack
-from training.datasets.sources import MeshSource, PlannedClip, describe_mismatch, describe_stray
+from training.datasets.sources import (
+    Inspection,
+    MeshSource,
+    PlannedClip,
+    describe_mismatch,
+    describe_stray,
+    name_some,
+)
 
 FPS = 25
 VERTICES = 23370

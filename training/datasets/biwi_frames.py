@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from training.data import CorpusError, map_array
-from training.datasets.inspection import Inspection, name_some
-from training.datasets.sources import describe_stray
+from training.datasets.sources import Inspection, describe_stray, name_some
 
 _AGAIN = "ask the authors for the corpus (data.vision.ee.ethz.ch) or copy the file again"
 

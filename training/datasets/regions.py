@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from training.data import CorpusError, VertexSet, map_array
-from training.datasets.inspection import Inspection
 from training.datasets.pickles import load_pickle
-from training.datasets.sources import MeshSource
+from training.datasets.sources import Inspection, MeshSource
 
 # The radius gives FLAME's published lip set best (93 % of ours are in it, 69 % of it in ours);
 # the box is that of the published upper-face sets of FLAME and BIWI. All in mouth widths.

@@ -17,10 +17,16 @@ import numpy as np
 from dualtalker.audio import check_samples, mix_to_mono
 from dualtalker.errors import AudioError
 from training.data import CorpusError, map_array, to_corpus_rate
-from training.datasets.inspection import Inspection, name_some
 from training.datasets.meshes import read_mesh
 from training.datasets.pickles import load_pickle
-from training.datasets.sources import MeshSource, PlannedClip, describe_mismatch, describe_stray
+from training.datasets.sources import (
+    Inspection,
+    MeshSource,
+    PlannedClip,
+    describe_mismatch,
+    describe_stray,
+    name_some,
+)
 
 SOURCE_FPS = 60
 STRIDE = 2  # every second frame: 30 a second

@@ -6,7 +6,7 @@ from training.network.decoders import GATE_GAIN, GATE_TAPS
 from training.network.dualtalker import DualTalker, HeadPlan, Prediction
 from training.network.encoders import LogMel, mel_filters
 from training.network.losses import masked_mean, motion_loss
-from training.network.marginals import (
+from training.network.priors import (
     Priors,
     assign_units,
     fit_bigram,

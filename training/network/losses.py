@@ -17,7 +17,7 @@ def motion_loss(predicted: Tensor, target: Tensor, mask: Tensor, scale: Tensor) 
     """Reconstruction: mean of ((p - y) / scale)^2 over supervised channels.
 
     Shapes: weights `[batch, frames, 52]`, mask `[batch, frames, 52]`, scale `[52]` (how far each
-    channel usually moves, `training.network.marginals.measure_scales`), so that 1 is about as
+    channel usually moves, `training.network.priors.measure_scales`), so that 1 is about as
     wrong as a face that never moves. Ours. Squared on purpose: what sound leaves open makes the
     absolute error's optimum the median, which for a mouth is nearly shut; the squared error's is
     the mean.
@@ -174,7 +174,7 @@ def duality_loss(
     """(log P̂(x) + log P(y|x) - log P̂(y) - log P(x|y))², mean over clips that have both.
 
     Dual supervised learning (Xia et al., ICML 2017, eq. 4) with x the acoustic units and y the
-    motion; the marginals P̂ are frozen simple models (`training/network/marginals.py`). All inputs
+    motion; the marginals P̂ are frozen simple models (`training/network/priors.py`). All inputs
     `[batch]`, in nats per value, so that the four are of one size. Ours: the normalization.
     """
     gap = log_audio + log_motion_given_audio - log_motion - log_audio_given_motion

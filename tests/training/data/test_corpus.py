@@ -23,7 +23,7 @@ from training.data import (
     read_unpaired,
     synthesis,
 )
-from training.data.texts import draw_sentence, read_texts
+from training.data.synthesis import draw_sentence, read_texts
 
 JAW = ARKIT_INDEX["jawOpen"]
 

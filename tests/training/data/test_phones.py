@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dualtalker.speech import EspeakProcess, Phoneme
 from training.data import LANGUAGES, PHONE_CLASSES, CorpusError, Phone, class_ids
 from training.data.phones import arpabet_classes, ipa_classes, segment_arpabet, segment_espeak
-from training.data.texts import read_texts
+from training.data.synthesis import read_texts
 
 LABELS = ["P", "B", "M", "F", "V", "AA", "IY", "AW", "OY", "T", "S", "SIL", "W", "NG", "hh", "pau"]
 SYMBOLS = ["p", "ˈaɪ", "b", "m", "t", "tʃ", "", "pf", "ɔː", "s", "ph", "k", "w", "uː", "f", "əl"]

@@ -19,9 +19,8 @@ from recorded_files import (
     write_mov,
 )
 from training.data import load_clips, read_index
+from training.datasets.live_link import describe_timing, estimate_offset
 from training.datasets.soundtracks import read_soundtrack
-from training.datasets.synchrony import estimate_offset
-from training.datasets.timecodes import describe_timing
 from training.prepare import main
 
 JAW = ARKIT_INDEX["jawOpen"]
