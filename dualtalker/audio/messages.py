@@ -13,7 +13,7 @@ ros-drivers' AudioInfo tells the format of bytes that do not (`read_info`).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -155,12 +155,7 @@ def read_info(message: Any, parameters: AudioFormat) -> AudioFormat:
         raise AudioError(f"audio_info tells of {channels} channels; expected 1 to {MAX_CHANNELS}")
     rate_hz = int(message.sample_rate) or parameters.rate_hz
     check_rate(rate_hz)
-    return replace(
-        parameters,
-        rate_hz=rate_hz,
-        channels=channels,
-        sample_format=told or parameters.sample_format,
-    )
+    return AudioFormat(rate_hz, channels, told or parameters.sample_format)
 
 
 def _read_stamp(message: Any) -> int | None:

@@ -27,7 +27,7 @@ def decode_pcm(data: bytes | np.ndarray, sample_format: str, channels: int) -> n
     if isinstance(channels, bool) or not 1 <= channels <= MAX_CHANNELS:
         raise AudioError(f"{channels!r} channels; expected 1 to {MAX_CHANNELS}")
     raw = np.frombuffer(data, np.uint8)
-    size = _FORMAT_BYTES[kind] * channels
+    size = _count_bytes(kind) * channels
     if len(raw) % size:
         raise AudioError(
             f"{len(raw)} bytes of {sample_format} with {channels} channels; expected a multiple "
@@ -135,18 +135,7 @@ _INTEGER_SCALES: dict[np.dtype, tuple[float, float]] = {
     np.dtype(np.uint32): (2147483648.0, 2147483648.0),
 }
 
-_FORMAT_BYTES = {
-    "S8": 1,
-    "U8": 1,
-    "S16": 2,
-    "U16": 2,
-    "S24": 3,
-    "S24_32": 4,
-    "S32": 4,
-    "U32": 4,
-    "F32": 4,
-    "F64": 8,
-}
+_FORMATS = ("S8", "U8", "S16", "U16", "S24", "S24_32", "S32", "U32", "F32", "F64")
 _COMPRESSED = ("MP3", "OPUS", "AAC", "OGG", "VORBIS", "FLAC", "WMA", "M4A", "AC3", "SPEEX")
 
 
@@ -154,9 +143,9 @@ def _parse_format(sample_format: str) -> tuple[str, str]:
     name = str(sample_format).strip().upper()
     order = ">" if name.endswith("BE") else "<"
     name = re.sub(r"_*(LE|BE)$", "", name)
-    if name in _FORMAT_BYTES:
+    if name in _FORMATS:
         return name, order
-    known = " ".join(f"{kind}LE" if size > 1 else kind for kind, size in _FORMAT_BYTES.items())
+    known = " ".join(kind if kind.endswith("8") else f"{kind}LE" for kind in _FORMATS)
     if name.startswith(_COMPRESSED):
         raise AudioError(f"{sample_format!r} is compressed; decode it first to one of: {known}")
     raise AudioError(
@@ -174,5 +163,9 @@ def _decode(raw: np.ndarray, kind: str, order: str) -> np.ndarray:
     if kind == "S24_32":
         return np.left_shift(raw.view(f"{order}u4").astype(np.uint32), 8).view(np.int32)
     letter = {"S": "i", "U": "u", "F": "f"}[kind[0]]
-    stored = raw.view(f"{order}{letter}{_FORMAT_BYTES[kind]}")
+    stored = raw.view(f"{order}{letter}{_count_bytes(kind)}")
     return stored.astype(stored.dtype.newbyteorder("="))
+
+
+def _count_bytes(kind: str) -> int:
+    return 4 if kind == "S24_32" else int(kind[1:]) // 8

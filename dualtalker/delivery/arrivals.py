@@ -1,4 +1,4 @@
-"""What arrivals of audio tell: how old it comes, and when the next is overdue. No queue in here.
+"""What arrivals of audio tell: how old it comes, and when the next is overdue.
 
 A microphone's driver sends a chunk when it is full and stamps it with its first sample's time: it
 is as old as it is long when it arrives. Other drivers stamp on sending, or not at all.
@@ -34,9 +34,7 @@ class Arrivals:
         self._ages_s: deque[tuple[float, float]] = deque()  # arrivals and ages
         self._lengths_s: deque[float] = deque(maxlen=LENGTHS_KEPT)
         self._longest_s = 0.0
-        self._worst_s: deque[tuple[int, float]] = (
-            deque()
-        )  # of each second with audio, the worst age
+        self._worst_s: deque[tuple[int, float]] = deque()  # seconds with audio, worst ages
         self.lag_s: float | None = None  # from a sample's time to its arrival, at worst
 
     @property

@@ -1,4 +1,4 @@
-"""Hears the melody of speech: pitch, loudness, pitch accents, pauses. Moves nothing.
+"""Hears the melody of speech: pitch, loudness, pitch accents, pauses.
 
 All of it is causal and runs on any chunks with the same result; memory and cost per second are
 constant. What is made of it is in `speaking`.
@@ -11,7 +11,6 @@ our choices, set on read English and Mandarin speech.
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections import deque
 from dataclasses import dataclass
@@ -140,8 +139,8 @@ class ProsodyTracker:
     def __init__(self, rate_hz: int) -> None:
         """`rate_hz` is that of the samples to come."""
         self._tracker = PitchTracker(rate_hz)
-        self._pitches_st = RunningQuantiles(_MEMORY)  # of voiced frames
-        self._levels_db = RunningQuantiles(_MEMORY)
+        self._pitches_st: deque[float] = deque(maxlen=_MEMORY)  # of voiced frames
+        self._levels_db: deque[float] = deque(maxlen=_MEMORY)
         self._floor_db = 0.0
         self.restart()
 
@@ -177,17 +176,17 @@ class ProsodyTracker:
         """Return how far pitch and loudness are above the speaker's own, in spreads."""
         pitch_st = semitones(sound.pitch_hz, LOWEST_HZ)
         still = abs(pitch_st - self._last_st) < _FLAT_ST
-        leapt = self._pitches_st.count > 0 and abs(pitch_st - self._last_st) > _LEAP_ST
+        leapt = bool(self._pitches_st) and abs(pitch_st - self._last_st) > _LEAP_ST
         self._doubted = self._doubted or leapt
         self._last_st = pitch_st
         rise = loud = 0.0
-        if self._pitches_st.count >= _ENOUGH:
-            spread_st = min(max(self._pitches_st.spread, _MIN_SPREAD_ST), _MAX_SPREAD_ST)
-            spread_db = max(self._levels_db.spread, _MIN_SPREAD_DB)
-            rise = (pitch_st - self._pitches_st.median) / spread_st
-            loud = (sound.level_db - self._levels_db.median) / spread_db
-        self._pitches_st.add(pitch_st)
-        self._levels_db.add(sound.level_db)
+        if len(self._pitches_st) >= _ENOUGH:
+            usual_st, spread_st = describe_level(self._pitches_st)
+            usual_db, spread_db = describe_level(self._levels_db)
+            rise = (pitch_st - usual_st) / min(max(spread_st, _MIN_SPREAD_ST), _MAX_SPREAD_ST)
+            loud = (sound.level_db - usual_db) / max(spread_db, _MIN_SPREAD_DB)
+        self._pitches_st.append(pitch_st)
+        self._levels_db.append(sound.level_db)
         return (0.0 if still and rise > 0 else rise), loud
 
     def _follow_phrase(
@@ -197,7 +196,7 @@ class ProsodyTracker:
         if voiced:
             self._voiced_s += FRAME_S
             self._phrase_low += 0.25 * (rise - self._phrase_low)
-        usual_db = self._levels_db.median if self._levels_db.count else 0.0
+        usual_db = describe_level(self._levels_db)[0] if self._levels_db else 0.0
         if voiced or (above and sound.level_db > usual_db - _PAUSE_DROP_DB):
             self._quiet_s = 0.0
             return False, False
@@ -227,38 +226,15 @@ class ProsodyTracker:
         return 0.0
 
 
-class RunningQuantiles:
-    """Median and spread of the last values, without sorting them anew."""
+def describe_level(values: deque[float]) -> tuple[float, float]:
+    """Return the upper median of values, and half the distance of the 16th and 84th percentile.
 
-    def __init__(self, memory: int) -> None:
-        """`memory` is how many values count."""
-        self._memory = memory
-        self._order: deque[float] = deque()  # as they came
-        self._sorted: list[float] = []
-
-    @property
-    def count(self) -> int:
-        """How many values are held."""
-        return len(self._sorted)
-
-    @property
-    def median(self) -> float:
-        """The upper median; IndexError where there is no value."""
-        return self._sorted[len(self._sorted) // 2]
-
-    @property
-    def spread(self) -> float:
-        """Half the distance of the 16th and 84th percentile: a robust standard deviation."""
-        last = len(self._sorted) - 1
-        return 0.5 * (self._sorted[round(0.84 * last)] - self._sorted[round(0.16 * last)])
-
-    def add(self, value: float) -> None:
-        """Take a value; the oldest is forgotten where there are too many."""
-        if len(self._order) == self._memory:
-            oldest = self._order.popleft()
-            del self._sorted[bisect.bisect_left(self._sorted, oldest)]
-        self._order.append(value)
-        bisect.insort(self._sorted, value)
+    The latter is a robust standard deviation.
+    """
+    ordered = sorted(values)
+    last = len(ordered) - 1
+    spread = 0.5 * (ordered[round(0.84 * last)] - ordered[round(0.16 * last)])
+    return ordered[len(ordered) // 2], spread
 
 
 def semitones(pitch_hz: float, reference_hz: float) -> float:

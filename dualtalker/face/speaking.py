@@ -102,7 +102,6 @@ class SpeakingLife(IdleLife):
         self._accent_s = -math.inf  # when the present one was last heard
         self._skew, self._answer = 0.0, False  # of the present accent
         self._horizon_s = -math.inf  # motion until then is settled
-        self._speaking = False
         self._sway_phase = self._rng.uniform(0, 2 * np.pi, (3, 2))
         self.restart()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualtalker.face import ProsodyTracker
-from dualtalker.face.prosody import PitchTracker, RunningQuantiles, semitones
+from dualtalker.face.prosody import PitchTracker, describe_level, semitones
 from spoken_phrases import NOISES, RATE_HZ, make_noise, speak_phrases
 
 
@@ -121,11 +122,8 @@ def test_a_new_beginning_remembers_the_speaker_and_no_sound():
 
 @settings(max_examples=50, deadline=None)
 @given(values=st.lists(st.floats(-100, 100), min_size=1, max_size=80))
-def test_running_quantiles_are_those_of_the_last_values(values):
-    running = RunningQuantiles(21)
-    for value in values:
-        running.add(value)
-    last = sorted(values[-21:])
-    assert running.count == len(last)
-    assert running.median == last[len(last) // 2]
-    assert 0 <= running.spread <= 0.5 * (last[-1] - last[0])
+def test_a_level_is_the_upper_median_with_a_spread_within_the_values(values):
+    median, spread = describe_level(deque(values))
+    ordered = sorted(values)
+    assert median == ordered[len(ordered) // 2]
+    assert 0 <= spread <= 0.5 * (ordered[-1] - ordered[0])

@@ -131,11 +131,11 @@ class TensorRtBackend:
         self._free_slots: list[Slot] = []
         self._log_lines: list[str] = []
         trt = import_tensorrt() if trt is None else trt
-        self._device = open_device() if device is None else device
-        target = describe_target(trt, self._device)
+        self.device = open_device() if device is None else device
+        target = describe_target(trt, self.device)
         try:
             self.path, record = self._choose(target, engine)
-            with self._device.active():
+            with self.device.active():
                 self._load(trt)
                 self._check_tensors(trt)
             self._probe()
@@ -145,19 +145,19 @@ class TensorRtBackend:
         how = "CUDA graph" if self._record_graphs else "no CUDA graph"
         self.name = (
             f"{target.library} {target.version} {record.precision} on {target.gpu} "
-            f"({self._device.binding}, {how})"
+            f"({self.device.binding}, {how})"
         )
 
     def new_state(self) -> DeviceState:
         """Return the state before any audio, in memory of its own on the GPU."""
-        with self._lock, self._device.active():
+        with self._lock, self.device.active():
             self._check_open()
             if self._free_slots:
                 slot = self._free_slots.pop()
             else:
-                slot = Slot(self._device, self._sidecar)
+                slot = Slot(self.device, self._sidecar)
                 self._slots.append(slot)
-            self._device.clear(slot.base, slot.size)
+            self.device.clear(slot.base, slot.size)
             slot.style_is_there = False
         state = DeviceState(slot)
         # Whoever drops a state gives its memory to the next one; append is safe in any thread.
@@ -181,7 +181,7 @@ class TensorRtBackend:
         styles: list[np.ndarray | None] | None = None,
     ) -> list[np.ndarray]:
         """Run one step of several streams, waiting for the GPU only once."""
-        with self._lock, self._device.active():
+        with self._lock, self.device.active():
             self._check_open()
             slots = [state.slot for state in states]
             chosen = [None] * len(slots) if styles is None else styles
@@ -193,7 +193,7 @@ class TensorRtBackend:
                 np.copyto(slot.audio, audio)
                 self._set_style(slot, self._default_style if style is None else style)
                 self._start(slot)
-            self._device.synchronize()
+            self.device.synchronize()
             for slot in slots:
                 slot.turn = 1 - slot.turn
             return [slot.motion.copy() for slot in slots]
@@ -204,21 +204,16 @@ class TensorRtBackend:
             if self._closed:
                 return
             self._closed = True
-            with self._device.active():
-                self._device.synchronize()
+            with self.device.active():
+                self.device.synchronize()
                 for slot in self._slots:
-                    slot.close(self._device)
+                    slot.close(self.device)
                 self._slots.clear()
                 # In this order: each refers to the one after it.
                 self._context = None
                 self._engine = None
                 self._runtime = None
-            self._device.close()
-
-    @property
-    def device(self) -> Device:
-        """The GPU, for measurements."""
-        return self._device
+            self.device.close()
 
     def _choose(self, target: Target, engine: Path | None) -> tuple[Path, EngineRecord]:
         if engine is None:
@@ -286,7 +281,7 @@ class TensorRtBackend:
             return
         slot.style_is_there = False
         np.copyto(slot.style, style)
-        self._device.upload(slot.style_address, slot.style)
+        self.device.upload(slot.style_address, slot.style)
         slot.style_is_there = True
 
     def _start(self, slot: Slot) -> None:
@@ -307,7 +302,7 @@ class TensorRtBackend:
 
     def _try_record(self, slot: Slot) -> Graph | None:
         try:
-            graph = self._device.record(lambda: self._queue(slot))
+            graph = self.device.record(lambda: self._queue(slot))
         except BackendError as error:
             log.warning("steps run without a CUDA graph, a little slower: %s", error)
             graph = None
@@ -324,10 +319,10 @@ class TensorRtBackend:
         for state, source, target in zip(sidecar.states, read, written, strict=True):
             context.set_tensor_address(state.input, source)
             context.set_tensor_address(state.output, target)
-        self._device.upload(slot.audio_address, slot.audio)
-        if not context.execute_async_v3(self._device.stream):
+        self.device.upload(slot.audio_address, slot.audio)
+        if not context.execute_async_v3(self.device.stream):
             raise BackendError(f"{self.path}: a step failed: {say_errors(self._log_lines)}")
-        self._device.download(slot.motion, slot.motion_address)
+        self.device.download(slot.motion, slot.motion_address)
 
     def _check_open(self) -> None:
         if self._closed:
