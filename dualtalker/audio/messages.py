@@ -1,4 +1,4 @@
-"""Audio messages of several kinds made into samples, by looking at their fields. No ROS in here.
+"""Audio messages of several kinds made into samples, by looking at their fields.
 
 Two unrelated packages are called `audio_common_msgs`; neither is imported here. What counts is
 the shape of a message:

@@ -1,4 +1,4 @@
-"""Sample-rate conversion of an endless stream, cut into chunks of any size. No time stamps."""
+"""Sample-rate conversion of an endless stream, cut into chunks of any size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells compressed audio and files from raw PCM by their bytes. Decodes nothing.
+"""Tells compressed audio and files from raw PCM by their bytes.
 
 PCM can begin with any bytes. So a short mark at the start is believed only where more agrees: the
 frames it announces must follow each other, or fill the message exactly.

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from dualtalker.delivery.delay import PLAYOUT_MARGIN_S
-from dualtalker.delivery.delivery import Delivery, Follower
+from dualtalker.delivery.delivery import Delivery
 
-__all__ = ["PLAYOUT_MARGIN_S", "Delivery", "Follower"]
+__all__ = ["PLAYOUT_MARGIN_S", "Delivery"]

@@ -11,10 +11,9 @@ PIECE_S = 0.02
 
 
 class Backlog:
-    """A queue of pieces that all have stamps, on the node's clock."""
+    """A queue of at most `max_s` of pieces that all have stamps, on the node's clock."""
 
     def __init__(self, max_s: float) -> None:
-        """More than `max_s` never wait."""
         self.max_s = max_s
         self.clear()
 

@@ -1,4 +1,4 @@
-"""How long after the instant that they depict frames go out. Knows no frame itself."""
+"""How long after the instant that they depict frames go out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan of when frames go out: pacing, idling, interruptions. No ROS in here.
+"""The plan of when frames go out: pacing, idling, interruptions.
 
 All times in here are of the node's clock, system or simulated; `placement` brings audio to it.
 """

@@ -1,4 +1,4 @@
-"""Where each chunk of audio lies on the node's clock, whatever its stamps say. Queues nothing.
+"""Where each chunk of audio lies on the node's clock, whatever its stamps say.
 
 Audio stamps usually are of the node's clock. Where they are not (a bag played without its clock
 or in a loop, another machine's time), their difference is measured on arrival, added on the way

@@ -1,4 +1,4 @@
-"""The time of recorded samples: blocks of a microphone get exact stamps. Opens no device.
+"""The time of recorded samples: blocks of a microphone get exact stamps.
 
 A sound card counts samples evenly, but by its own quartz; a driver's reports of times are right on
 average, but each is off by milliseconds, and at the start of a stream by far more. So samples are

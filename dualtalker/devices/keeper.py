@@ -1,4 +1,4 @@
-"""Keeps one device stream running: opens it, notices its loss, opens it again. No hardware here.
+"""Keeps one device stream running: opens it, notices its loss, opens it again.
 
 A driver tells of an unplugged device in one of three ways: the stream ends, no more samples come,
 or opening fails. The keeper takes all of them for the same, and tries again with pauses that

@@ -1,4 +1,4 @@
-"""Microphones and loudspeakers: what a stream of either is. No hardware and no ROS in this file.
+"""Microphones and loudspeakers: what a stream of either is.
 
 portaudio  opens streams of sound cards (the only module that knows `sounddevice`)
 keeper     keeps a stream running while devices are unplugged and return

@@ -102,11 +102,10 @@ class IdleLife(Life):
 class BlinkPlan:
     """Blinks one after the other; the end of a phrase brings the next one forward.
 
-    Asked and told in order of time.
+    Asked and told in order of time; the same seed and phrases give the same.
     """
 
     def __init__(self, seed: int) -> None:
-        """The same seed, and the same phrases, give the same blinks."""
         self._rng = np.random.default_rng([seed, 4])
         self._last_s = -math.inf
         self._next_s = float(self._rng.uniform(0.5, 3.0))
@@ -147,11 +146,10 @@ class BlinkPlan:
 class GlancePlan:
     """Saccades one after the other; inside a phrase the eyes hold, at its end they move.
 
-    Asked and told in order of time.
+    Asked and told in order of time; the same seed and phrases give the same.
     """
 
     def __init__(self, seed: int) -> None:
-        """The same seed, and the same phrases, give the same glances."""
         self._rng = np.random.default_rng([seed, 5])
         self._due_s = float(self._rng.uniform(0.0, GLANCE_MAX_S))
         self._held_s = -math.inf  # until then a phrase held the eyes

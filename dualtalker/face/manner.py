@@ -98,7 +98,6 @@ class Fader:
     """
 
     def __init__(self, value: np.ndarray) -> None:
-        """Start with `value` [n] for all times."""
         # (since when, from which value, to which value); pieces of the future wait in order.
         self._pieces = [(-CHANGE_S, value, value)]
 

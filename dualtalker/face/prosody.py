@@ -137,7 +137,6 @@ class ProsodyTracker:
     """Samples in, a `Cue` every 20 ms out: `PitchTracker`, and what its sounds mean."""
 
     def __init__(self, rate_hz: int) -> None:
-        """`rate_hz` is that of the samples to come."""
         self._tracker = PitchTracker(rate_hz)
         self._pitches_st: deque[float] = deque(maxlen=_MEMORY)  # of voiced frames
         self._levels_db: deque[float] = deque(maxlen=_MEMORY)

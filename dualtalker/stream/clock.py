@@ -52,7 +52,6 @@ class StampClock:
     TRACKING_S = 5.0
 
     def __init__(self) -> None:
-        """Start without an anchor: no time has a stamp yet."""
         self._pieces: list[tuple[Fraction, int]] = []  # (stream time it starts at, offset in ns)
 
     @property

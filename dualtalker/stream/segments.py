@@ -18,7 +18,6 @@ class Segments:
     """
 
     def __init__(self, audio: AudioAccumulator, executor: FrameExecutor) -> None:
-        """Begin a stream; `audio` is empty."""
         self.audio, self.executor = audio, executor
         self._origin_s = Fraction(0)  # where this segment's audio begins
         self._waiting: list[Frame] = []
