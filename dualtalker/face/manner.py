@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from numbers import Real
 
@@ -19,37 +20,31 @@ MAX_INTENSITY = 2.0
 _PARTS = ("jaw", "mouth", "cheek", "nose", "tongue")
 _SPEECH = np.array([name.startswith(_PARTS) for name in ARKIT_NAMES])
 # Millimetres by which each shape parts the lips of the default head (`Rig.lip_gap_line`), and by
-# which it lowers the lower lip from the upper teeth (`metrics.lower_lip_drop`): here, so that the
-# head need not be built to speak; a test holds them together.
+# which it lowers the lower lip from the upper teeth (`metrics.lower_lip_drop`), left and right
+# alike: here, so that the head need not be built to speak; a test holds them together.
 _PARTING_MM = {
     "jawForward": (1.4, 1.4),
     "jawOpen": (38.6, 38.6),
     "mouthClose": (-38.6, -38.6),
     "mouthFunnel": (13.9, 8.1),
     "mouthPucker": (-1.9, -1.0),
-    "mouthSmileLeft": (0.0, -0.8),
-    "mouthSmileRight": (0.0, -0.8),
-    "mouthFrownLeft": (0.0, 0.5),
-    "mouthFrownRight": (0.0, 0.5),
-    "mouthDimpleLeft": (0.0, -0.1),
-    "mouthDimpleRight": (0.0, -0.1),
-    "mouthStretchLeft": (0.0, 0.5),
-    "mouthStretchRight": (0.0, 0.5),
+    "mouthSmile": (0.0, -0.8),
+    "mouthFrown": (0.0, 0.5),
+    "mouthDimple": (0.0, -0.1),
+    "mouthStretch": (0.0, 0.5),
     "mouthRollLower": (-1.4, -1.4),
     "mouthRollUpper": (0.9, 0.0),
     "mouthShrugLower": (-7.7, -7.7),
     "mouthShrugUpper": (5.7, 0.0),
-    "mouthPressLeft": (-1.5, -1.2),
-    "mouthPressRight": (-1.5, -1.2),
-    "mouthLowerDownLeft": (3.7, 3.7),
-    "mouthLowerDownRight": (3.7, 3.7),
-    "mouthUpperUpLeft": (4.1, 0.0),
-    "mouthUpperUpRight": (4.1, 0.0),
+    "mouthPress": (-1.5, -1.2),
+    "mouthLowerDown": (3.7, 3.7),
+    "mouthUpperUp": (4.1, 0.0),
     "cheekPuff": (-0.4, -0.2),
-    "noseSneerLeft": (3.0, 0.0),
-    "noseSneerRight": (3.0, 0.0),
+    "noseSneer": (3.0, 0.0),
 }
-_LINES_MM = np.array([_PARTING_MM.get(n, (0.0, 0.0)) for n in ARKIT_NAMES], np.float32).T
+_LINES_MM = np.array(
+    [_PARTING_MM.get(re.sub("(Left|Right)$", "", n), (0.0, 0.0)) for n in ARKIT_NAMES], np.float32
+).T
 # Lips, or lip and teeth, parted by less touch and are left so; from the second on all is scaled.
 SHUT_MM = 1.5
 PARTED_MM = 5.0

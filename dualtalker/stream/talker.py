@@ -112,10 +112,7 @@ class Talker:
 
     @property
     def style(self) -> dict[str, float]:
-        """The style asked for, as weights of the trained styles; empty where there is one alone.
-
-        Their sum is 1.
-        """
+        """The style asked for, as weights of the trained styles (sum 1); empty where it has one."""
         return self._manner.style
 
     @property

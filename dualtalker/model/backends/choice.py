@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import time
 
@@ -14,7 +13,7 @@ from dualtalker.model.backends.backend import Backend
 from dualtalker.model.backends.cuda import open_device
 from dualtalker.model.backends.onnxruntime import OnnxRuntimeBackend
 from dualtalker.model.backends.sliding_window import SlidingWindow
-from dualtalker.model.backends.tensorrt import LIBRARIES, TensorRtBackend, import_tensorrt
+from dualtalker.model.backends.tensorrt import TensorRtBackend, import_tensorrt
 
 ENGINES = ("auto", "onnxruntime", "tensorrt")
 
@@ -111,12 +110,7 @@ def _onnxruntime_reason() -> str | None:
 
 
 def _tensorrt_reason() -> str | None:
-    """Ask TensorRT and the driver, where both are installed at all."""
-    if all(importlib.util.find_spec(name) is None for name in LIBRARIES):
-        return (
-            "TensorRT is not installed; on a Jetson: sudo apt install python3-libnvinfer, see "
-            "docs/jetson.md"
-        )
+    """Ask TensorRT and the driver."""
     try:
         import_tensorrt()
         open_device().close()

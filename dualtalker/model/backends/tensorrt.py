@@ -26,8 +26,6 @@ from dualtalker.model.backends.engine_files import (
     rebuild_command,
 )
 
-LIBRARIES = ("tensorrt", "tensorrt_rtx")
-
 log = logging.getLogger("dualtalker")
 
 
@@ -38,7 +36,7 @@ def import_tensorrt() -> Any:
         BackendError: neither can be imported.
     """
     errors = []
-    for name in LIBRARIES:
+    for name in ("tensorrt", "tensorrt_rtx"):
         try:
             return importlib.import_module(name)
         except (ImportError, OSError, RuntimeError) as error:  # stubs and missing .so files
