@@ -112,7 +112,7 @@ class Talker:
 
     @property
     def style(self) -> dict[str, float]:
-        """The style asked for, as weights of the trained styles (sum 1); empty where it has one."""
+        """The style asked for: weights of the trained styles (sum 1); empty without a choice."""
         return self._manner.style
 
     @property
