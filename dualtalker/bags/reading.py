@@ -135,6 +135,9 @@ class Bag:
         for connection in self._reader.connections:
             found.setdefault(connection.topic, []).append(connection)
         topics = {}
+        texts = [text for c in self._reader.connections for text in (c.topic, c.msgtype)]
+        if odd := next((text for text in texts if not isinstance(text, str)), None):
+            raise BagError(self._explain(TypeError(f"{odd!r:.80} is no name of a topic or type")))
         for name, connections in sorted(found.items()):
             types = sorted({connection.msgtype for connection in connections})
             if len(types) > 1:

@@ -6,6 +6,8 @@ name, or by the definition that the bag itself carries.
 
 from __future__ import annotations
 
+import math
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,10 @@ from dualtalker.errors import BagError
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
+
+_MAX_CHARACTERS = 1 << 18
+_MAX_LINES = 1000  # without comments
+_MAX_ELEMENTS = 1024  # of arrays of fixed size, multiplied
 
 HEADER = "std_msgs/Header header"
 
@@ -67,12 +73,36 @@ def find_types(type_name: str, definition: str = "") -> Typestore:
     if type_name in store.types:
         return store
     texts = {type_name: definition} if definition else _known_layout(type_name)
+    _check_definition(type_name, definition)
     try:
         for name, text in texts.items():
             store.register(_parse(typesys, text, name))
-    except (typesys.TypesysError, KeyError, ValueError) as error:
+    except Exception as error:
         raise BagError(f"the definition of {type_name} cannot be read ({error})") from error
     return store
+
+
+def _check_definition(type_name: str, definition: str) -> None:
+    """Refuse what rosbags would need minutes or gigabytes for.
+
+    It writes out arrays of strings, and takes half a minute for two nested parentheses.
+
+    Raises:
+        BagError: the definition is long, has large arrays, or expressions for constants.
+    """
+    code = re.sub(r'"(?:\\.|[^"\\])*"|#.*|//.*', "", definition)
+    lines = sum(1 for line in code.splitlines() if line.strip(" ="))
+    sizes = [int(size[:20]) for size in re.findall(r"[\[,<=]\s*0*(\d+)\s*[\]>]", code)]
+    elements = math.prod(size or 1 for size in sizes)
+    if len(definition) > _MAX_CHARACTERS or lines > _MAX_LINES or elements > _MAX_ELEMENTS:
+        raise BagError(
+            f"the definition of {type_name} has {len(definition)} characters, {lines} lines and "
+            f"arrays of fixed size {sizes[:10]}; expected at most {_MAX_CHARACTERS}, {_MAX_LINES} "
+            f"and {_MAX_ELEMENTS} elements in all"
+        )
+    unmarked = re.sub(r"@\w+\s*\([^()]*\)", "", code)
+    if odd := re.search(r"\(|[-+~]\s*[-+~]|<[^<>]*<[^<>]*<", unmarked):
+        raise BagError(f"the definition of {type_name} nests expressions ({odd[0]!r})")
 
 
 def _known_layout(type_name: str) -> dict[str, str]:

@@ -134,7 +134,8 @@ def measure_speeds(
         speed = np.abs(np.diff(gap)) * recording.fps
         spoken.append(speed[speech[1:] & speech[:-1]])
         reach = int(np.ceil(PAUSE_DISTANCE_S * recording.fps))
-        near = np.convolve(speech, np.ones(2 * reach + 1), mode="same") > 0.5
+        spread = np.convolve(speech, np.ones(2 * reach + 1))  # `reach` longer on either side
+        near = spread[reach : reach + len(speech)] > 0.5
         silent.append(speed[~near[1:] & ~near[:-1]])
     moving, still = np.concatenate(spoken), np.concatenate(silent)
     in_speech = float(np.percentile(moving, 90.0)) if len(moving) else 0.0
@@ -174,13 +175,15 @@ def _compare(
     _compare_curves("jaw", jaw, true_jaw, speech, fps, tally)
     _compare_curves("rounding", rounding, true_rounding, speech, fps, tally)
     tally.add("lip gap r", metrics.correlate(gap, true_gap, speech))
-    tally.add("lip gap error mm", float(np.abs(gap - true_gap)[speech].mean()) * 1e3)
+    if speech.any():
+        tally.add("lip gap error mm", float(np.abs(gap - true_gap)[speech].mean()) * 1e3)
     moves = min(np.ptp(jaw), np.ptp(true_jaw), np.ptp(gap), np.ptp(true_gap)) > 1e-6
     if moves and recording.frames > fps:  # the search for the offset reaches 0.3 s each way
         tally.add("offset ms", metrics.estimate_offset_ms(jaw, true_jaw, fps))
         tally.add("offset gap ms", metrics.estimate_offset_ms(gap, true_gap, fps))
-    jitter = metrics.measure_jitter(true_gap, fps)
-    tally.add("jitter ratio", metrics.measure_jitter(gap, fps) / max(jitter, 1e-12))
+    if recording.frames > 3:  # a third derivative takes four
+        jitter = metrics.measure_jitter(true_gap, fps)
+        tally.add("jitter ratio", metrics.measure_jitter(gap, fps) / max(jitter, 1e-12))
     lips, upper = rig.lip_vertices, rig.upper_face_vertices
     errors = metrics.measure_lip_error(
         metrics.pose_vertices(rig, motion, lips), metrics.pose_vertices(rig, truth, lips)

@@ -31,6 +31,7 @@ _log = logging.getLogger("dualtalker")
 _NPZ_REQUIRED = ("neutral", "triangles", "names", "deltas")
 _NPZ_OPTIONAL = ("colors", "lip_upper", "lip_lower", "lip_vertices", "upper_face_vertices")
 _NEUTRAL_STEMS = ("neutral", "base", "generic_neutral_mesh")
+_LARGEST_COORDINATE = 1e9  # in any unit: a face in nanometres
 _MOUTH_WIDTH_M = 0.055  # of an adult; tells millimetres from centimetres and metres
 
 
@@ -192,7 +193,7 @@ def _guess_scale(
 ) -> float:
     lips = neutral[find_lip_vertices(names, deltas), 0]
     width = float(lips.max() - lips.min()) if len(lips) else 0.0
-    if width <= 0:
+    if not 1e-12 < width:
         raise RigError(
             f"{folder}: no shape moves the lips, so the unit of length cannot be told; "
             "give the scale in metres per unit"
@@ -226,8 +227,11 @@ def _read_obj(path: Path, with_faces: bool) -> tuple[np.ndarray, np.ndarray | No
             f"expected 1 to {MAX_VERTICES} vertices with x y z (and optionally r g b) each"
         )
     table = np.array(rows)
-    if not np.isfinite(table).all():
-        raise RigError(f"{path}: found NaN or infinite coordinates; expected finite numbers")
+    if not (np.abs(table) <= _LARGEST_COORDINATE).all():
+        raise RigError(
+            f"{path}: found NaN, infinite or huge coordinates; expected numbers up to "
+            f"{_LARGEST_COORDINATE:g}"
+        )
     colors = None
     if table.shape[1] >= 6:
         colors = np.clip(np.round(table[:, -3:] * 255), 0, 255).astype(np.uint8)
@@ -240,6 +244,6 @@ def _read_obj(path: Path, with_faces: bool) -> tuple[np.ndarray, np.ndarray | No
 def _read_face(words: Sequence[str], vertex_count: int) -> list[int]:
     """Vertex indices of one face, from 0; negative ones count back from the last vertex so far."""
     indices = [int(word.split("/", 1)[0]) for word in words]
-    if len(indices) < 3 or 0 in indices:
+    if len(indices) < 3 or not all(1 <= abs(index) <= MAX_VERTICES for index in indices):
         raise ValueError("a face needs three vertices, numbered from 1")
     return [index - 1 if index > 0 else vertex_count + index for index in indices]

@@ -84,6 +84,8 @@ class AccessorReader:
         length = _whole(view, "byteLength", what)
         row = dtype.itemsize * width
         stride = _whole(view, "byteStride", what, default=row)
+        if count <= 1:  # no second row lies a stride away
+            stride = row
         needed = offset + (count - 1) * stride + row
         if start + length > size or needed > length or stride < row:
             raise RigError(

@@ -40,7 +40,14 @@ def read_glb(path: Path, scale: float = 1.0) -> Rig:
         return _merge(path, parts, scale)
     except RigError as error:
         raise RigError(f"{path}: {error}") from error
-    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        ValueError,
+        ArithmeticError,
+    ) as error:
         raise RigError(f"{path}: glTF structure is damaged ({error!r})") from error
     except OSError as error:
         raise RigError(f"{path}: cannot be read ({error})") from error
