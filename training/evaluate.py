@@ -15,7 +15,7 @@ import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import tyro
@@ -35,11 +35,7 @@ from dualtalker.evaluation import (
 )
 from dualtalker.model import Bundle, load_bundle
 from dualtalker.rig import Rig
-from training.data import (
-    SAMPLE_RATE_HZ,
-    Clip,
-    digest_of,
-)
+from training.data import SAMPLE_RATE_HZ, Clip, digest_of
 from training.evaluation import (
     Animate,
     NearestNeighbor,
@@ -213,21 +209,6 @@ def run_evaluation(config: EvaluateConfig) -> Report:
     return build_report(config.report, recordings, motions, rig, more, pictures, options)
 
 
-def evaluate(config: EvaluateConfig) -> Columns:
-    """Return the figures of the model and of the baselines; see `run_evaluation`."""
-    return run_evaluation(config).figures
-
-
-def format_table(figures: Columns) -> str:
-    """Return the bare figures as a Markdown table, one row a figure."""
-    names = list(dict.fromkeys(n for column in figures.values() for n in column))
-    lines = [f"| figure | {' | '.join(figures)} |", "|---" * (len(figures) + 1) + "|"]
-    for name in names:
-        cells = [f"{c[name]:.3f}" if name in c else "–" for c in figures.values()]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def _draw_sweeps(sweeps: dict[str, Sweep]) -> list[Picture]:
     """Plots of the model's sweeps over the signal-to-noise ratio."""
     from dualtalker.evaluation import draw_sweep
@@ -251,13 +232,12 @@ def _list_facts(
     """Lines that tell what was measured on what."""
     seconds = sum(r.frames / r.fps for r in recordings)
     corpora = ", ".join(f"{f.name} ({digest_of(f)[:12]})" for f in config.corpus)
-    found: dict[str, Any] = {
+    return {
         "Model": f"{bundle.onnx_path.name}, SHA-256 {bundle.digest[:12]}",
         "Validation clips": f"{len(recordings)}, {seconds:.0f} s, of {corpora}",
         "Rig": f"{rig.name}, {len(rig.lip_vertices)} lip vertices",
         "Machine": f"{platform.machine()}, Python {platform.python_version()}",
     }
-    return {key: str(value) for key, value in found.items()}
 
 
 def main() -> None:

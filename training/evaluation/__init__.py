@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from training.evaluation.baselines import NearestNeighbor, animate_by_loudness, find_mean_face
 from training.evaluation.held_out import (
-    Training,
     draw_training_clips,
     read_held_out,
     read_training,
@@ -39,7 +38,6 @@ __all__ = [
     "Pose",
     "Ruler",
     "Sweep",
-    "Training",
     "UnitReader",
     "animate_by_loudness",
     "animate_by_model",

@@ -17,17 +17,10 @@ MOST_FRAMES = 20_000  # of the training split that are looked at
 _BLOCK = 256
 
 
-def animate_by_loudness(
-    audio: np.ndarray, frames: int, full_loudness: float | None = None
-) -> np.ndarray:
-    """`jawOpen` follows the loudness, 0.5 at `full_loudness`; all else rests. `[frames, 52]`.
-
-    `full_loudness` is the 95th percentile of this audio's own loudness unless given.
-    """
+def animate_by_loudness(audio: np.ndarray, frames: int, full_loudness: float) -> np.ndarray:
+    """`jawOpen` follows the loudness, 0.5 at `full_loudness`; all else rests. `[frames, 52]`."""
     times_s = np.arange(frames) / MOTION_RATE_HZ
     loudness = metrics.measure_loudness(audio, SAMPLE_RATE_HZ, times_s)
-    if full_loudness is None:
-        full_loudness = float(np.percentile(loudness, 95.0))
     weights = np.zeros((frames, len(ARKIT_NAMES)), np.float32)
     jaw = np.clip(0.5 * loudness / max(full_loudness, 1e-9), 0.0, 1.0)
     weights[:, ARKIT_INDEX["jawOpen"]] = jaw

@@ -6,7 +6,7 @@ The same ideas for blendshapes are in `training.evaluation.baselines`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -117,7 +117,7 @@ def learn_baselines(corpus: VertexCorpus) -> Baselines:
             moved = np.asarray(clip.vertices[frame] - clip.template, np.float64)
             total += moved
             product += level * moved
-        clips.append(_without_sound(clip))
+        clips.append(replace(clip, audio=np.zeros(0, np.float32)))  # its vertices stay mapped
     count, loud, squared = heard
     whole = np.sum(list(sums.values()), axis=0)
     variance = max(squared / count - (loud / count) ** 2, 1e-12)
@@ -144,13 +144,6 @@ def iterate_blocks(frames: int, vertices: int, most_bytes: int = 16 << 20) -> It
     step = max(1, most_bytes // (vertices * 12))
     for start in range(0, frames, step):
         yield slice(start, min(start + step, frames))
-
-
-def _without_sound(clip: VertexClip) -> VertexClip:
-    """The clip with its vertices mapped, not in memory, and no sound."""
-    from dataclasses import replace
-
-    return replace(clip, audio=np.zeros(0, np.float32))
 
 
 def _count(clip: VertexClip, frames: slice) -> int:

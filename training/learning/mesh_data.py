@@ -23,7 +23,7 @@ from training.data import (
     iterate_vertex_clips,
     read_corpus,
 )
-from training.network import Basis, VertexHead, fit_basis, fit_motion_prior, measure_lips, project
+from training.network import VertexHead, fit_basis, fit_motion_prior, measure_lips, project
 
 
 @dataclass
@@ -57,7 +57,8 @@ class VertexData:
 
     name: str
     corpus: VertexCorpus
-    basis: Basis
+    directions: np.ndarray
+    """Of its head's basis, `[rank, vertices * 3]`."""
     clips: list[CoordinateClip]
 
     @property
@@ -101,19 +102,19 @@ def load_vertex_data(
         if clip.name in kept:
             chosen = np.sort(rng.permutation(clip.frames)[:per_clip])
             drawn.append(_displace(clip, chosen).astype(np.float32))
-    basis = fit_basis(np.concatenate(drawn), config.rank)
+    directions = fit_basis(np.concatenate(drawn), config.rank)
     clips = [
         CoordinateClip(
             name=clip.name,
             audio=clip.audio,
-            motion=project(_displace(clip, slice(None)), basis.directions),
+            motion=project(_displace(clip, slice(None)), directions),
             style=name_style(corpus, clip.subject),
             fps=clip.fps,
         )
         for clip in iterate_vertex_clips(corpus, "train")
         if clip.name in kept
     ]
-    return VertexData(name_head(corpus), corpus, basis, clips)
+    return VertexData(name_head(corpus), corpus, directions, clips)
 
 
 def fill_head(head: VertexHead, data: VertexData, styles: list[str], rate_hz: float) -> None:
@@ -125,8 +126,8 @@ def fill_head(head: VertexHead, data: VertexData, styles: list[str], rate_hz: fl
     lips = data.corpus.lips.indices
     resampled = [resample(clip.motion, clip.fps, rate_hz) for clip in data.clips]
     tensors = {
-        "directions": data.basis.directions,
-        "lip_metric": measure_lips(data.basis.directions, lips, coordinates),
+        "directions": data.directions,
+        "lip_metric": measure_lips(data.directions, lips, coordinates),
         "lip_vertices": lips,
         "motion_prior": fit_motion_prior([m for m in resampled if len(m) > 2]),
         "style_indices": np.array([styles.index(style) for style in data.styles]),

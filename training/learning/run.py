@@ -243,7 +243,7 @@ def build_from_data(
     plans = [
         HeadPlan(
             mesh.name,
-            len(mesh.basis.directions),
+            len(mesh.directions),
             mesh.corpus.vertex_count,
             len(mesh.corpus.lips.indices),
             len(mesh.styles),
@@ -292,7 +292,7 @@ def make_batches(
         share = 1.0 - config.data.vertex_share if meshes else 1.0
         makers.append((share, make(train, active, "arkit")))
     for mesh in meshes:
-        rank = np.ones(len(mesh.basis.directions), bool)
+        rank = np.ones(len(mesh.directions), bool)
         makers.append((config.data.vertex_share / len(meshes), make(mesh.clips, rank, mesh.name)))
     source: BatchSource = makers[0][1]
     if len(makers) > 1:

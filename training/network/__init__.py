@@ -18,14 +18,7 @@ from training.network.priors import (
 )
 from training.network.streaming import StreamingTalker, WindowTalker
 from training.network.utterances import PIECE_STEPS, animate_pieces
-from training.network.vertex_heads import (
-    ARKIT,
-    Basis,
-    VertexHead,
-    fit_basis,
-    measure_lips,
-    project,
-)
+from training.network.vertex_heads import ARKIT, VertexHead, fit_basis, measure_lips, project
 from training.network.wav2vec2 import Wav2Vec2Encoder
 
 __all__ = [
@@ -33,7 +26,6 @@ __all__ = [
     "GATE_GAIN",
     "GATE_TAPS",
     "PIECE_STEPS",
-    "Basis",
     "DualTalker",
     "HeadPlan",
     "LogMel",

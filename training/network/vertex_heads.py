@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -11,24 +9,13 @@ from torch import Tensor, nn
 ARKIT = "arkit"
 
 
-@dataclass(frozen=True)
-class Basis:
-    """Directions in which a mesh moves, found on the training frames of one data set.
-
-    directions: float32 [rank, vertices * 3], what one unit of each coordinate moves.
-    explained: share of the frames' displacement (sum of squares) that lies in the directions.
-    """
-
-    directions: np.ndarray
-    explained: float
-
-
-def fit_basis(displacements: np.ndarray, rank: int) -> Basis:
+def fit_basis(displacements: np.ndarray, rank: int) -> np.ndarray:
     """Find the principal directions of displacements `[frames, vertices * 3]` from the template.
 
-    No mean is taken off, so that all coordinates at zero are the neutral face. The directions
-    are orthogonal and equally long, so that the summed squares of coordinates measure squared
-    distance on the whole mesh; their length makes that sum 1 for the average frame.
+    Returns what one unit of each coordinate moves, float32 `[rank, vertices * 3]`. No mean is
+    taken off, so that all coordinates at zero are the neutral face. The directions are orthogonal
+    and equally long, so that the summed squares of coordinates measure squared distance on the
+    whole mesh; their length makes that sum 1 for the average frame.
 
     Displacements are float32. Raises:
         ValueError: there are fewer frames than directions.
@@ -44,10 +31,8 @@ def fit_basis(displacements: np.ndarray, rank: int) -> Basis:
     values, vectors = values[::-1][:rank], vectors[:, ::-1][:, :rank]
     values = np.maximum(values, 1e-12 * max(float(values[0]), 1e-12))
     orthonormal = (vectors / np.sqrt(values)).T.astype(np.float32) @ displacements
-    total = float(np.trace(gram, dtype=np.float64))
-    explained = float(values.sum()) / max(total, 1e-12)
     scale = np.sqrt(values.sum() / frames)
-    return Basis((orthonormal * scale).astype(np.float32), explained)
+    return np.asarray(orthonormal * scale, np.float32)
 
 
 def project(displacements: np.ndarray, directions: np.ndarray) -> np.ndarray:

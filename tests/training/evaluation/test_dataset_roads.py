@@ -61,7 +61,7 @@ def test_takes_of_a_phone_become_a_bundle_and_its_figures(tmp_path: Path) -> Non
     import soundfile
 
     from engines.export_onnx import ExportConfig, export
-    from training.evaluate import EvaluateConfig, evaluate
+    from training.evaluate import EvaluateConfig, run_evaluation
 
     for number in (1, 2):
         name = f"MySlate_{number}_iPhone"
@@ -73,7 +73,7 @@ def test_takes_of_a_phone_become_a_bundle_and_its_figures(tmp_path: Path) -> Non
     path = train(tiny_train_config(clips, tmp_path / "run", steps=2))
     bundle = tmp_path / "ada.onnx"
     export(ExportConfig(path, bundle, style={"captured:ada": 1.0}, steps=20))
-    figures = evaluate(EvaluateConfig(bundle, (clips,), suite="clips"))
+    figures = run_evaluation(EvaluateConfig(bundle, (clips,), suite="clips")).figures
     # The voice of these takes follows their jaw.
     assert figures["loudness"]["jaw r"] > 0.5
     assert abs(figures["loudness"]["offset ms"]) < 40.0

@@ -88,7 +88,7 @@ def test_mean_face_is_of_the_style_asked_for() -> None:
 def test_loudness_with_a_given_gain_stays_shut_in_silence() -> None:
     quiet = 1e-4 * np.ones(16000, np.float32)
     assert animate_by_loudness(quiet, 50, full_loudness=0.1).max() < 0.01
-    assert animate_by_loudness(quiet, 50).max() == pytest.approx(0.5)
+    assert animate_by_loudness(quiet, 50, 1e-4).max() == pytest.approx(0.5)
 
 
 def test_trials_see_what_a_contestant_does() -> None:
@@ -114,12 +114,15 @@ def test_trials_see_what_a_contestant_does() -> None:
 
 def test_noise_costs_loudness_its_correlation_and_a_deaf_contestant_nothing() -> None:
     clip = make_clip("c", 3, 4.0, style="captured:one")
-    audio_of = animate_by_loudness
-    losses = trials.sweep_noisy_speech(lambda a, n, style: audio_of(a, n), [clip])
+
+    def by_loudness(audio: np.ndarray, frames: int, style: str) -> np.ndarray:
+        return animate_by_loudness(audio, frames, 0.1)
+
+    losses = trials.sweep_noisy_speech(by_loudness, [clip])
     assert losses["fan"][0.0] > losses["fan"][20.0] > -0.01
     perfect = trials.sweep_noisy_speech(lambda a, n, style: clip.motion[:n], [clip])
     assert all(abs(v) < 1e-6 for points in perfect.values() for v in points.values())
-    assert trials.sweep_noisy_speech(lambda a, n, style: audio_of(a, n), [make_clip("r", 1)]) == {}
+    assert trials.sweep_noisy_speech(by_loudness, [make_clip("r", 1)]) == {}
 
 
 def test_tick_is_timed(tiny: Path) -> None:
@@ -199,8 +202,6 @@ def test_whole_evaluation_writes_table_report_and_json(
     assert "| jaw opening r |" in printed and "missed" in printed
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert "Speech in noise" in page and "data:video/mp4" in page
-    bare = evaluation.format_table(figures)
-    assert bare.count("\n") == len(figures["model"]) + 1
 
 
 def test_speakers_of_the_training_split_are_not_unseen(tiny: Path, tmp_path: Path) -> None:
@@ -222,4 +223,4 @@ def test_speakers_of_the_training_split_are_not_unseen(tiny: Path, tmp_path: Pat
 def test_corpus_without_validation_says_what_to_do(tiny: Path, tmp_path: Path) -> None:
     save_clips(tmp_path / "clips", [make_clip("a", 0)])
     with pytest.raises(DualtalkerError, match="--holdout"):
-        evaluation.evaluate(evaluation.EvaluateConfig(tiny, (tmp_path / "clips",)))
+        evaluation.run_evaluation(evaluation.EvaluateConfig(tiny, (tmp_path / "clips",)))

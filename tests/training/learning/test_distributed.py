@@ -14,21 +14,17 @@ from checkout import ROOT
 torch = pytest.importorskip("torch")
 
 from tiny_training import make_corpus, tiny_train_config
-from training.learning import (
-    Place,
-    find_place,
-    load_checkpoint,
-    prepare,
-    take_step,
-)
+from training.learning import Place, find_place, load_checkpoint, take_step
 from training.learning.distributed import share_out
+from training.learning.run import prepare
 
 STEPS = 4
 SCRIPT = """
 import json, sys
 from pathlib import Path
 from test_distributed import make_config
-from training.learning import choose_device, find_place, join_group, save
+from training.learning import choose_device, find_place, save
+from training.learning.distributed import join_group
 from training.learning.run import prepare
 from training.learning.step import take_step
 

@@ -22,12 +22,11 @@ from training.learning import (
     Objective,
     load_checkpoint,
     load_network,
-    prepare,
     take_step,
     train,
 )
 from training.learning.batches import label_contacts
-from training.learning.run import split_clips
+from training.learning.run import prepare, split_clips
 from training.network import StreamingTalker
 
 

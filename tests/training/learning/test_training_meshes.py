@@ -25,22 +25,19 @@ from tiny_training import (
 )
 from tiny_vertices import VERTICES, make_vertex_corpus
 from training.learning import (
-    find_newest,
     load_checkpoint,
     load_network,
     move_mesh,
     parse_config,
     pose_mesh,
-    prepare,
     resample,
-    restore,
     save,
     take_step,
     train,
-    validate_meshes,
 )
 from training.learning.batches import MixedBatches
-from training.learning.validation import animate_mesh
+from training.learning.run import find_newest, prepare, restore
+from training.learning.validation import animate_mesh, validate_meshes
 
 
 @pytest.mark.parametrize("fps", [25.0, 30.0])

@@ -24,9 +24,6 @@ from training.learning import (
     EarlyStop,
     load_network,
     parse_config,
-    prepare,
-    rate_at,
-    restore,
     save,
     take_step,
 )
@@ -34,6 +31,8 @@ from training.learning.health import CollapseDetector, Vitals, measure_vitals
 from training.learning.loop import check_progress
 from training.learning.objective import count_evidence
 from training.learning.presets import make_presets
+from training.learning.run import prepare, restore
+from training.learning.schedules import rate_at
 from training.learning.step import learn, share_evidence
 
 # ---- Micro-batches and precision ----------------------------------------------------------------
