@@ -24,9 +24,7 @@ from training.configs import DataConfig, LossConfig, TrainConfig, from_plain, sa
 from training.data import INDEX_NAME, Clip, load_clips, read_captured
 from training.learning import (
     Batch,
-    BatchMaker,
     CheckpointError,
-    EarlyStop,
     Objective,
     Place,
     Run,
@@ -37,10 +35,11 @@ from training.learning import (
     find_commit,
     find_starting_point,
     load_network,
+    make_batches,
+    repeat_exactly,
     save,
     take_step,
     validate,
-    wrap,
 )
 from training.network import (
     DualTalker,
@@ -209,9 +208,7 @@ def read_recordings(config: FinetuneConfig, style: str) -> tuple[list[Clip], lis
 
 def prepare(config: FinetuneConfig) -> tuple[Run, DualTalker]:
     """Build the run from model and recordings; returns it and the network as it was."""
-    torch.set_num_threads(config.threads)
-    torch.use_deterministic_algorithms(True)
-    torch.manual_seed(config.seed)
+    repeat_exactly(config.threads, config.seed)
     device = choose_device(config.device, Place())
     path = find_starting_point(config.model)
     before, checkpoint = load_network(path)
@@ -237,17 +234,14 @@ def prepare(config: FinetuneConfig) -> tuple[Run, DualTalker]:
     run = Run(
         training,
         grown,
-        {name: tensor.detach().clone() for name, tensor in grown.state_dict().items()},
         build_optimizer(grown, training.learning_rate),
         objective,
-        wrap(objective, Place()),
-        make_batches(training, grown, learned),
+        make_batches(training, grown, learned, [], Place()),
         held,
         [],
         describe_run(config, training, grown, checkpoint.meta, path, learned),
         device,
         Place(),
-        EarlyStop(0),
     )
     return run, before
 
@@ -303,17 +297,6 @@ def plan_training(config: FinetuneConfig, meta: dict[str, Any]) -> TrainConfig:
         device=config.device,
         resume=False,
         patience=0,
-    )
-
-
-def make_batches(training: TrainConfig, network: DualTalker, learned: list[Clip]) -> BatchMaker:
-    """Return the source of batches over the recordings."""
-    return BatchMaker(
-        learned,
-        training,
-        network.phones,
-        network.animation.styles,
-        network.animation.active.cpu().numpy().astype(bool),
     )
 
 

@@ -38,7 +38,7 @@ from training.data import (
     iterate_clips,
     save_clips,
 )
-from training.learning import find_commit, load_network
+from training.learning import find_commit, load_network, repeat_exactly
 from training.network import StreamingTalker
 from training.teaching import (
     Teacher,
@@ -154,8 +154,7 @@ def teach(config: TeacherConfig) -> dict[str, dict[str, float]]:
         raise TeacherError(f"found tempo {config.tempo}, expected a range within 0 to 4")
     if (config.out / INDEX_NAME).exists():
         raise TeacherError(f"{config.out} already holds clips: give another --out or delete it")
-    torch.set_num_threads(config.threads)
-    torch.use_deterministic_algorithms(True)
+    repeat_exactly(config.threads, config.seed)
     clips = [clip for folder in config.corpus for clip in iterate_clips(folder)]
     training = [c for c in clips if c.split == "train"]
     style = choose_style(training, config.style)

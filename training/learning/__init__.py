@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.learning.batches import Batch, BatchMaker
+from training.learning.batches import Batch
 from training.learning.checkpoints import (
     CheckpointError,
     build_network,
@@ -15,21 +15,18 @@ from training.learning.checkpoints import (
     save_checkpoint,
     starting_point_of,
 )
-from training.learning.distributed import Place, choose_device, find_place, wrap
+from training.learning.distributed import Place, choose_device, find_place
 from training.learning.loop import train
 from training.learning.mesh_data import name_head, name_style, resample
 from training.learning.objective import Objective
 from training.learning.presets import parse_config
-from training.learning.run import Run, save
-from training.learning.schedules import EarlyStop
+from training.learning.run import Run, make_batches, repeat_exactly, save
 from training.learning.step import take_step
 from training.learning.validation import move_mesh, pose_mesh, validate
 
 __all__ = [
     "Batch",
-    "BatchMaker",
     "CheckpointError",
-    "EarlyStop",
     "Objective",
     "Place",
     "Run",
@@ -42,11 +39,13 @@ __all__ = [
     "find_starting_point",
     "load_checkpoint",
     "load_network",
+    "make_batches",
     "move_mesh",
     "name_head",
     "name_style",
     "parse_config",
     "pose_mesh",
+    "repeat_exactly",
     "resample",
     "save",
     "save_checkpoint",
@@ -54,5 +53,4 @@ __all__ = [
     "take_step",
     "train",
     "validate",
-    "wrap",
 ]

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.files import sha256_of_file
@@ -49,20 +48,23 @@ class Run:
 
     config: TrainConfig
     network: DualTalker
-    ema: dict[str, Tensor]
     optimizer: torch.optim.Optimizer
     objective: Objective
-    wrapped: nn.Module
-    """The objective, as DDP wraps it where there are several processes."""
     batches: BatchSource
     validation: list[Clip]
     meshes: list[VertexData]
     meta: dict[str, Any]
     device: torch.device
     place: Place
-    early_stop: EarlyStop
     detector: CollapseDetector = field(default_factory=CollapseDetector)
     step: int = 0
+
+    def __post_init__(self) -> None:
+        """Begin the averaged weights as the network's, and wrap the objective for DDP."""
+        state = self.network.state_dict()
+        self.ema = {name: tensor.detach().clone() for name, tensor in state.items()}
+        self.wrapped = wrap(self.objective, self.place)
+        self.early_stop = EarlyStop(self.config.patience)
 
     @property
     def priors(self) -> Priors:
@@ -142,6 +144,15 @@ def build_lip_basis() -> np.ndarray:
     return basis
 
 
+def repeat_exactly(threads: int, seed: int) -> None:
+    """Make torch give the same figures for the same seed, threads and machine."""
+    torch.set_num_threads(threads)
+    # cuBLAS repeats itself only with workspaces of a fixed size.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(seed)
+
+
 def prepare(config: TrainConfig, place: Place | None = None) -> Run:
     """Load the data, build the network and fit the priors.
 
@@ -150,39 +161,31 @@ def prepare(config: TrainConfig, place: Place | None = None) -> Run:
     place = place or Place()
     device = choose_device(config.device, place)
     config.loss.check(config.network.lipread_targets)
-    torch.set_num_threads(config.threads)
-    # cuBLAS repeats itself only with workspaces of a fixed size.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    torch.manual_seed(config.seed)
+    repeat_exactly(config.threads, config.seed)
     data = config.data
     train, validation = load_arkit(config)
     meshes = [
         load_vertex_data(folder, config.network.vertex, config.seed, data.paired_fraction)
         for folder in data.vertices
     ]
-    network, active = build_from_data(config, train, meshes)
+    network = build_from_data(config, train, meshes)
     if config.start_from:
         priors = begin_as(network, config.start_from)
     else:
         heard: list[AnyClip] = [*train, *(c for m in meshes for c in m.clips)]
         priors = fit_priors(network, heard, config.network, config.seed)
     network.to(device)
-    objective = Objective(network, priors.to(device), config.loss)
     return Run(
         config,
         network,
-        {name: tensor.detach().clone() for name, tensor in network.state_dict().items()},
         build_optimizer(network, config),
-        objective,
-        wrap(objective, place),
-        make_batches(config, network, train, active, meshes, place),
+        Objective(network, priors.to(device), config.loss),
+        make_batches(config, network, train, meshes, place),
         validation,
         meshes,
         describe_run(config, network, train, meshes),
         device,
         place,
-        EarlyStop(config.patience),
     )
 
 
@@ -227,11 +230,8 @@ def load_arkit(config: TrainConfig) -> tuple[list[Clip], list[Clip]]:
 
 def build_from_data(
     config: TrainConfig, train: list[Clip], meshes: list[VertexData]
-) -> tuple[DualTalker, np.ndarray]:
-    """Build the network for the channels, styles and meshes of the data.
-
-    Returns it and which blendshapes are active, bool `[52]`.
-    """
+) -> DualTalker:
+    """Build the network for the channels, styles and meshes of the data."""
     paired = [c for c in train if c.motion is not None]
     active = np.zeros(len(ARKIT_NAMES), bool)
     if paired:
@@ -254,7 +254,7 @@ def build_from_data(
     for mesh in meshes:
         head = network.animation.vertex_heads[mesh.name]
         fill_head(head, mesh, styles, config.network.model_rate_hz)  # type: ignore[arg-type]
-    return network, active
+    return network
 
 
 def build_optimizer(network: DualTalker, config: TrainConfig) -> torch.optim.Optimizer:
@@ -278,7 +278,6 @@ def make_batches(
     config: TrainConfig,
     network: DualTalker,
     train: list[Clip],
-    active: np.ndarray,
     meshes: list[VertexData],
     place: Place,
 ) -> BatchSource:
@@ -288,6 +287,7 @@ def make_batches(
         return BatchMaker(clips, config, network.phones, network.animation.styles, channels, head)
 
     makers = []
+    active = network.animation.active.cpu().numpy().astype(bool)
     if train:
         share = 1.0 - config.data.vertex_share if meshes else 1.0
         makers.append((share, make(train, active, "arkit")))

@@ -17,7 +17,6 @@ from tiny_training import TINY_NETWORK, make_clip, tiny_train_config
 from training.configs import DataConfig, LossConfig
 from training.data import Phone, load_clips, save_clips
 from training.learning import (
-    BatchMaker,
     CheckpointError,
     Objective,
     load_checkpoint,
@@ -25,7 +24,7 @@ from training.learning import (
     take_step,
     train,
 )
-from training.learning.batches import label_contacts
+from training.learning.batches import BatchMaker, label_contacts
 from training.learning.run import prepare, split_clips
 from training.network import StreamingTalker
 

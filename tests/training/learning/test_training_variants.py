@@ -21,7 +21,6 @@ from training.configs import LossConfig, TrainConfig, from_plain, to_plain
 from training.data import save_clips
 from training.learning import (
     CheckpointError,
-    EarlyStop,
     load_network,
     parse_config,
     save,
@@ -32,7 +31,7 @@ from training.learning.loop import check_progress
 from training.learning.objective import count_evidence
 from training.learning.presets import make_presets
 from training.learning.run import prepare, restore
-from training.learning.schedules import rate_at
+from training.learning.schedules import EarlyStop, rate_at
 from training.learning.step import learn, share_evidence
 
 # ---- Micro-batches and precision ----------------------------------------------------------------
