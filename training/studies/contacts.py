@@ -11,18 +11,29 @@ checkpoint was trained with. Clips that were held out are told, and do not count
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import tyro
+
 if TYPE_CHECKING:
     from training.data import Clip
     from training.network import DualTalker
 
 TOUCHED, UNTOUCHED = 0.9, 0.05  # gates between are on their way
+
+
+@dataclass
+class ContactsConfig:
+    """Measure the jaw's rise of one network."""
+
+    checkpoint: tyro.conf.Positional[Path]
+    """Checkpoint of `python -m training.train` (.safetensors)."""
+    corpus: tuple[Path, ...]
+    """Folders of clips."""
 
 
 @dataclass
@@ -106,21 +117,16 @@ def list_rows(network: DualTalker, clips: Sequence[Clip]) -> Iterator[str]:
 
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("checkpoint", type=Path, help="of training.train (.safetensors)")
-    parser.add_argument("--corpus", type=Path, nargs="+", required=True, help="folders of clips")
-    options = parser.parse_args()
+    config = tyro.cli(ContactsConfig, description=__doc__)
     from dualtalker.errors import DualtalkerError
     from training.data import iterate_clips
     from training.learning import load_network
 
     try:
-        network, _ = load_network(options.checkpoint)
+        network, _ = load_network(config.checkpoint)
         clips = [
             clip
-            for folder in options.corpus
+            for folder in config.corpus
             for clip in iterate_clips(folder)
             if clip.motion is not None and clip.style in network.animation.styles
             if clip.style.startswith("captured") and not clip.source.startswith("taught")

@@ -9,7 +9,6 @@ torch over whole recordings; figures of a bundle in its Talker are those of `tra
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import tyro
 
 if TYPE_CHECKING:
     from dualtalker.evaluation import Recording
@@ -53,6 +53,22 @@ FIGURES = (
  the tables' headings."""
 
 
+@dataclass
+class GatesConfig:
+    """Compare gates and mixtures of one network."""
+
+    checkpoint: tyro.conf.Positional[Path]
+    """Checkpoint of `python -m training.train` (.safetensors)."""
+    corpus: tuple[Path, ...]
+    """Folders of clips."""
+    gates: tuple[str, ...] = GATES
+    """Shares of next, this, last, last but one frame in percent, and the gain."""
+    mixture: str = MIXTURES[1]
+    """Of styles, in which the gates are compared."""
+    mixtures: tuple[str, ...] = MIXTURES
+    """That are compared with the built-in gate."""
+
+
 @dataclass(frozen=True)
 class Gate:
     """One smoothing of the gates: see `training.network.decoders.smooth_motion`."""
@@ -74,7 +90,7 @@ def read_gate(text: str) -> Gate:
     """Read "25,35,25,15:1.7": four shares in percent and the gain; 0 is a face without gates.
 
     Raises:
-        argparse.ArgumentTypeError: says what was expected.
+        ValueError: says what was expected.
     """
     shares, _, gain = text.partition(":")
     try:
@@ -83,33 +99,11 @@ def read_gate(text: str) -> Gate:
         gate = Gate((), 0.0)
     shares_fit = len(gate.taps) == 4 and all(0 <= tap <= 1 for tap in gate.taps)
     if not shares_fit or abs(sum(gate.taps) - 1.0) > 1e-6 or not 0 <= gate.gain < 100:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}; expected four shares that add up to 100 and a gain: 25,35,25,15:1.7"
+        raise ValueError(
+            f"found the gate {text!r}, expected four shares that add up to 100 and a gain: "
+            "25,35,25,15:1.7"
         )
     return gate
-
-
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the options."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("checkpoint", type=Path, help="of training.train (.safetensors)")
-    parser.add_argument("--corpus", type=Path, nargs="+", required=True, help="folders of clips")
-    parser.add_argument(
-        "--gates",
-        type=read_gate,
-        nargs="+",
-        default=[read_gate(text) for text in GATES],
-        help="shares of next, this, last, last but one frame in percent, and the gain",
-    )
-    parser.add_argument(
-        "--mixture", default=MIXTURES[1], help="of styles, in which the gates are compared"
-    )
-    parser.add_argument(
-        "--mixtures", nargs="*", default=MIXTURES, help="that are compared with the built-in gate"
-    )
-    return parser.parse_args(arguments)
 
 
 def measure(
@@ -148,12 +142,13 @@ def format_table(heading: str, rows: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def compare(options: argparse.Namespace) -> str:
+def compare(config: GatesConfig) -> str:
     """Measure all and return both tables.
 
     Raises:
         DualtalkerError: the checkpoint or a corpus is broken, or no clip was held out.
-        ValueError: a style was never trained, or the network does not stream.
+        ValueError: a gate cannot be read, a style was never trained, or the network does not
+            stream.
     """
     from tqdm import tqdm
 
@@ -162,29 +157,30 @@ def compare(options: argparse.Namespace) -> str:
     from training.learning import load_network
     from training.network import GATE_GAIN, GATE_TAPS
 
-    network, checkpoint = load_network(options.checkpoint)
+    tried = [read_gate(text) for text in config.gates]
+    network, checkpoint = load_network(config.checkpoint)
     known = network.animation.styles
-    mixtures = {text: parse_style(text, known) for text in (options.mixture, *options.mixtures)}
+    mixtures = {text: parse_style(text, known) for text in (config.mixture, *config.mixtures)}
     for mixture in mixtures.values():
         network.animation.mix_styles(mixture)  # before minutes are spent on the others
-    clips = read_held_out(options.corpus)
-    training = read_training(tuple(options.corpus))
+    clips = read_held_out(config.corpus)
+    training = read_training(config.corpus)
     recordings = [to_recording(clip, training) for clip in clips]
     built_in = Gate(GATE_TAPS, GATE_GAIN)
 
     gates = {
-        gate.name: measure(network, clips, recordings, mixtures[options.mixture], gate)
-        for gate in tqdm(options.gates, desc="gates")
+        gate.name: measure(network, clips, recordings, mixtures[config.mixture], gate)
+        for gate in tqdm(tried, desc="gates")
     }
     styles = {
         text: measure(network, clips, recordings, mixtures[text], built_in)
-        for text in tqdm(options.mixtures, desc="mixtures")
+        for text in tqdm(config.mixtures, desc="mixtures")
     }
     seconds = sum(clip.duration_s for clip in clips)
-    facts = f"{options.checkpoint.name}, step {checkpoint.meta['step']}; {len(clips)} held-out "
+    facts = f"{config.checkpoint.name}, step {checkpoint.meta['step']}; {len(clips)} held-out "
     parts = [
         facts + f"clips, {seconds:.0f} s; built-in gate: {built_in.name}",
-        format_table(f"gate, in {options.mixture}", gates),
+        format_table(f"gate, in {config.mixture}", gates),
     ]
     return "\n\n".join([*parts, format_table("mixture", styles)] if styles else parts)
 
@@ -193,9 +189,9 @@ def main() -> int:
     """Measure and print."""
     from dualtalker.errors import DualtalkerError
 
-    options = parse()
+    config = tyro.cli(GatesConfig, description=__doc__)
     try:
-        print(compare(options))
+        print(compare(config))
     except (DualtalkerError, ValueError) as error:
         print(f"training/studies/gates.py: {error}", file=sys.stderr)
         return 2

@@ -10,78 +10,71 @@ the curves' shape counts, not their height.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tyro
 
 from dualtalker.drawing import new_figure, to_svg
 
 SAMPLES_PER_MS = 16
-FIGURES = (("jaw r", "jaw opening r"), ("rounding r", "lip rounding r"), ("LVE mm", "LVE (mm)"))
+FIGURES = {"jaw r": "jaw opening r", "rounding r": "lip rounding r"}
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Return the options."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--corpus", type=Path, nargs="+", required=True, help="folders of clips")
-    parser.add_argument("--out", type=Path, default=Path("runs/tradeoff"), help="folder to fill")
-    parser.add_argument(
-        "--lookahead-ms",
-        type=int,
-        nargs="+",
-        default=[20, 60, 100, 160, 300],
-        help="multiples of 20 ms; each is trained at the first width",
-    )
-    parser.add_argument(
-        "--channels",
-        type=int,
-        nargs="+",
-        default=[96, 48, 192],
-        help="widths; all but the first are trained at the middle lookahead",
-    )
-    parser.add_argument("--steps", type=int, default=400, help="training steps of each")
-    parser.add_argument("--captured-share", type=float, default=0.7)
-    parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args(arguments)
+@dataclass
+class TradeoffConfig:
+    """Train, measure and time networks of several lookaheads and widths."""
+
+    corpus: tuple[Path, ...]
+    """Folders of clips."""
+    out: Path = Path("runs/tradeoff")
+    """Folder to fill."""
+    lookahead_ms: tuple[int, ...] = (20, 60, 100, 160, 300)
+    """Multiples of 20 ms; each is trained at the first width."""
+    channels: tuple[int, ...] = (96, 48, 192)
+    """Widths; all but the first are trained at the middle lookahead."""
+    steps: int = 400
+    """Training steps of each."""
+    captured_share: float = 0.7
+    """Share of a batch drawn from captured motion."""
+    seed: int = 0
+    """Seed of everything."""
 
 
-def plan_points(options: argparse.Namespace) -> list[tuple[int, int]]:
+def plan_points(config: TradeoffConfig) -> list[tuple[int, int]]:
     """Return (lookahead ms, channels) of every network."""
-    ahead = sorted(set(options.lookahead_ms))
+    ahead = sorted(set(config.lookahead_ms))
     middle = ahead[len(ahead) // 2]
-    points = [(ms, options.channels[0]) for ms in ahead]
-    return points + [(middle, width) for width in sorted(options.channels[1:])]
+    points = [(ms, config.channels[0]) for ms in ahead]
+    return points + [(middle, width) for width in sorted(config.channels[1:])]
 
 
-def train_point(options: argparse.Namespace, lookahead_ms: int, channels: int) -> dict[str, Any]:
+def train_point(plan: TradeoffConfig, lookahead_ms: int, channels: int) -> dict[str, Any]:
     """Train and measure one network; read it back where it is finished."""
     from training.learning import train
     from training.studies.ablation import choose_terms, measure_checkpoint, small_run
 
-    folder = options.out / f"{lookahead_ms}ms-{channels}"
+    folder = plan.out / f"{lookahead_ms}ms-{channels}"
     done = folder / "figures.json"
     run = small_run()
     config = replace(
         run,
         out=folder,
-        steps=options.steps,
-        seed=options.seed,
+        steps=plan.steps,
+        seed=plan.seed,
         loss=choose_terms(run.loss, "single"),
         network=replace(
             run.network, channels=channels, lookahead_samples=lookahead_ms * SAMPLES_PER_MS
         ),
         data=replace(
             run.data,
-            corpus=tuple(options.corpus),
-            captured_share=options.captured_share,
+            corpus=plan.corpus,
+            captured_share=plan.captured_share,
             unpaired_share=0.0,
         ),
     )
@@ -122,7 +115,7 @@ def time_steps(rows: list[dict[str, Any]], rounds: int = 5) -> None:
         backend.close()
 
 
-def write_table(options: argparse.Namespace, rows: list[dict[str, Any]]) -> Path:
+def write_table(config: TradeoffConfig, rows: list[dict[str, Any]]) -> Path:
     """Write the table and the plot; returns the table's path."""
     first = rows[0]["step_ms"]
     lines = [
@@ -138,9 +131,9 @@ def write_table(options: argparse.Namespace, rows: list[dict[str, Any]]) -> Path
         )
     lines.append("")
     lines.append("The step's time is relative to the first row, all timed in turn in one run.")
-    path: Path = options.out / "tradeoff.md"
+    path = config.out / "tradeoff.md"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    draw(options.out / "tradeoff.svg", rows, options.channels[0])
+    draw(config.out / "tradeoff.svg", rows, config.channels[0])
     return path
 
 
@@ -152,7 +145,7 @@ def draw(path: Path, rows: list[dict[str, Any]], width: int) -> None:
     middle = [row for row in rows if row["channels"] != width]
     middle += [row for row in ahead if middle and row["lookahead_ms"] == middle[0]["lookahead_ms"]]
     middle.sort(key=lambda row: row["step_ms"])
-    for key, label in FIGURES[:2]:
+    for key, label in FIGURES.items():
         left.plot(
             [row["lookahead_ms"] for row in ahead],
             [row["figures"][key] for row in ahead],
@@ -177,17 +170,17 @@ def draw(path: Path, rows: list[dict[str, Any]], width: int) -> None:
 
 def main() -> int:
     """Train, measure, time, write."""
-    options = parse()
-    wrong = [ms for ms in options.lookahead_ms if ms <= 0 or ms % 20]
+    config = tyro.cli(TradeoffConfig, description=__doc__)
+    wrong = [ms for ms in config.lookahead_ms if ms <= 0 or ms % 20]
     if wrong:
         print(f"--lookahead-ms has {wrong}; expected multiples of 20 above 0", file=sys.stderr)
         return 2
     rows = []
-    for lookahead_ms, channels in plan_points(options):
+    for lookahead_ms, channels in plan_points(config):
         print(f"{lookahead_ms} ms, {channels} channels", flush=True)
-        rows.append(train_point(options, lookahead_ms, channels))
+        rows.append(train_point(config, lookahead_ms, channels))
     time_steps(rows)
-    print(write_table(options, rows).read_text(encoding="utf-8"))
+    print(write_table(config, rows).read_text(encoding="utf-8"))
     return 0
 
 

@@ -17,7 +17,7 @@ from training.studies import tradeoff
 
 def test_lookaheads_at_the_first_width_and_widths_at_the_middle_lookahead() -> None:
     words = ["--corpus", "x", "--lookahead-ms", "60", "20", "100", "--channels", "8", "16", "4"]
-    points = tradeoff.plan_points(tradeoff.parse(words))
+    points = tradeoff.plan_points(tyro.cli(tradeoff.TradeoffConfig, args=words))
     assert points == [(20, 8), (60, 8), (100, 8), (60, 4), (60, 16)]
 
 
