@@ -13,7 +13,7 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -21,14 +21,22 @@ from dualtalker.audio.pcm import CANCEL_MESSAGE, channels_cancel, check_samples,
 from dualtalker.audio.resampling import check_rate
 from dualtalker.errors import AudioError
 
+if TYPE_CHECKING:
+    import soundfile
+
+MAX_MINUTES = 60.0  # of a recording, unless more is asked for
 _CONTAINERS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG")  # as libsndfile calls them
 _BLOCK = 1 << 20  # samples read at a time
+# Speech in flac takes at least a twentieth of its samples; silence is not worth gigabytes.
+_LARGE_BYTES, _LARGEST_RATIO = 1 << 28, 200
 _UNKNOWN_LENGTH = (1 << 63) - 1  # libsndfile's, where a file does not say
 
 # Programs that write wav into a pipe put one of these for the sizes that they cannot know.
 _LARGEST_PIPED = 0x8000FFFF
 _SMALLEST_PIPED = 0x7FFF0000
 _UNKNOWN = 0xFFFFFFFF
+
+_PCM_TAGS = (1, 3, 0xFFFE)  # whole numbers, floats, either with a longer header
 
 _OGG_HEADER_BYTES = 27
 _OGG_FIRST, _OGG_LAST = 2, 4  # flags of a stream's first and last page
@@ -37,33 +45,23 @@ _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 log = logging.getLogger("dualtalker")
 
 
-def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
+def read_audio(path: str | Path, max_minutes: float = MAX_MINUTES) -> tuple[np.ndarray, int]:
     """Read a wav, flac or ogg file; return mono float32 samples [n] in [-1, 1] and the rate in Hz.
 
     Raises:
-        AudioError: missing, unreadable, truncated, empty or non-finite, or a rate out of range;
-            or the package soundfile is missing.
+        AudioError: missing, unreadable, truncated, empty or non-finite, a rate out of range, or
+            longer than `max_minutes`.
     """
     path = Path(path)
     _check_is_file(path)
-    samples, rate_hz = _decode_file(path)
-    if len(samples) == 0:
+    mono, rate_hz = _decode_file(path, max_minutes)
+    if len(mono) == 0:
         raise AudioError(f"{path}: holds no samples; record or copy it again")
-    try:
-        check_rate(rate_hz)
-        check_samples(samples)
-    except AudioError as error:
-        raise AudioError(f"{path}: {error}") from error
-    mono, clipped = mix_to_mono(samples)
-    if clipped:
-        log.warning("%s: %d samples beyond full scale were clipped", path, clipped)
-    if channels_cancel(samples, mono):
-        log.warning("%s: %s", path, CANCEL_MESSAGE)
     return mono, rate_hz
 
 
-def _decode_file(path: Path) -> tuple[np.ndarray, int]:
-    """Return samples [n, channels] float32 and the rate; raises AudioError unless it is whole."""
+def _decode_file(path: Path, max_minutes: float) -> tuple[np.ndarray, int]:
+    """Return mono samples [n] float32 and the rate; raises AudioError unless it is whole."""
     soundfile = _import_soundfile()
     filled = check_container(path)
     # As bytes, because soundfile refuses a name that is no Unicode; Windows has no such names.
@@ -73,25 +71,63 @@ def _decode_file(path: Path) -> tuple[np.ndarray, int]:
             if file.format not in _CONTAINERS:  # damage to others could not be told
                 raise AudioError(
                     f"{path}: found {file.format}; expected wav, flac or ogg. Convert it with: "
-                    f"ffmpeg -i {path.name} {path.stem}.wav, or: sox {path.name} {path.stem}.wav"
+                    f"ffmpeg -i {path.name} {path.stem}_converted.wav, or: sox {path.name} "
+                    f"{path.stem}_converted.wav"
                 )
-            promised, rate_hz = file.frames, file.samplerate
-            if promised >= _UNKNOWN_LENGTH:
+            if file.frames >= _UNKNOWN_LENGTH:
                 raise AudioError(
                     f"{path}: its header gives no length, as of a flac written into a pipe; "
                     f"write it anew with: ffmpeg -i {path.name} mended.flac"
                 )
-            # In blocks: a header may promise more than there is memory.
-            blocks = list(file.blocks(_BLOCK, dtype="float32", always_2d=True))
+            _check_length(path, file, max_minutes)
+            return _mix_blocks(path, file), file.samplerate
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise AudioError(
             f"{path}: not readable as audio ({error}); expected wav, flac or ogg. Convert it "
-            f"with: ffmpeg -i {path.name} converted.wav"
+            f"with: ffmpeg -i {path.name} {path.stem}_converted.wav"
         ) from error
-    samples = np.concatenate(blocks) if blocks else np.zeros((0, 1), np.float32)
-    if len(samples) < promised:
-        raise truncated(path, f"{len(samples)} samples", f"{promised}")
-    return samples, rate_hz
+
+
+def _check_length(path: Path, file: soundfile.SoundFile, max_minutes: float) -> None:
+    try:
+        check_rate(file.samplerate)
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from error
+    minutes = file.frames / file.samplerate / 60
+    if minutes > max_minutes:
+        raise AudioError(
+            f"{path}: {minutes:.1f} minutes long, expected at most {max_minutes:g}; give a larger "
+            "--max-minutes, or cut it"
+        )
+    unpacked, size = 4 * file.frames * file.channels, path.stat().st_size
+    if unpacked > _LARGE_BYTES and unpacked > _LARGEST_RATIO * size:
+        raise AudioError(
+            f"{path}: {size} bytes that unpack to {unpacked}, which no recording does; expected "
+            f"at most {_LARGEST_RATIO} times its size"
+        )
+
+
+def _mix_blocks(path: Path, file: soundfile.SoundFile) -> np.ndarray:
+    """Return the mono mix [n] of a file, of which one block of all channels is held at a time."""
+    mono = np.empty(file.frames, np.float32)
+    clipped = at = 0
+    cancelled = False
+    # Not `blocks`, which refuses codecs in which libsndfile cannot seek, such as GSM 6.10.
+    while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+        try:
+            mixed, beyond = mix_to_mono(check_samples(block))
+        except AudioError as error:
+            raise AudioError(f"{path}: {error}") from error
+        mono[at : at + len(mixed)] = mixed[: len(mono) - at]
+        at, clipped = at + len(mixed), clipped + beyond
+        cancelled = cancelled or channels_cancel(block, mixed)
+    if at < len(mono):
+        raise truncated(path, f"{at} samples", f"{len(mono)}")
+    if clipped:
+        log.warning("%s: %d samples beyond full scale were clipped", path, clipped)
+    if cancelled:
+        log.warning("%s: %s", path, CANCEL_MESSAGE)
+    return mono
 
 
 def _import_soundfile() -> Any:
@@ -141,6 +177,7 @@ class _WavSizes:
     riff: int  # bytes after the first eight, as the header says
     data: int  # bytes of samples, as their chunk says
     data_at: int  # where they begin
+    is_pcm: bool  # plain numbers, as many as there are bytes for
     frame_bytes: int  # of one sample of all channels; 0 where no "fmt " chunk came before
 
 
@@ -155,7 +192,43 @@ def _check_wav(path: Path, file: BinaryIO, head: bytes) -> bytes | None:
         return _fill_sizes(path, sizes, rest, order) if rest and unfinished else None
     if sizes.data > rest:
         raise truncated(path, f"{rest} bytes of samples", f"{sizes.data}")
-    return None
+    return _read_beyond(path, file, sizes, rest, order)
+
+
+def _read_beyond(
+    path: Path, file: BinaryIO, sizes: _WavSizes, rest: int, order: Order
+) -> bytes | None:
+    """Return the content with its sizes filled in where samples follow the end of its RIFF.
+
+    Servers that stream speech write the sizes of the first piece, and then all pieces.
+    """
+    end = sizes.data_at + sizes.data
+    beyond = rest - sizes.data
+    if beyond <= sizes.data % 2 or 8 + sizes.riff > end + 8 or not sizes.data:
+        return None
+    file.seek(end)
+    head = file.read(9)
+    # A chunk begins at an even byte.
+    starts = (head[:8], head[1:]) if sizes.data % 2 else (head[:8],)
+    is_another = any(start.startswith(b"RIFF") for start in starts)
+    if not is_another and any(_is_appendix(start, beyond, order) for start in starts):
+        return None
+    if not sizes.is_pcm or is_another:
+        raise AudioError(
+            f"{path}: its header covers {sizes.data} bytes of samples, and {beyond} more follow; "
+            f"write it anew with: ffmpeg -ignore_length 1 -i {path.name} {path.stem}_mended.wav"
+        )
+    log.warning(
+        "%s: its header covers %d bytes of samples; the %d after them are read as samples too",
+        *(path, sizes.data, beyond),
+    )
+    return _fill_sizes(path, sizes, rest, order)
+
+
+def _is_appendix(start: bytes, size: int, order: Order) -> bool:
+    """Whether these 8 bytes, of `size` after the samples, begin a chunk or a tag of MP3."""
+    is_chunk = start[:4].isalnum() and int.from_bytes(start[4:], order) + 8 <= size
+    return is_chunk or start.startswith((b"TAG", b"ID3"))
 
 
 def _find_data(path: Path, file: BinaryIO, order: Order, is_64: bool) -> _WavSizes:
@@ -164,7 +237,7 @@ def _find_data(path: Path, file: BinaryIO, order: Order, is_64: bool) -> _WavSiz
     riff = int.from_bytes(file.read(4), order)
     if file.read(4) != b"WAVE":
         raise AudioError(f"{path}: not readable as audio (a RIFF file, but no wav)")
-    data_64, frame_bytes = _UNKNOWN, 0
+    data_64, frame_bytes, is_pcm = _UNKNOWN, 0, False
     while True:
         header = file.read(8)
         if len(header) < 8:
@@ -173,12 +246,14 @@ def _find_data(path: Path, file: BinaryIO, order: Order, is_64: bool) -> _WavSiz
         if kind == b"data":
             if is_64 and size == _UNKNOWN:
                 size = data_64
-            return _WavSizes(riff, size, file.tell(), frame_bytes)
+            return _WavSizes(riff, size, file.tell(), is_pcm, frame_bytes)
         start = file.tell()
         if kind == b"ds64":
             data_64 = int.from_bytes(file.read(16)[8:], order)
         elif kind == b"fmt ":
-            frame_bytes = int.from_bytes(file.read(14)[12:], order)
+            fields = file.read(14)
+            is_pcm = int.from_bytes(fields[:2], order) in _PCM_TAGS
+            frame_bytes = int.from_bytes(fields[12:], order)
         file.seek(start + size + size % 2)
 
 

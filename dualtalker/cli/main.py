@@ -56,6 +56,11 @@ class Animate(_Output):
     wavs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="WAV...")]
     """Recordings: wav, flac or ogg, 8 to 192 kHz, any number of channels."""
 
+    normalize: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Bring each recording's peak to -3 dBFS: a very quiet one gives a still face."""
+    max_minutes: float = 60.0
+    """Longest recording that is read."""
+
     def run(self) -> int:
         """Write the files of every recording; all are read and checked before any is written."""
         from dualtalker.audio import read_audio
@@ -66,9 +71,10 @@ class Animate(_Output):
         bundle, rig = _load(self)
         if len(self.wavs) > 1:  # read twice rather than kept: together they may be too long
             for path in self.wavs:
-                read_audio(path)
+                read_audio(path, self.max_minutes)
         for path in self.wavs:
-            samples, rate_hz = read_audio(path)
+            samples, rate_hz = read_audio(path, self.max_minutes)
+            samples = _level(path, samples, self.normalize)
             _write_all(self, path.stem, samples, rate_hz, bundle, rig, source=str(path))
         return 0
 
@@ -187,6 +193,19 @@ def _refuse_same_stem(paths: Sequence[Path]) -> None:
                 f"{other} and {path} would both write {path.stem}.csv; rename one, or give them "
                 "different folders with two commands"
             )
+
+
+def _level(path: Path, samples: np.ndarray, normalize: bool) -> np.ndarray:
+    """Return a recording [n], its peak at -3 dBFS where that is asked for; warn of a quiet one."""
+    import numpy as np
+
+    peak = float(np.abs(samples).max())
+    if normalize and peak > 0:
+        return samples * np.float32(10 ** (-3 / 20) / peak)
+    if peak < 0.01:
+        level = f"its peak is {20 * np.log10(peak):.0f} dBFS" if peak > 0 else "it is silent"
+        log.warning("%s: %s: the face will hardly move; give --normalize", path, level)
+    return samples
 
 
 def _load(options: _Output) -> tuple[Bundle, Rig | None]:
