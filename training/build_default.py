@@ -67,7 +67,7 @@ class BuildConfig:
     """Print the commands instead of running them."""
 
 
-DEFAULT_STYLE = {"rules": 0.15, "captured:facegood": 0.85}
+SHIPPED_STYLE = {"rules": 0.15, "captured:facegood": 0.85}
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def plan_export(config: BuildConfig, real: Path, checkpoint: Path) -> list[Stage
     """Return the stages that measure a checkpoint on `real` and make the model of it."""
     out = config.out
     draft, figures = out / "draft.onnx", out / "figures.json"
-    style = [str(part) for item in (config.style or DEFAULT_STYLE).items() for part in item]
+    style = [str(part) for item in (config.style or SHIPPED_STYLE).items() for part in item]
     export = (str(checkpoint), "--style", *style)
     return [
         Stage(

@@ -92,7 +92,7 @@ class CompressedError(AudioError):
 
 
 # What a node counts refused messages by.
-KINDS = {
+REFUSALS = {
     "empty_messages": EmptyError,
     "compressed_messages": CompressedError,
     "nonfinite_messages": NonFiniteError,
@@ -101,8 +101,8 @@ KINDS = {
 
 
 def kind_of(error: AudioError) -> str:
-    """Return which of KINDS an error of `read_message` is."""
-    return next(kind for kind, error_type in KINDS.items() if isinstance(error, error_type))
+    """Return which of REFUSALS an error of `read_message` is."""
+    return next(kind for kind, error_type in REFUSALS.items() if isinstance(error, error_type))
 
 
 def read_message(message: Any, defaults: AudioFormat) -> AudioChunk:

@@ -11,10 +11,10 @@ import numpy as np
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
 from dualtalker.bags.reading import Bag
+from dualtalker.bags.types import JOINT_STATE
 from dualtalker.errors import BagError
 from dualtalker.evaluation import read_motion_csv
 
-JOINT_STATE = "sensor_msgs/msg/JointState"
 DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 REFERENCE_ENDING = "/reference/blendshapes"
 RUN_ENDING = "/blendshapes"

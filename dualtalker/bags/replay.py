@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dualtalker.audio import KINDS, AudioFormat, kind_of, mix_to_mono, read_message
+from dualtalker.audio import REFUSALS, AudioFormat, kind_of, mix_to_mono, read_message
 from dualtalker.bags.reading import BagMessage
 from dualtalker.delivery import Delivery
 from dualtalker.errors import AudioError, BagError
@@ -24,7 +24,7 @@ from dualtalker.stream import Talker, TimedFrame
 # The node never comes back sooner, either.
 MIN_WAIT_NS = 200_000
 # Frames after the last audio that belong to the motion: the mouth closes in them.
-TAIL_S = 0.5
+_TAIL_S = 0.5
 # Stamps further than this from the time of recording are of another clock.
 SAME_CLOCK_S = 10.0
 # How long the node is taken to have idled before the first audio, where nothing tells.
@@ -136,7 +136,7 @@ class _VirtualNode:
         while not self._delivery.starving:
             self.now_ns = self._next_wake_ns()
             self.advance()
-        self.run_until(self.now_ns + round((self._delivery.delay_s + TAIL_S) * 1e9))
+        self.run_until(self.now_ns + round((self._delivery.delay_s + _TAIL_S) * 1e9))
 
     def _next_wake_ns(self) -> int:
         wake_ns = self._delivery.next_wake_ns(self.now_ns)
@@ -200,7 +200,7 @@ def _feed(
     progress: Callable[[int], object] | None,
 ) -> dict[str, int]:
     """Give every message to the delivery when it came; return how many were refused, by kind."""
-    refused = dict.fromkeys(KINDS, 0)
+    refused = dict.fromkeys(REFUSALS, 0)
     for received_ns, message in messages:
         node.run_until(received_ns)
         try:

@@ -21,6 +21,7 @@ _MAX_LINES = 1000  # without comments
 _MAX_ELEMENTS = 1024  # of arrays of fixed size, multiplied
 
 HEADER = "std_msgs/Header header"
+JOINT_STATE = "sensor_msgs/msg/JointState"
 
 # https://github.com/ros-drivers/audio_common
 ROS_DRIVERS = {

@@ -17,15 +17,14 @@ import numpy as np
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.bags.reading import STORAGE_SUFFIXES
-from dualtalker.bags.types import MGONZS13, ROS_DRIVERS, find_types, import_rosbags
+from dualtalker.bags.types import JOINT_STATE, MGONZS13, ROS_DRIVERS, find_types, import_rosbags
 from dualtalker.errors import BagError
 from dualtalker.files import written_together
 
 START_NS = 1_000_000_000 * 10**9
 AUDIO_TOPIC = "/audio"
-INFO_TOPIC = "/audio_info"
+_INFO_TOPIC = "/audio_info"
 REFERENCE_TOPIC = "/reference/blendshapes"
-JOINT_STATE = "sensor_msgs/msg/JointState"
 BAG_VERSION = 9  # of rosbag2's metadata.yaml, as Jazzy writes it
 
 # What `dualtalker bag --audio-type` knows: name, whether messages are stamped, and of which of
@@ -141,7 +140,7 @@ def _make_info(rate_hz: int, start_ns: int) -> _Entry:
         bitrate=16 * rate_hz,
         coding_format="WAVE",
     )
-    return start_ns, INFO_TOPIC, type_name, message, store
+    return start_ns, _INFO_TOPIC, type_name, message, store
 
 
 def _make_chunk(types: Any, type_name: str, pcm: np.ndarray, rate_hz: int, stamp_ns: int) -> Any:

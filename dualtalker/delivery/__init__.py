@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from dualtalker.delivery.delay import PLAYOUT_MARGIN_S
-from dualtalker.delivery.delivery import Delivery
+from dualtalker.delivery.delivery import NEVER_NS, Delivery
 
-__all__ = ["PLAYOUT_MARGIN_S", "Delivery"]
+__all__ = ["NEVER_NS", "PLAYOUT_MARGIN_S", "Delivery"]

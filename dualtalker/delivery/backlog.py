@@ -7,7 +7,7 @@ from collections import deque
 from dualtalker.audio import AudioChunk
 
 # Audio is run through the model in pieces of this length.
-PIECE_S = 0.02
+_PIECE_S = 0.02
 
 
 class Backlog:
@@ -35,7 +35,7 @@ class Backlog:
 
     def put(self, chunk: AudioChunk, begin_ns: int) -> int:
         """Take a chunk that begins at `begin_ns`; return how many samples of it fit."""
-        size = max(int(chunk.rate_hz * PIECE_S), 1)
+        size = max(int(chunk.rate_hz * _PIECE_S), 1)
         for start in range(0, len(chunk.samples), size):
             samples = chunk.samples[start : start + size]
             length_s = len(samples) / chunk.rate_hz

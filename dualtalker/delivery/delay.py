@@ -10,7 +10,7 @@ from dualtalker.delivery.arrivals import EASE_S, Arrivals
 # Added to the stated latency where no playout delay is asked for: room for compute and transport.
 PLAYOUT_MARGIN_S = 0.005
 # Where the delay is changed while frames go out, it gets there by so much of each frame's time.
-SLEW = 0.25
+_SLEW = 0.25
 
 
 class Delay:
@@ -64,13 +64,13 @@ class Delay:
 
     def slew(self, frame_s: float) -> None:
         """A frame went out: the delay is nearer to what it was changed to."""
-        step_s = SLEW * frame_s
+        step_s = _SLEW * frame_s
         self._slew_s -= min(max(self._slew_s, -step_s), step_s)
 
     def follow(self, arrivals: Arrivals) -> None:
         """Wait longer for audio that comes late by habit; frames pause once for as long.
 
-        Audio that has come earlier for long is waited for less, frame by frame (`SLEW`).
+        Audio that has come earlier for long is waited for less, frame by frame (`_SLEW`).
         """
         lag_s = arrivals.lag_s
         if lag_s is None:

@@ -31,7 +31,7 @@ INSTANT_S = 2e-6
 NEVER_NS = 2**62
 # A system clock may be set back by this much without harm.
 MAX_CLOCK_STEP_S = 1.0
-KINDS = (
+_KINDS = (
     *("queue_drops", "clock_offsets", "clock_jumps", "stray_stamps", "overdue_frames"),
     *("stale_frames", "delay_growths", "delay_shrinks", "short_delays", "backend_errors"),
 )
@@ -68,7 +68,7 @@ class Delivery:
         """
         self.talker = talker
         self.paced = paced
-        faults = Faults(KINDS)
+        faults = Faults(_KINDS)
         self.counters, self._count = faults.counters, faults.count
         self.step_s: deque[float] = deque(maxlen=1000)  # compute time of each piece
         self.beyond_s: deque[float] = deque(maxlen=1000)  # latency beyond what is stated

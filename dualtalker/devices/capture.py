@@ -17,7 +17,7 @@ WINDOW_S = 1.0  # of reports that count
 # for drivers that state too small a delay, as PulseAudio's does with long buffers.
 BOUND_S = 10.0
 # The tie moves at most so fast: many times faster than quartzes differ.
-SLEW = 1e-3
+_SLEW = 1e-3
 # Lost samples show by reports that are off by more than STEP_S for longer than STEP_AFTER_S (a
 # busy machine makes some be off by a whole block for a tenth of a second) and agree in the end.
 STEP_S = 0.01
@@ -79,7 +79,7 @@ class CaptureClock:
         elif off and self._agree() and len(recent) * length_s >= STEP_AFTER_S:
             self.counters["clock_steps"] += 1
             self._step(statistics.median(recent[-AGREEING:]))
-        most_s = SLEW * length_s
+        most_s = _SLEW * length_s
         self._level_s += _limit(statistics.median(self._reports) - self._level_s, most_s)
         aim_s = min(self._level_s, min(self._bounds))
         self._tie_s += _limit(aim_s - self._tie_s, most_s)

@@ -18,7 +18,7 @@ from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import BundleError
 from dualtalker.files import read_json, sha256
 
-FORMAT = "dualtalker-bundle"
+_FORMAT = "dualtalker-bundle"
 EXPORT_COMMAND = "python -m engines.export_onnx CHECKPOINT -o NAME.onnx"
 
 # A sidecar is small and a robot's model fits in memory: larger claims are mistakes or attacks.
@@ -70,7 +70,7 @@ class Sidecar(msgspec.Struct, frozen=True, kw_only=True):
 
     states: Annotated[tuple[StateTensor, ...], Meta(max_length=MAX_STATES)]
     onnx_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]  # digest of the ONNX file
-    format: Annotated[str, Meta(pattern=rf"^{FORMAT}\Z")] = FORMAT
+    format: Annotated[str, Meta(pattern=rf"^{_FORMAT}\Z")] = _FORMAT
     format_version: Annotated[int, Meta(ge=1, le=1)] = 1
     kind: Annotated[str, Meta(pattern=r"^(stateful|windowed)\Z")] = "stateful"
     sample_rate_hz: Annotated[int, Meta(ge=8000, le=192000)] = 16000

@@ -13,7 +13,7 @@ from pathlib import Path
 from dualtalker.errors import BundleError
 from dualtalker.model.sidecar import EXPORT_COMMAND
 
-WORKER = ("-m", "dualtalker.model.trial_worker")
+_WORKER = ("-m", "dualtalker.model.trial_worker")
 WALL_S = 60.0  # a machine may be busy; what counts is CPU time
 _TOO_MUCH_MEMORY = 3  # the worker's status
 
@@ -40,7 +40,7 @@ def try_bundle(onnx_path: Path, digest: str) -> None:
     # The child must find this very package, wherever its parent has it from.
     paths = os.pathsep.join(p for p in sys.path if p)
     environment = {**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, *WORKER, str(onnx_path), str(cpu_s), str(memory_bytes)]
+    command = [sys.executable, *_WORKER, str(onnx_path), str(cpu_s), str(memory_bytes)]
     try:
         child = subprocess.run(
             command,

@@ -82,15 +82,15 @@ def test_every_page_can_be_reached_from_the_readme():
 
 
 def test_the_ros_page_lists_every_counter(tiny):
-    from dualtalker.audio import KINDS as REFUSED
+    from dualtalker.audio import REFUSALS
     from dualtalker.delivery import Delivery
     from dualtalker.stream import Talker
-    from dualtalker.stream.faults import KINDS as FAULTS
+    from dualtalker.stream.faults import KINDS
 
     with contextlib.closing(Talker(tiny)) as talker:
         delivered = Delivery(talker, paced=True).counters
     page = (DOCS / "ros_api.md").read_text("utf-8")
-    assert not [name for name in (*REFUSED, *FAULTS, *delivered) if f"`{name}`" not in page]
+    assert not [name for name in (*REFUSALS, *KINDS, *delivered) if f"`{name}`" not in page]
 
 
 def test_glossary_is_in_order_and_leads_to_where_words_are_used():

@@ -12,7 +12,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+
+from checkout import ROOT
 
 SOURCES = {
     "dualtalker": ROOT / "dualtalker",
@@ -39,6 +40,10 @@ INNER = {"dualtalker.rig.gltf"}
 # Programs, each a module: doors import the one that they start.
 OPEN = {"dualtalker.cli", "dualtalker_ros.nodes"}
 MOST_MODULES, MOST_LINES = 12, 400
+# Names by which modules that are alike each tell their own.
+PER_MODULE = {"PARAMETERS", "LICENSE", "SENTENCES", "VERTICES", "ERROR"} | {
+    *("MANIFEST_NAME", "INDEX_NAME", "FORMAT", "FORMAT_VERSION"),
+}
 
 
 @cache
@@ -157,3 +162,16 @@ def test_rooms_are_small():
         if (lines := path.read_text("utf-8").count("\n")) > MOST_LINES
     ]
     assert not crowded and not long
+
+
+def test_a_constant_stands_in_one_place():
+    """Two of one name are one thought twice, or two thoughts under one name."""
+    places: dict[str, set[str]] = {}
+    for module, path in find_modules().items():
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.Assign):
+                for name in ast.walk(node.targets[0]):
+                    if isinstance(name, ast.Name) and name.id.isupper() and name.id[0] != "_":
+                        places.setdefault(name.id, set()).add(module)
+    twice = {name: where for name, where in places.items() if len(where) > 1}
+    assert not {name: where for name, where in twice.items() if name not in PER_MODULE}

@@ -25,7 +25,7 @@ THETA_PER_S = 18.0
 CORE = 0.5  # the part of a segment around its center that counts as distance zero
 
 CLOSURE_RAMP_S = 0.055  # lips travel from open to shut, and back
-SHORTEST_CLOSURE_S = 0.050  # with 20 ms frames always at least two, mostly three of them
+_SHORTEST_CLOSURE_S = 0.050  # with 20 ms frames always at least two, mostly three of them
 LONGEST_CLOSURE_S = 0.160  # a prolonged /m/ at an end; the mouth rests sealed after it anyway
 LABIODENTAL_RAMP_S = 0.050
 REST_ATTACK_S = 0.14  # the mouth prepares this long before sound starts
@@ -170,7 +170,7 @@ def closure_labels(
     With `ramp_s` a raised cosine leads to each closure and away from it.
     """
     spans = [
-        _at_least(phone, SHORTEST_CLOSURE_S, LONGEST_CLOSURE_S)
+        _at_least(phone, _SHORTEST_CLOSURE_S, LONGEST_CLOSURE_S)
         for phone in segments
         if phone.label == BILABIAL
     ]
@@ -188,7 +188,7 @@ def labiodental_labels(
         if phone.label == LABIODENTAL:
             margin_s = 0.2 * (phone.end_s - phone.start_s)
             inner = Phone(phone.label, phone.start_s + margin_s, phone.end_s - margin_s)
-            spans.append(_at_least(inner, SHORTEST_CLOSURE_S, 1.0))
+            spans.append(_at_least(inner, _SHORTEST_CLOSURE_S, 1.0))
     return _gate(spans, np.arange(frames) / rate_hz, LABIODENTAL_RAMP_S, LABIODENTAL_RAMP_S)
 
 

@@ -27,10 +27,10 @@ CLASS_INDEX: dict[str, int] = {name: index for index, name in enumerate(PHONE_CL
 # next event, where the transition into the vowel has begun to sound.
 RELEASE_CLOSURE_S = 0.050
 TRANSITION_S = 0.022
-SHORTEST_S = 0.015
+_SHORTEST_S = 0.015
 # Empty events of up to 0.1 s inside a phrase are glottal onsets or the very closures, no pauses.
 SHORTEST_PAUSE_S = 0.12
-SHORTEST_CLOSURE_S = 0.040
+_SHORTEST_CLOSURE_S = 0.040
 
 # Aligners and concatenative synthesizers put a plosive's burst inside its segment; the lips have
 # parted by then.
@@ -163,7 +163,7 @@ def segment_espeak(phonemes: Sequence[Phoneme], duration_s: float) -> list[Phone
         next_letters, _, next_s = events[index + 1]
         end_s = next_s
         if _closes_before_event(letters):
-            room_s = start_s - (pieces[-1].start_s + SHORTEST_S if pieces else 0.0)
+            room_s = start_s - (pieces[-1].start_s + _SHORTEST_S if pieces else 0.0)
             closure_s = min(RELEASE_CLOSURE_S, max(room_s, 0.0))
             _trim(pieces, start_s - closure_s)
             if len(letters) == 1 or classes[0] == BILABIAL:
@@ -173,7 +173,7 @@ def segment_espeak(phonemes: Sequence[Phoneme], duration_s: float) -> list[Phone
             else:
                 start_s -= closure_s
         elif classes == (BILABIAL,) and next_letters:
-            end_s = max(end_s - TRANSITION_S, min(start_s + SHORTEST_CLOSURE_S, next_s))
+            end_s = max(end_s - TRANSITION_S, min(start_s + _SHORTEST_CLOSURE_S, next_s))
         pieces += _divide(classes, start_s, end_s)
     return cover(_fill_small_gaps(pieces), duration_s)
 

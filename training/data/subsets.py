@@ -30,8 +30,8 @@ from training.data.clips import (
 )
 
 PLAN_NAME = "reduction.json"
-PIECE_S = 6.0
-SHORTEST_S = 1.0
+_PIECE_S = 6.0
+_SHORTEST_S = 1.0
 _SEARCH_S = 1.0  # a cut moves this far to a quiet spot
 
 
@@ -64,10 +64,10 @@ def cut_clip(clip: Clip, first: int, last: int) -> Clip:
 def find_cuts(clip: Clip) -> list[int]:
     """Return the frames between which the clip is cut: 0, quiet spots, the end.
 
-    The pieces are about `PIECE_S` long; each cut is the quietest frame within a second of where
+    The pieces are about `_PIECE_S` long; each cut is the quietest frame within a second of where
     equal pieces would end, but never leaves a piece shorter than half of its share.
     """
-    count = max(1, round(clip.duration_s / PIECE_S))
+    count = max(1, round(clip.duration_s / _PIECE_S))
     times_s = np.arange(clip.frames) / MOTION_RATE_HZ
     loudness = metrics.measure_loudness(clip.audio, SAMPLE_RATE_HZ, times_s)
     share = clip.frames / count
@@ -103,7 +103,7 @@ def choose_pieces(
             clip, first, last = spans[index]
             taken = min(last - first, budget)
             budget -= taken
-            if taken < min(SHORTEST_S * MOTION_RATE_HZ, last - first) and place > 0:
+            if taken < min(_SHORTEST_S * MOTION_RATE_HZ, last - first) and place > 0:
                 taken = 0  # too short a rest to learn from
             if taken > 0:
                 kept.append(cut_clip(clip, first, first + taken))
@@ -164,7 +164,7 @@ def reduce_corpus(
         )
     kept, left = (paired, []) if fraction == 1.0 else choose_pieces(paired, fraction, seed)
     if leftover_unpaired:
-        others += [without_motion(clip) for clip in left if clip.duration_s >= SHORTEST_S]
+        others += [without_motion(clip) for clip in left if clip.duration_s >= _SHORTEST_S]
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / PLAN_NAME, json.dumps(plan, indent=1) + "\n")
     save_clips(out, [*kept, *others])

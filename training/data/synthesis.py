@@ -56,8 +56,8 @@ VARIANTS = (
     *("linda", "norbert", "paul", "quincy", "rob", "steph", "travis"),
 )
 
-RATE_RANGE_WPM = (120, 220)
-PITCH_RANGE = (20, 80)
+DRAWN_RATES_WPM = (120, 220)
+DRAWN_PITCHES = (20, 80)
 EFFORT_RANGE = (0.8, 1.2)
 EDGE_SILENCE_RANGE_S = (0.2, 1.0)
 PAUSE_RANGE_S = (0.2, 0.9)
@@ -124,8 +124,8 @@ def _speak_espeak(
 ) -> Clip:
     variant = chance.choice(VARIANTS)
     voice = f"{language.voice}+{variant}" if variant else language.voice
-    rate_wpm = chance.randint(*RATE_RANGE_WPM)
-    pitch = chance.randint(*PITCH_RANGE)
+    rate_wpm = chance.randint(*DRAWN_RATES_WPM)
+    pitch = chance.randint(*DRAWN_PITCHES)
     parts = []
     for _ in range(_sentence_count(chance)):
         text = draw_sentence(language.sentences, chance)

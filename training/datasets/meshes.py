@@ -8,7 +8,7 @@ import numpy as np
 
 from training.data import CorpusError
 
-MAX_VERTICES = 1_000_000
+_MAX_VERTICES = 1_000_000
 _PLY_TYPES = {
     **dict.fromkeys(("char", "int8"), "i1"),
     **dict.fromkeys(("uchar", "uint8"), "u1"),
@@ -34,7 +34,7 @@ def read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
             vertices, triangles = _read_ply(path.read_bytes())
         else:
             raise ValueError(f"ending {path.suffix!r}, expected .obj or .ply")
-        if not 3 <= len(vertices) <= MAX_VERTICES or not len(triangles):
+        if not 3 <= len(vertices) <= _MAX_VERTICES or not len(triangles):
             raise ValueError(f"{len(vertices)} vertices and {len(triangles)} triangles")
         if triangles.min() < 0 or triangles.max() >= len(vertices):
             raise ValueError(f"a face names vertex {triangles.max()} of {len(vertices)}")
@@ -95,7 +95,7 @@ def _parse_ply_header(lines: list[str]) -> tuple[str, dict[str, tuple[int, list[
         raise ValueError(f"PLY elements {list(elements)}, expected vertex and face")
     if len(elements["face"][1]) != 1 or elements["face"][1][0][0] != "list":
         raise ValueError("PLY faces with more than a list of vertices")
-    if elements["vertex"][0] > MAX_VERTICES or elements["face"][0] > 4 * MAX_VERTICES:
+    if elements["vertex"][0] > _MAX_VERTICES or elements["face"][0] > 4 * _MAX_VERTICES:
         raise ValueError("more elements than any face has")
     return order, elements
 

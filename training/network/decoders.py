@@ -13,7 +13,7 @@ from training.network.vertex_heads import ARKIT
 JAW_OPEN = ARKIT_INDEX["jawOpen"]
 MOUTH_CLOSE = ARKIT_INDEX["mouthClose"]
 # Shapes that part the lips: a closed mouth has none of them.
-PARTING = tuple(
+_PARTING = tuple(
     ARKIT_INDEX[name]
     for name in (
         "mouthFunnel",
@@ -54,7 +54,7 @@ def close_lips(weights: Tensor, gate: Tensor) -> Tensor:
     on /p b m/ looks wrong, so the closure is a decision of its own: at 1 the parting shapes are
     gone, the jaw has risen by half and `mouthClose` equals `jawOpen`.
     """
-    return _raise_jaw(weights, gate, PARTING, 1.0)
+    return _raise_jaw(weights, gate, _PARTING, 1.0)
 
 
 def bite_lip(weights: Tensor, gate: Tensor) -> Tensor:

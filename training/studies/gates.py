@@ -40,7 +40,7 @@ MIXTURES = (
     "rules:0.5,captured:facegood:0.5",
     "rules",
 )
-FIGURES = (
+_FIGURES = (
     ("jitter ratio", "jitter"),
     ("jaw r", "jaw r"),
     ("rounding r", "rounding r"),
@@ -133,11 +133,11 @@ def measure(
 def format_table(heading: str, rows: Mapping[str, Mapping[str, float]]) -> str:
     """Return a Markdown table, one row for each name; figures that nothing tells are dashes."""
     lines = [
-        f"| {heading} | {' | '.join(title for _, title in FIGURES)} |",
-        "|---" * (len(FIGURES) + 1) + "|",
+        f"| {heading} | {' | '.join(title for _, title in _FIGURES)} |",
+        "|---" * (len(_FIGURES) + 1) + "|",
     ]
     for name, figures in rows.items():
-        cells = [f"{figures[key]:.3f}" if key in figures else "–" for key, _ in FIGURES]
+        cells = [f"{figures[key]:.3f}" if key in figures else "–" for key, _ in _FIGURES]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -23,7 +23,7 @@ import tyro
 from dualtalker.drawing import new_figure, to_svg
 
 SAMPLES_PER_MS = 16
-FIGURES = {"jaw r": "jaw opening r", "rounding r": "lip rounding r"}
+_FIGURES = {"jaw r": "jaw opening r", "rounding r": "lip rounding r"}
 
 
 @dataclass
@@ -145,7 +145,7 @@ def draw(path: Path, rows: list[dict[str, Any]], width: int) -> None:
     middle = [row for row in rows if row["channels"] != width]
     middle += [row for row in ahead if middle and row["lookahead_ms"] == middle[0]["lookahead_ms"]]
     middle.sort(key=lambda row: row["step_ms"])
-    for key, label in FIGURES.items():
+    for key, label in _FIGURES.items():
         left.plot(
             [row["lookahead_ms"] for row in ahead],
             [row["figures"][key] for row in ahead],

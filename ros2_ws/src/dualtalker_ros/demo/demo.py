@@ -37,7 +37,7 @@ SENTENCE = (
 STOPS = ("p", "b", "t", "d", "k", "ɡ")
 CLOSURE_S = 0.045
 START_S = 20.0  # for nodes to find each other
-TAIL_S = 1.0  # recorded after the speech: the mouth closes in it
+_TAIL_S = 1.0  # recorded after the speech: the mouth closes in it
 
 
 @dataclass(kw_only=True)
@@ -148,7 +148,7 @@ class Nodes:
             self._wait(lambda: publisher.poll() is not None, limit_s, bar.update)
         if publisher.returncode:
             raise self._failure("the wav publisher failed")
-        self._wait(lambda: False, TAIL_S, lambda _: None)
+        self._wait(lambda: False, _TAIL_S, lambda _: None)
 
     def _wait(
         self, done: Callable[[], bool], limit_s: float, progress: Callable[[float], object]

@@ -17,7 +17,7 @@ from dualtalker.bags import Bag, BagMessage, ChunkTimes, Timing, measure_timing
 from dualtalker.errors import DualtalkerError
 
 # Frames after the end of the audio that belong to the curves: the mouth closes in them.
-TAIL_S = 0.5
+_TAIL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def read_recording(bag: Path) -> Recording:
         lengths_s=np.array([chunk.duration_s for chunk in chunks]),
         rate_hz=chunks[0].rate_hz,
     )
-    end_s = len(samples) / chunks[0].rate_hz + TAIL_S
+    end_s = len(samples) / chunks[0].rate_hz + _TAIL_S
     kept = (times_s > -1e-4) & (times_s < end_s)
     # Head motion, where it is on, follows the weights.
     positions = np.stack([message.position for _, message in frames])

@@ -27,7 +27,7 @@ from dualtalker_ros.processes import run_node
 from dualtalker_ros.topics import INFO_TOPIC, import_type, wait_for_listeners
 
 # Messages fit in whole even where a listener is held up for seconds.
-QUEUE_DEPTH = 1000
+_QUEUE_DEPTH = 1000
 # Between two messages of /clock: what is timed by it is as exact as this.
 TICK_S = 0.004
 
@@ -60,7 +60,7 @@ class BagPlayerNode(ParameterNode):
             types = {name: bag.topics[name].type_name for name in wanted}
         if not any(topic == self._speech for _, topic, _ in self._messages):
             raise BagError(f"{self.value('bag')}: {self._speech} holds no message")
-        qos = QoSProfile(depth=QUEUE_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+        qos = QoSProfile(depth=_QUEUE_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         self._publishers_of = {
             name: self.create_publisher(import_type(type_name), name, qos)
             for name, type_name in types.items()
@@ -100,7 +100,7 @@ class BagPlayerNode(ParameterNode):
         if name is None or bag.topics[self._speech].type_name not in BARE_TYPES:
             return []
         qos = QoSProfile(
-            depth=QUEUE_DEPTH,
+            depth=_QUEUE_DEPTH,
             reliability=ReliabilityPolicy.RELIABLE,
             durability=DurabilityPolicy.TRANSIENT_LOCAL,  # as its driver has it
         )

@@ -52,7 +52,7 @@ COMPUTE_SHARE = 0.5
 # Simulated time that goes on by more at once is another time; /clock comes 10 times a second.
 MAX_LEAP_NS = 10 * 10**9
 # A system clock that was set by more is followed, once nobody speaks.
-MAX_CLOCK_STEP_S = 0.1
+CLOCK_SET_S = 0.1
 
 
 class TalkerNode(LifecycleNode):
@@ -210,7 +210,7 @@ class TalkerNode(LifecycleNode):
             else:
                 leap_s = (self._last_ns - before_ns) / 1e9
                 delivery.jump(self._last_ns, f"/clock went on by {leap_s:.1f} s at once")
-        elif delivery.starving and abs(step_s := clock.step_s) > MAX_CLOCK_STEP_S:
+        elif delivery.starving and abs(step_s := clock.step_s) > CLOCK_SET_S:
             clock.start()
             self._last_ns = clock.now_ns()
             delivery.jump(self._last_ns, f"the system's clock was set by {step_s:.2f} s")

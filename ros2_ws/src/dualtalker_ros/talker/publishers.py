@@ -14,6 +14,7 @@ from sensor_msgs.msg import JointState, PointCloud2
 from std_msgs.msg import Bool, Float32
 
 from dualtalker.arkit import ARKIT_INDEX, HEAD_NAMES
+from dualtalker.delivery import NEVER_NS
 from dualtalker.rig import Rig, load_rig
 from dualtalker.stream import Frame, TimedFrame
 from dualtalker_ros.talker.facs import FACS_TYPE, ActionUnitEncoder
@@ -29,10 +30,9 @@ from dualtalker_ros.talker.surface import (
 from dualtalker_ros.talker.synced_audio import SyncedAudio
 from dualtalker_ros.topics import import_type
 
-QUEUE_DEPTH = 10
+_QUEUE_DEPTH = 10
 # Audio that is sent late is worse than audio that waits in a queue for a moment.
 AUDIO_QUEUE_DEPTH = 100
-NEVER_NS = 2**62
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -176,7 +176,7 @@ class FacePublishers:
         encode: Callable[[Frame, Time], Any],
         costly: bool = False,
     ) -> None:
-        publisher = self._node.create_lifecycle_publisher(message_class, name, QUEUE_DEPTH)
+        publisher = self._node.create_lifecycle_publisher(message_class, name, _QUEUE_DEPTH)
         self._outputs[name] = Output(publisher, encode, costly)
 
     def _latch(self, message_class: Any, name: str) -> Any:

@@ -12,7 +12,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from dualtalker.audio import (
-    KINDS,
+    REFUSALS,
     SAMPLE_FORMATS,
     SUPPORTED_TYPES,
     AudioChunk,
@@ -28,7 +28,7 @@ from dualtalker_ros.topics.types import find_type, import_type
 # ros-drivers' messages on it tell the format of the byte arrays on `audio`.
 INFO_TOPIC = "audio_info"
 # Twenty seconds of 20 ms chunks: a burst must fit, or what does not is gone.
-QUEUE_DEPTH = 1000
+_QUEUE_DEPTH = 1000
 LOOK_AROUND_S = 0.1  # between looks for a publisher, while the audio's type is not known
 
 # The latter three are the fields of AudioFormat.
@@ -91,7 +91,7 @@ class AudioInput:
         """
         self._node, self._use, self._on_found = node, use, on_found
         self.format = read_format(node)
-        self.refused = dict.fromkeys(KINDS, 0)  # messages by what is wrong with them
+        self.refused = dict.fromkeys(REFUSALS, 0)  # messages by what is wrong with them
         self.type_name = ""  # of the messages, once it is known
         self._is_open = False
         self._subscription: OfferedSubscription | None = None
@@ -148,7 +148,7 @@ class AudioInput:
     def _subscribe(self, type_name: str) -> None:
         message_class = import_type(type_name)
         self._subscription = OfferedSubscription(
-            self._node, message_class, "audio", self._receive, QUEUE_DEPTH
+            self._node, message_class, "audio", self._receive, _QUEUE_DEPTH
         )
         self.type_name = type_name
         self._on_found(message_class)
