@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
+import zipfile
 
+import numpy as np
 import pytest
 
 from dualtalker.errors import RigError
@@ -70,6 +73,22 @@ def test_any_number_of_a_glb_is_taken_or_refused(tmp_path, number):
             load_rig(path)
         except RigError as error:
             assert str(path) in str(error)
+
+
+def test_a_billion_empty_names_are_refused(tmp_path):
+    path = save_rig(tiny_rig(), tmp_path / "rig.npz")
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays.pop("names")
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+    head = io.BytesIO()
+    claim = {"descr": "<U0", "fortran_order": False, "shape": (10**9,)}
+    np.lib.format.write_array_header_1_0(head, claim)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("names.npy", head.getvalue())
+    with pytest.raises(RigError, match=r"names\.npy claims the shape \[1000000000\]"):
+        load_rig(path)
 
 
 def test_a_stride_beyond_memory_of_a_single_row_is_taken_or_refused(tmp_path):
