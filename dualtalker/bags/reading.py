@@ -6,6 +6,7 @@ Writing is in `bag_writing`; what the messages mean is elsewhere.
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
 import struct
 from collections.abc import Collection, Iterator
@@ -74,6 +75,7 @@ class Bag:
         rosbag2 = import_rosbags().rosbag2
         self._damage = (*_DAMAGE, *_sqlite_errors(), rosbag2.ReaderError)
         try:
+            _check_tables(self._storage)
             self._reader = rosbag2.Reader(self._storage)
             self._reader.open()
             self.topics = self._list_topics()
@@ -154,6 +156,25 @@ class Bag:
         folder = self._storage if self._storage.is_dir() else self._storage.parent
         mend = _REPAIR.format(path=self._storage, folder=folder)
         return f"{self.path} is no whole bag ({text}); {mend}"
+
+
+def _check_tables(storage: Path) -> None:
+    """Refuse sqlite3 files whose tables compute their rows, of any size, instead of holding them.
+
+    Raises:
+        BagError: a table is a view, virtual or has generated columns.
+    """
+    for file in sorted(storage.glob("*.db3")) if storage.is_dir() else [storage]:
+        if file.suffix != ".db3" or not file.is_file():
+            continue
+        base = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            rows = base.execute("SELECT name, type, sql FROM sqlite_master").fetchall()
+        finally:
+            base.close()
+        for name, kind, sql in rows:
+            if kind in ("view", "trigger") or re.search(r"\bAS\b|\bVIRTUAL\b", str(sql), re.I):
+                raise BagError(f"{file}: {kind} {name!r} computes its rows; no recorder does that")
 
 
 def _sqlite_errors() -> tuple[type[Exception], ...]:

@@ -92,6 +92,21 @@ def test_a_topic_whose_name_is_no_text_is_refused(tmp_path, column):
     refuse("dualtalker", "evaluate", file, "-o", tmp_path / "report", folder=tmp_path)
 
 
+@pytest.mark.parametrize("computed", ["generated", "view"])
+def test_rows_that_are_computed_are_refused(tmp_path, computed):
+    file = tmp_path / "a.db3"
+    base = sqlite3.connect(file)
+    large = "zeroblob(900000000)"
+    if computed == "generated":
+        base.execute(f"CREATE TABLE messages(id INTEGER, data BLOB GENERATED ALWAYS AS ({large}))")
+    else:
+        base.execute(f"CREATE VIEW messages AS SELECT 1 AS id, {large} AS data")
+    base.commit()
+    base.close()
+    said = refuse("dualtalker", "evaluate", file, "-o", tmp_path / "report", folder=tmp_path)
+    assert "computes its rows" in said
+
+
 @pytest.mark.parametrize("samples", [16, 160, 320, 1600])
 def test_speech_of_one_short_message_is_evaluated(tmp_path, samples):
     sound = 8000 * np.sin(np.arange(samples))
