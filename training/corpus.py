@@ -33,6 +33,7 @@ from training.data import (
     read_captured,
     read_labeled,
     read_unpaired,
+    refuse_foreign_shards,
     synthesize_shard,
     write_index,
     write_shard,
@@ -89,7 +90,7 @@ def build_corpus(config: CorpusConfig) -> dict[str, Any]:
     if not jobs:
         raise CorpusError("nothing to make: give --hours, --recordings, --arkit or --unpaired")
     config.out.mkdir(parents=True, exist_ok=True)
-    _refuse_foreign(config.out, jobs)
+    refuse_foreign_shards(config.out, {job.stem for job in jobs})
     missing = [job for job in jobs if not _is_done(config.out, job)]
     _run(config, missing)
     return _write_manifest(config, jobs)
@@ -151,18 +152,6 @@ def _is_done(out: Path, job: _Job) -> bool:
     if not path.is_file() or not (out / f"{job.stem}.npz").is_file():
         return False
     return bool(json.loads(path.read_text(encoding="utf-8")) == job.plan)
-
-
-def _refuse_foreign(out: Path, jobs: list[_Job]) -> None:
-    """Refuse a folder that holds shards this configuration would never make."""
-    stems = {job.stem for job in jobs}
-    foreign = sorted(p.name for p in out.glob("*.npz") if p.stem not in stems)
-    foreign = [name for name in foreign if not name.startswith(".")]
-    if foreign:
-        raise CorpusError(
-            f"{out} also holds {', '.join(foreign[:3])} of another corpus "
-            f"({len(foreign)} such shards): give another --out, or delete that folder"
-        )
 
 
 def _run(config: CorpusConfig, jobs: list[_Job]) -> None:

@@ -11,6 +11,7 @@ A second run continues where the first one stopped, or does nothing where all is
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import json
 import shutil
 import sys
@@ -78,17 +79,8 @@ class BiwiPreparation(MeshPreparation):
 
 
 @dataclass(frozen=True)
-class ArkitPreparation(Preparation):
+class ArkitPreparation(captures.CaptureOptions, Preparation):
     """ARKit weights beside their sound: Live Link Face takes, or CSVs of `dualtalker animate`."""
-
-    speaker: str | None = None
-    """Whose face it is; by default the first folder below DIR, or DIR itself."""
-    offset_ms: float | None = None
-    """How late the sound is against the picture; by default estimated for each take."""
-    timecode_rate_hz: float | None = None
-    """Frames a second that the timecode counts; by default the usual rate that fits."""
-    holdout: tuple[str, ...] = ()
-    """Clip names to mark as validation; * and ? as in a shell."""
 
 
 def prepare_meshes(config: VocasetPreparation | BiwiPreparation) -> int:
@@ -139,20 +131,22 @@ def prepare_meshes(config: VocasetPreparation | BiwiPreparation) -> int:
 def prepare_captures(config: ArkitPreparation) -> int:
     """Check and convert a folder of ARKit recordings; return the exit status."""
     report = Inspection(config.folder)
-    options = captures.CaptureOptions(
-        config.speaker, config.offset_ms, config.timecode_rate_hz, config.holdout
-    )
     takes = captures.find_takes(report, config.speaker)
     files = [path for take in takes for path in (take.motion, take.sound)]
-    settings = {**dataclasses.asdict(options), "version": CONVERTER_VERSION}
-    plan = _digest([json.dumps(settings, sort_keys=True), *_stamps(config.folder, files)])
+    options = {
+        f.name: getattr(config, f.name) for f in dataclasses.fields(captures.CaptureOptions)
+    }
+    settings = {**options, "version": CONVERTER_VERSION}
+    stamps = _stamps(config.folder, files)
+    plan = sha256("\n".join([json.dumps(settings, sort_keys=True), *stamps]))
     if not config.check and _captures_complete(_demand_out(config), plan):
         print(f"{config.out}: already complete, nothing to do")
         return 0
-    moving = captures.find_moving(takes, options, report)
-    for pattern in captures.matches_nothing(config.holdout, [take.name for take in takes]):
+    moving = captures.find_moving(takes, config, report)
+    names = [take.name for take in takes]
+    for pattern in (p for p in config.holdout if not fnmatch.filter(names, p)):
         report.error("--holdout", f"no take fits {pattern!r}", "see the names below")
-    aligned = _convert_takes(report, config, options, takes, moving)
+    aligned = _convert_takes(report, config, takes, moving)
     if not _may_go_on(report, config, bool(aligned)):
         return 0 if config.check and not report.errors else 2
     out = _demand_out(config)
@@ -216,10 +210,6 @@ def _stamps(folder: Path, files: Sequence[Path]) -> list[str]:
     return stamps
 
 
-def _digest(lines: Sequence[str]) -> str:
-    return sha256("\n".join(lines))
-
-
 # ---- Meshes ------------------------------------------------------------------------------------
 
 
@@ -231,7 +221,7 @@ def _plan_of(source: MeshSource, config: VocasetPreparation | BiwiPreparation) -
         "version": CONVERTER_VERSION,
         "clips": [clip.name for clip in source.clips],
     }
-    return _digest([json.dumps(settings), *_stamps(config.folder, source.files)])
+    return sha256("\n".join([json.dumps(settings), *_stamps(config.folder, source.files)]))
 
 
 def _is_complete(
@@ -298,7 +288,6 @@ def _captures_complete(out: Path, plan: str) -> bool:
 def _convert_takes(
     report: Inspection,
     config: ArkitPreparation,
-    options: captures.CaptureOptions,
     takes: Sequence[captures.Take],
     moving: dict[str, np.ndarray],
 ) -> dict[str, Any]:
@@ -309,14 +298,15 @@ def _convert_takes(
     from tqdm import tqdm
 
     if not config.check:
-        _refuse_foreign(_demand_out(config), takes)
+        stems = {take.name for take in takes}
+        arkit_clips.refuse_foreign_shards(_demand_out(config), stems)
         (_demand_out(config) / arkit_clips.INDEX_NAME).unlink(missing_ok=True)
     told: dict[str, Any] = {}
     for take in tqdm(takes, desc="arkit", unit="take", disable=not takes):
         mask = moving.get(take.speaker)
         aligned = None
         if mask is not None:
-            aligned = captures.read_take(take, mask, options, report)
+            aligned = captures.read_take(take, mask, config, report)
         if aligned is None:
             continue
         if not config.check:
@@ -330,16 +320,6 @@ def _convert_takes(
             "dropped_frames": aligned.timing.dropped,
         }
     return told
-
-
-def _refuse_foreign(out: Path, takes: Sequence[captures.Take]) -> None:
-    names = {take.name for take in takes}
-    foreign = [path.name for path in sorted(out.glob("*.npz")) if path.stem not in names]
-    if foreign:
-        raise CorpusError(
-            f"{out} also holds {', '.join(foreign[:3])} of other recordings: "
-            "give another OUT, or delete that folder"
-        )
 
 
 if __name__ == "__main__":

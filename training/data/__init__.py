@@ -19,6 +19,7 @@ from training.data.clips import (
     iterate_clips,
     load_clips,
     read_index,
+    refuse_foreign_shards,
     save_clips,
     write_index,
     write_shard,
@@ -41,6 +42,7 @@ from training.data.recordings import (
     read_labeled,
     read_sound,
     read_unpaired,
+    sample_motion,
     to_corpus_rate,
 )
 from training.data.subsets import reduce_corpus
@@ -94,6 +96,8 @@ __all__ = [
     "read_sound",
     "read_unpaired",
     "reduce_corpus",
+    "refuse_foreign_shards",
+    "sample_motion",
     "save_clips",
     "synthesize_shard",
     "to_corpus_rate",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -150,6 +150,17 @@ def _write_archive(path: Path, arrays: dict[str, np.ndarray]) -> None:
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             with archive.open(entry, "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, array, allow_pickle=False)
+
+
+def refuse_foreign_shards(folder: Path, stems: Collection[str]) -> None:
+    """Raise `CorpusError` where `folder` holds shards of other names than `stems`."""
+    names = sorted(p.name for p in folder.glob("*.npz") if p.stem not in stems)
+    foreign = [name for name in names if not name.startswith(".")]
+    if foreign:
+        raise CorpusError(
+            f"{folder} also holds {', '.join(foreign[:3])} of other recordings or another corpus "
+            f"({len(foreign)} such shards): give another folder for the clips, or delete that one"
+        )
 
 
 def write_index(folder: Path, extra: dict[str, Any] | None = None) -> dict[str, Any]:

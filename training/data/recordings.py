@@ -146,8 +146,6 @@ def _align(
     audio: np.ndarray, times_s: np.ndarray, weights: np.ndarray, path: Path
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut sound and motion to their common length; motion becomes float32 [frames, 52], 50 Hz."""
-    from scipy.interpolate import PchipInterpolator
-
     duration_s = len(audio) / SAMPLE_RATE_HZ
     if abs(duration_s - times_s[-1]) > 0.5:
         raise CorpusError(
@@ -156,10 +154,22 @@ def _align(
     last_frame = int(times_s[-1] * MOTION_RATE_HZ + 1e-6)
     audio = audio[: (last_frame + 1) * SAMPLES_PER_FRAME]
     frame_times_s = np.arange(frame_count(len(audio))) / MOTION_RATE_HZ
+    return audio, sample_motion(times_s, weights, frame_times_s)
+
+
+def sample_motion(
+    times_s: np.ndarray, weights: np.ndarray, frame_times_s: np.ndarray
+) -> np.ndarray:
+    """Return weights `[rows, 52]` of `times_s` at other times, float32 `[frames, 52]` in [0, 1].
+
+    Before the first row and after the last it is held.
+    """
+    from scipy.interpolate import PchipInterpolator
+
     # Monotone between samples: no overshoot, so the weights stay in [0, 1].
     curve = PchipInterpolator(times_s, weights, axis=0)
     motion = curve(np.clip(frame_times_s, times_s[0], times_s[-1]))
-    return audio, np.clip(motion, 0.0, 1.0).astype(np.float32)
+    return np.clip(motion, 0.0, 1.0).astype(np.float32)
 
 
 # ---- Sound alone --------------------------------------------------------------------------------

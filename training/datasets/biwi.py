@@ -93,7 +93,8 @@ def inspect_biwi(
     for subject in (*SEEN, *UNSEEN):
         if subject in templates:
             clips += _plan_subject(report, subject, prepared, normalizer, vertices, files)
-    _count_splits(report, clips)
+    full = {"train": 192, "validation": 24, "test-a": 24, "test-b": 32}
+    report.count_splits(clips, full, folder, _AGAIN)
     if not prepared:
         _note_neutral(report)
     scales = {}
@@ -246,15 +247,6 @@ def _lengths_fit(report: Inspection, name: str, audio: Path, frames: int) -> boo
     else:
         report.warn(audio, f"{told} ({name}): the sound is cut or padded")
     return not impossible
-
-
-def _count_splits(report: Inspection, clips: list[PlannedClip]) -> None:
-    expected = {"train": 192, "validation": 24, "test-a": 24, "test-b": 32}
-    for split, full in expected.items():
-        found = sum(clip.split == split for clip in clips)
-        report.facts.append(f"{split}: {found} of {full} sentences")
-    if not any(clip.split == "train" for clip in clips) and not report.errors:
-        report.error(report.folder, "no sentence to train on", _AGAIN)
 
 
 def _note_neutral(report: Inspection) -> None:

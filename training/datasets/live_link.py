@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from training.data import (
     check_clip,
     frame_count,
     is_held_out,
+    sample_motion,
 )
 from training.datasets.soundtracks import VIDEO_SUFFIXES, read_soundtrack
 from training.datasets.sources import Inspection, describe_mismatch, describe_stray
@@ -51,9 +51,13 @@ class CaptureOptions:
     """What the user decides about a folder of recordings."""
 
     speaker: str | None = None
+    """Whose face it is; by default the first folder below DIR, or DIR itself."""
     offset_ms: float | None = None
+    """How late the sound is against the picture; by default estimated for each take."""
     timecode_rate_hz: float | None = None
+    """Frames a second that the timecode counts; by default the usual rate that fits."""
     holdout: tuple[str, ...] = ()
+    """Clip names to mark as validation; * and ? as in a shell."""
 
 
 @dataclass(frozen=True)
@@ -140,11 +144,11 @@ def find_takes(report: Inspection, speaker: str | None) -> list[Take]:
             report.note(other, f"belongs to {sound.name} too; {kept.name} is used")
     if not found and not report.errors:
         report.error(folder, "no *.csv", "expected NAME.csv with NAME.wav or NAME.mov")
-    stems = [_stem(sound) for sound in found]
+    stems = [_plain(sound.stem) for sound in found]
     takes = []
     for sound, motion in found.items():
         place = sound.parent.relative_to(folder).parts
-        name = _stem(sound)
+        name = _plain(sound.stem)
         if stems.count(name) > 1:
             name = "_".join([*map(_plain, place), name])
         if any((sound.parent / beside).is_file() for beside in _TAKE_FILES):
@@ -235,8 +239,6 @@ def _align(
     report: Inspection, take: Take, audio: np.ndarray, times_s: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Cut sound and motion to what both cover; motion becomes float32 [frames, 52] at 50 Hz."""
-    from scipy.interpolate import PchipInterpolator
-
     duration_s = len(audio) / SAMPLE_RATE_HZ
     mismatch = describe_mismatch(duration_s, float(times_s[-1] - times_s[0]))
     if mismatch is not None:
@@ -252,10 +254,7 @@ def _align(
         report.error(take.motion, f"under half a second is left of {duration_s:.2f} s")
         return None
     frame_times_s = start / SAMPLE_RATE_HZ + np.arange(frame_count(len(cut))) / MOTION_RATE_HZ
-    # Monotone between samples: no overshoot, so the weights stay in [0, 1].
-    curve = PchipInterpolator(times_s, weights, axis=0)
-    motion = curve(np.clip(frame_times_s, times_s[0], times_s[-1]))
-    return cut, np.clip(motion, 0.0, 1.0).astype(np.float32)
+    return cut, sample_motion(times_s, weights, frame_times_s)
 
 
 def _tell(report: Inspection, take: Take, aligned: AlignedTake, channels: int) -> None:
@@ -273,18 +272,9 @@ def _prefer(first: Path, second: Path) -> tuple[Path, Path]:
     return ranked[0], ranked[1]
 
 
-def _stem(sound: Path) -> str:
-    return _plain(sound.stem)
-
-
 def _plain(name: str) -> str:
     """Return a name that is safe as a file's and means itself in a pattern."""
     return re.sub(r"[^\w.-]", "_", name)
-
-
-def matches_nothing(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Return the held-out patterns that no name fits: probably misspelt."""
-    return [p for p in patterns if not any(fnmatch.fnmatch(name, p) for name in names)]
 
 
 # ---- In step -----------------------------------------------------------------------------------

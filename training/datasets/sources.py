@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -120,6 +121,15 @@ class Inspection:
     def note(self, path: Path | str, problem: str) -> None:
         """Add something worth knowing."""
         self._add(NOTE, path, problem)
+
+    def count_splits(
+        self, clips: Sequence[PlannedClip], full: dict[str, int], path: Path | str, remedy: str
+    ) -> None:
+        """Tell how many sentences of each split there are; none to train on is an error."""
+        counts = Counter(clip.split for clip in clips)
+        self.facts += [f"{split}: {counts[split]} of {n} sentences" for split, n in full.items()]
+        if not counts["train"] and not self.errors:
+            self.error(path, "no sentence to train on", remedy)
 
     @property
     def errors(self) -> list[Finding]:

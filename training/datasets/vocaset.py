@@ -94,7 +94,8 @@ def inspect_vocaset(
     clips = _plan_clips(report, tables)
     mesh = find_topology(folder, topology)
     triangles = _read_topology(report, mesh, vertices)
-    _count_splits(report, clips)
+    full = {"train": 320, "validation": 40, "test": 40}
+    report.count_splits(clips, full, "subj_seq_to_idx.pkl", _AGAIN)
     files = [folder / name for name in _FILES] + ([mesh] if mesh else [])
     subjects = [s for s in (*TRAIN, *VALIDATION, *TEST) if s in tables.templates]
     source = MeshSource(
@@ -327,12 +328,3 @@ def _read_audio(samples: np.ndarray, rate_hz: int) -> np.ndarray:
 def _read_frames(vertices: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
     for row in rows:
         yield np.asarray(vertices[row], np.float32)
-
-
-def _count_splits(report: Inspection, clips: list[PlannedClip]) -> None:
-    expected = {"train": 320, "validation": 40, "test": 40}
-    for split, full in expected.items():
-        found = sum(clip.split == split for clip in clips)
-        report.facts.append(f"{split}: {found} of {full} sentences")
-    if not any(clip.split == "train" for clip in clips) and not report.errors:
-        report.error("subj_seq_to_idx.pkl", "no sentence to train on", _AGAIN)
