@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from dualtalker.bags.types import find_types, import_rosbags
 from dualtalker.errors import BagError
 
+MAX_CHUNK_BYTES = 1 << 28
 STORAGE_SUFFIXES = (".mcap", ".db3")
 # What rosbags raises on files that are cut off or damaged, besides its own errors.
 _DAMAGE = (
@@ -74,6 +75,7 @@ class Bag:
         self._storage = find_storage(path)
         rosbag2 = import_rosbags().rosbag2
         self._damage = (*_DAMAGE, *_sqlite_errors(), rosbag2.ReaderError)
+        _bound_chunks()
         try:
             _check_tables(self._storage)
             self._reader = rosbag2.Reader(self._storage)
@@ -156,6 +158,21 @@ class Bag:
         folder = self._storage if self._storage.is_dir() else self._storage.parent
         mend = _REPAIR.format(path=self._storage, folder=folder)
         return f"{self.path} is no whole bag ({text}); {mend}"
+
+
+def _bound_chunks() -> None:
+    """Let rosbags unpack a zstd chunk of MCAP to the size that it claims and no further.
+
+    It unpacks whole chunks before it compares sizes: some kilobytes may hold gigabytes.
+    """
+    from rosbags.rosbag2 import storage_mcap
+
+    def unpack(data: bytes, size: int) -> bytes:
+        if not 0 <= size <= MAX_CHUNK_BYTES:
+            raise ValueError(f"a chunk claims {size} bytes, expected at most {MAX_CHUNK_BYTES}")
+        return bytes(storage_mcap.zstd.ZstdDecompressor().decompress(data, max_length=size + 1))
+
+    storage_mcap.DECOMPRESSORS["zstd"] = unpack
 
 
 def _check_tables(storage: Path) -> None:

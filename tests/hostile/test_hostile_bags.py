@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -105,6 +106,24 @@ def test_rows_that_are_computed_are_refused(tmp_path, computed):
     base.close()
     said = refuse("dualtalker", "evaluate", file, "-o", tmp_path / "report", folder=tmp_path)
     assert "computes its rows" in said
+
+
+@pytest.mark.parametrize("claimed", [0, 1000, 1 << 33, -1])
+def test_a_chunk_is_unpacked_no_further_than_it_claims(tmp_path, claimed):
+    from rosbags.rosbag2 import storage_mcap
+
+    topic = ("std_msgs/msg/Int16MultiArray", [(START_NS, int16_message(np.zeros(320)))])
+    write_topics(tmp_path / "bag", {"/audio": topic})
+    packed = storage_mcap.zstd.compress(bytes(100 << 20))
+    assert len(packed) < 20_000
+    with Bag(tmp_path / "bag"):
+        tracemalloc.start()
+        try:
+            with pytest.raises((storage_mcap.ReaderError, ValueError), match=r"[Cc]hunk"):
+                storage_mcap.decompress(packed, "zstd", claimed, 0)
+            assert tracemalloc.get_traced_memory()[1] < 4 << 20
+        finally:
+            tracemalloc.stop()
 
 
 @pytest.mark.parametrize("samples", [16, 160, 320, 1600])
