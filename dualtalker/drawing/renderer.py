@@ -1,6 +1,6 @@
 """A software renderer for face rigs: numpy only, no window and no graphics driver needed.
 
-Orthographic z-buffer rasterizer with smooth shading. Video files and plots live elsewhere.
+Orthographic z-buffer rasterizer with smooth shading.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import RigError
-from dualtalker.rig import Rig
+from dualtalker.rig import Rig, vertex_normals
 
 _SUPERSAMPLING = 2  # samples per pixel each way; `_bounds` and `_averaged` count on 2
 _DEPTH_LEVELS = (1 << 30) - 1
@@ -299,14 +299,7 @@ def _attribute_planes(screen: np.ndarray, triangles: np.ndarray, values: np.ndar
 
 def _light(turned: np.ndarray, triangles: np.ndarray, colors: np.ndarray) -> np.ndarray:
     """Vertex colors [vertices, 3] under the key and fill light, with a soft highlight."""
-    a, b, c = (turned[triangles[:, corner]] for corner in range(3))
-    face = np.cross(b - a, c - a)  # its length weighs each triangle by its area
-    corner_list = triangles.ravel()
-    repeated = np.repeat(face, 3, axis=0)
-    normal = np.stack(
-        [np.bincount(corner_list, repeated[:, axis], len(turned)) for axis in range(3)], axis=1
-    )
-    normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    normal = vertex_normals(turned, triangles)
     key = _KEY_LIGHT / np.linalg.norm(_KEY_LIGHT)
     fill = _FILL_LIGHT / np.linalg.norm(_FILL_LIGHT)
     # Half-Lambert: light wraps around the form, which keeps shadows soft.

@@ -1,4 +1,4 @@
-"""Makes a rig with fewer triangles that still moves as the full one. Draws and reads nothing."""
+"""Makes a rig with fewer triangles that still moves as the full one."""
 
 from __future__ import annotations
 

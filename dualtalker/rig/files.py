@@ -1,7 +1,4 @@
-"""Reads and writes face rigs: .npz, .glb with morph targets, folders of OBJ files.
-
-The glTF container itself is in `gltf`; what a rig is, is in `rig`.
-"""
+"""Reads and writes face rigs: .npz, .glb with morph targets, folders of OBJ files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A face rig: a neutral mesh and ARKit blendshapes on it, posed linearly. Files: `rig_files`."""
+"""A face rig: a neutral mesh and ARKit blendshapes on it, posed linearly."""
 
 from __future__ import annotations
 
@@ -96,6 +96,19 @@ class Rig:
             if name in column:
                 own[..., index] = weights[..., column[name]]
         return own
+
+
+def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Return unit normals [vertices, 3] float64, means over the triangles around; 0 without any.
+
+    Each triangle counts by its area.
+    """
+    a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
+    facing = np.repeat(np.cross(b - a, c - a), 3, axis=0)
+    corners = triangles.ravel()
+    sums = [np.bincount(corners, facing[:, axis], len(vertices)) for axis in range(3)]
+    normals = np.stack(sums, axis=1)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
 def build_rig(

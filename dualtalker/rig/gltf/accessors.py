@@ -1,4 +1,4 @@
-"""Reads numeric arrays out of a glTF buffer, checking every offset; meshes are in `reader`."""
+"""Reads numeric arrays out of a glTF buffer, checking every offset."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dualtalker.errors import RigError
-from dualtalker.rig.gltf.format import COMPONENT_DTYPES, TYPE_WIDTHS
+from dualtalker.rig.gltf.format import COMPONENT_DTYPES, TYPE_WIDTHS, find_item
 
 
 class AccessorReader:
@@ -23,7 +23,7 @@ class AccessorReader:
         `kinds` are the glTF types allowed. RigError on anything that lies outside of its buffer,
         is of another type, or is not finite.
         """
-        accessor = self._object("accessors", index)
+        accessor = find_item(self._document, "accessors", index)
         what = f"accessor {index}"
         kinds = (kinds,) if isinstance(kinds, str) else kinds
         if accessor.get("type") not in kinds:
@@ -73,8 +73,8 @@ class AccessorReader:
         self, index: object, offset: int, dtype: np.dtype[Any], count: int, width: int, what: str
     ) -> np.ndarray:
         """Rows [count, width] of a buffer view from a byte offset."""
-        view = self._object("bufferViews", index)
-        buffer = self._object("buffers", view.get("buffer"))
+        view = find_item(self._document, "bufferViews", index)
+        buffer = find_item(self._document, "buffers", view.get("buffer"))
         if view["buffer"] != 0 or "uri" in buffer:
             raise RigError(
                 f"{what}: its data lies in another file; export one self-contained .glb"
@@ -99,14 +99,6 @@ class AccessorReader:
             offset=start + offset,
             strides=(stride, dtype.itemsize),
         )
-
-    def _object(self, kind: str, index: object) -> dict[str, Any]:
-        items = self._document.get(kind, [])
-        if type(index) is not int or not isinstance(items, list) or not 0 <= index < len(items):
-            raise RigError(f"{kind}[{index!r}] does not exist")
-        if not isinstance(items[index], dict):
-            raise RigError(f"{kind}[{index}] is not an object")
-        return items[index]
 
 
 def _whole(holder: dict[str, Any], key: str, what: str, default: int | None = None) -> int:

@@ -1,8 +1,12 @@
-"""What reader and writer of glTF share: its numbers, and the color curve."""
+"""What reader and writer of glTF share: its numbers, its lists, and the color curve."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+
+from dualtalker.errors import RigError
 
 GLB_MAGIC, JSON_CHUNK, BIN_CHUNK = 0x46546C67, 0x4E4F534A, 0x004E4942
 TRIANGLES = 4  # mode of a primitive
@@ -16,6 +20,17 @@ COMPONENT_DTYPES = {
     FLOAT: "<f4",
 }
 TYPE_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+
+
+def find_item(document: dict[str, Any], kind: str, index: object) -> dict[str, Any]:
+    """Return an object of one of the document's lists; RigError where there is none."""
+    items = document.get(kind, [])
+    if type(index) is not int or not isinstance(items, list) or not 0 <= index < len(items):
+        raise RigError(f"{kind}[{index!r}] does not exist; the file has {len(items)}")
+    if not isinstance(items[index], dict):
+        raise RigError(f"{kind}[{index}] is not an object")
+    return items[index]
+
 
 # glTF stores linear colors, rigs and pictures sRGB: the transfer curve of IEC 61966-2-1.
 

@@ -1,4 +1,4 @@
-"""Reads rigs from binary glTF 2.0 (.glb) with morph targets. Writing is in `writer`.
+"""Reads rigs from binary glTF 2.0 (.glb) with morph targets.
 
 Nothing in a file is trusted: every offset and count is checked before it is used.
 """
@@ -20,6 +20,7 @@ from dualtalker.rig.gltf.format import (
     GLB_MAGIC,
     JSON_CHUNK,
     TRIANGLES,
+    find_item,
     srgb_from_linear,
 )
 from dualtalker.rig.rig import MAX_VERTICES, Rig, build_rig
@@ -86,7 +87,7 @@ def _collect(document: dict[str, Any], reader: AccessorReader) -> list[dict[str,
     ignored: set[str] = set()
     total = 0
     for node, matrix in _world_nodes(document):
-        mesh = _item(document, "meshes", node["mesh"])
+        mesh = find_item(document, "meshes", node["mesh"])
         for primitive in mesh["primitives"]:
             targets = primitive.get("targets", [])
             if not targets:
@@ -236,7 +237,7 @@ def _world_nodes(document: dict[str, Any]) -> list[tuple[dict[str, Any], np.ndar
     found = []
     while waiting:
         index, above = waiting.pop(0)
-        node = _item(document, "nodes", index)
+        node = find_item(document, "nodes", index)
         if index in visited:
             raise RigError(f"node {index} is reached twice; a scene must be a tree")
         visited.add(index)
@@ -265,20 +266,10 @@ def _local_matrix(node: dict[str, Any]) -> np.ndarray:
 
 
 def _numbers(values: object, count: int) -> np.ndarray:
-    if not isinstance(values, list) or len(values) != count:
-        raise RigError(f"a node's transform has {values!r}; expected {count} numbers")
-    if not all(type(value) in (int, float) for value in values):
+    is_list = isinstance(values, list) and len(values) == count
+    if not is_list or not all(type(value) in (int, float) for value in values):
         raise RigError(f"a node's transform has {values!r}; expected {count} numbers")
     array = np.array(values, dtype=np.float64)
     if not np.isfinite(array).all():
         raise RigError(f"a node's transform has {values!r}; expected finite numbers")
     return array
-
-
-def _item(document: dict[str, Any], kind: str, index: object) -> dict[str, Any]:
-    items = document.get(kind, [])
-    if type(index) is not int or not isinstance(items, list) or not 0 <= index < len(items):
-        raise RigError(f"{kind}[{index!r}] does not exist; the file has {len(items)}")
-    if not isinstance(items[index], dict):
-        raise RigError(f"{kind}[{index}] is not an object")
-    return items[index]

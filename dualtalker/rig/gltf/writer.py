@@ -1,4 +1,4 @@
-"""Writes rigs as binary glTF 2.0 (.glb) with morph targets. Reading is in `reader`."""
+"""Writes rigs as binary glTF 2.0 (.glb) with morph targets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dualtalker.rig.gltf.format import (
     UNSIGNED_SHORT,
     linear_from_srgb,
 )
-from dualtalker.rig.rig import Rig
+from dualtalker.rig.rig import Rig, vertex_normals
 
 _ARRAY_BUFFER, _ELEMENT_BUFFER = 34962, 34963
 
@@ -77,9 +77,11 @@ def _describe_mesh(rig: Rig, writer: _Writer) -> dict[str, Any]:
 
 
 def _write_attributes(rig: Rig, writer: _Writer) -> dict[str, int]:
+    normals = vertex_normals(rig.neutral, rig.triangles)
+    normals[~normals.any(axis=1)] = (0, 0, 1)  # glTF wants unit vectors, also of lone vertices
     attributes = {
         "POSITION": writer.add(rig.neutral, FLOAT, "VEC3", bounds=True),
-        "NORMAL": writer.add(_normals(rig), FLOAT, "VEC3"),
+        "NORMAL": writer.add(normals.astype(np.float32), FLOAT, "VEC3"),
     }
     if rig.colors is not None:
         # glTF's vertex colors are linear; 16 bits keep all 8-bit sRGB values apart.
@@ -167,14 +169,3 @@ class _Writer:
         self.data += content + b"\0" * (-len(content) % 4)
         self.views.append(view)
         return len(self.views) - 1
-
-
-def _normals(rig: Rig) -> np.ndarray:
-    a, b, c = (rig.neutral[rig.triangles[:, corner]] for corner in range(3))
-    normal = np.zeros((len(rig.neutral), 3))
-    for corner in range(3):
-        np.add.at(normal, rig.triangles[:, corner], np.cross(b - a, c - a))
-    length = np.linalg.norm(normal, axis=1, keepdims=True)
-    return np.where(length > 0, normal / np.where(length > 0, length, 1), [0, 0, 1]).astype(
-        np.float32
-    )
