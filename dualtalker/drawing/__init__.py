@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dualtalker.drawing.curves import (
+    draw_waveform,
     pick_moments,
     plot_curves,
     plot_upper_face,
@@ -14,6 +15,7 @@ from dualtalker.drawing.video import write_face_video, write_video
 
 __all__ = [
     "Renderer",
+    "draw_waveform",
     "new_figure",
     "pick_moments",
     "plot_curves",

@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,6 @@ def plot_curves(
     rate_hz: int,
     times_s: np.ndarray,
     weights: np.ndarray,
-    title: str | None = None,
 ) -> Path:
     """Draw the waveform over jaw opening, lip rounding and lip gap on one time axis.
 
@@ -41,9 +41,7 @@ def plot_curves(
         ("lip rounding\n(funnel + pucker)", rounding),
         ("lip gap\n(mm)", 1000 * rig.lip_gap(weights)),
     )
-    figure = new_figure((10, 6.4))
-    axes = figure.subplots(4, sharex=True)
-    _draw_waveform(axes[0], np.asarray(samples, dtype=np.float64), rate_hz)
+    figure, axes = _open_panels(samples, rate_hz)
     for axis, (label, values), color in zip(axes[1:], curves, _COLORS[1:], strict=True):
         axis.plot(times_s, values, color=color, linewidth=1.4)
         axis.fill_between(times_s, min(0.0, float(values.min())), values, color=color, alpha=0.12)
@@ -52,9 +50,6 @@ def plot_curves(
     axes[3].axhline(0, color="#888888", linewidth=0.8)
     for axis in axes[1:3]:
         axis.set_ylim(0, max(1.0, axis.get_ylim()[1]))
-    axes[3].set_xlabel("time (s)")
-    if title:
-        axes[0].set_title(title)
     return _save(figure, path)
 
 
@@ -66,7 +61,7 @@ def plot_upper_face(
     weights: np.ndarray,
     pitches: np.ndarray,
     accents_s: np.ndarray,
-    title: str | None = None,
+    title: str,
 ) -> Path:
     """Draw the waveform over pitch, brows and lids on one time axis, with accents as lines.
 
@@ -75,9 +70,8 @@ def plot_upper_face(
     where the shapes do not fit.
     """
     times_s, weights = _checked(times_s, weights)
-    figure = new_figure((10, 6.4))
-    axes = figure.subplots(4, sharex=True)
-    _draw_waveform(axes[0], np.asarray(samples, dtype=np.float64), rate_hz)
+    figure, axes = _open_panels(samples, rate_hz)
+    axes[0].set_title(title)
     voiced_hz = np.where(pitches[:, 1] > 0, pitches[:, 1], np.nan)
     axes[1].plot(pitches[:, 0], voiced_hz, color=_COLORS[1], linewidth=1.6)
     axes[1].set_ylabel("pitch\n(Hz)")
@@ -88,12 +82,9 @@ def plot_upper_face(
     lids = weights[:, ARKIT_INDEX["eyeBlinkLeft"]]
     axes[3].fill_between(times_s, 0, lids, color=_COLORS[0], linewidth=0)
     axes[3].set_ylabel("lids\n(weight)")
-    axes[3].set_xlabel("time (s)")
     for axis in axes[1:3]:
         axis.vlines(accents_s, 0, 1, transform=axis.get_xaxis_transform(), color="#bbbbbb", lw=0.8)
         axis.margins(x=0)
-    if title:
-        axes[0].set_title(title)
     return _save(figure, path)
 
 
@@ -163,17 +154,28 @@ def _checked(times_s: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.n
     return times_s, weights
 
 
-def _draw_waveform(axis, samples: np.ndarray, rate_hz: int) -> None:  # type: ignore[no-untyped-def]
-    """Draw the envelope: the lowest and highest sample in each column."""
-    step = max(1, -(-len(samples) // _WAVEFORM_COLUMNS))
+def draw_waveform(
+    axis: Any, samples: np.ndarray, rate_hz: int, step: int, start_s: float = 0.0
+) -> None:
+    """Draw the lowest and highest of each `step` samples [n]; the first was heard at `start_s`."""
     starts = np.arange(0, len(samples), step)
     if len(starts):
-        low = np.minimum.reduceat(samples, starts)
-        high = np.maximum.reduceat(samples, starts)
-        axis.fill_between(starts / rate_hz, low, high, color=_COLORS[0], linewidth=0.4)
+        low, high = (part.reduceat(samples, starts) for part in (np.minimum, np.maximum))
+        times_s = start_s + starts / rate_hz
+        axis.fill_between(times_s, low, high, color=_COLORS[0], linewidth=0.4)
         peak = max(float(np.abs(samples).max()), 1e-3)
         axis.set_ylim(-1.1 * peak, 1.1 * peak)
     axis.set_ylabel("speech")
+
+
+def _open_panels(samples: np.ndarray, rate_hz: int) -> tuple[Any, Any]:
+    """A figure of four panels on one time axis, the first with the waveform drawn in it."""
+    figure = new_figure((10, 6.4))
+    axes = figure.subplots(4, sharex=True)
+    samples = np.asarray(samples, dtype=np.float64)
+    draw_waveform(axes[0], samples, rate_hz, max(1, -(-len(samples) // _WAVEFORM_COLUMNS)))
+    axes[3].set_xlabel("time (s)")
+    return figure, axes
 
 
 def _save(figure, path: str | os.PathLike[str]) -> Path:  # type: ignore[no-untyped-def]

@@ -18,6 +18,7 @@ from dualtalker.evaluation.pictures import (
     draw_timing,
     film_columns,
     film_side_by_side,
+    list_mouth_curves,
     paint_errors,
 )
 from dualtalker.evaluation.report import (
@@ -27,6 +28,7 @@ from dualtalker.evaluation.report import (
     ReportOptions,
     build_report,
     draw_pictures,
+    find_start,
     write_report,
 )
 from dualtalker.evaluation.table import FIGURES, Columns, Figure
@@ -51,6 +53,8 @@ __all__ = [
     "film_columns",
     "film_side_by_side",
     "find_recorded_speech",
+    "find_start",
+    "list_mouth_curves",
     "measure_loudness",
     "measure_motions",
     "measure_rest_gap",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dualtalker.drawing import Renderer, new_figure, to_svg, write_video
+from dualtalker.drawing import Renderer, draw_waveform, new_figure, to_svg, write_video
 from dualtalker.evaluation import metrics
 from dualtalker.evaluation.accuracy import Recording, find_recorded_speech, measure_error_map
 
@@ -27,20 +27,28 @@ _HEAT_LIMIT_SHARE = 99.0  # percentile of the errors at which the color scale en
 def draw_curves(
     recording: Recording, motions: Mapping[str, np.ndarray], rig: Rig, start_s: float = 0.0
 ) -> str:
-    """Waveform over jaw opening, rounding and lip gap of reference and contestants, as SVG.
+    """Waveform over the mouth's curves of reference and contestants, as `draw_panels`."""
+    tracks = _add_reference(recording, motions)
+    return draw_panels(recording, list_mouth_curves(tracks, rig), start_s)
 
-    Draws `CURVES_S` from `start_s`; speech is shaded.
-    """
-    tracks: dict[str, np.ndarray] = {}
-    if recording.reference is not None:
-        tracks["reference"] = recording.reference
-    tracks.update(motions)
-    panels = {
-        "jaw opening\n(weight)": {n: metrics.jaw_opening(m) for n, m in tracks.items()},
-        "lip rounding\n(weight)": {n: metrics.lip_rounding(m) for n, m in tracks.items()},
-        "lip gap (mm)": {n: rig.lip_gap(m) * 1e3 for n, m in tracks.items()},
+
+def list_mouth_curves(
+    tracks: Mapping[str, np.ndarray], rig: Rig
+) -> dict[str, dict[str, np.ndarray]]:
+    """Jaw opening, lip rounding and lip gap `[frames]` of weights by name, under their labels."""
+    return {
+        "jaw opening\n(weight)": {n: metrics.jaw_opening(w) for n, w in tracks.items()},
+        "lip rounding\n(weight)": {n: metrics.lip_rounding(w) for n, w in tracks.items()},
+        "lip gap (mm)": {n: rig.lip_gap(w) * 1e3 for n, w in tracks.items()},
     }
-    return draw_panels(recording, panels, start_s)
+
+
+def _add_reference(
+    recording: Recording, motions: Mapping[str, np.ndarray]
+) -> Mapping[str, np.ndarray]:
+    if recording.reference is None:
+        return motions
+    return {"reference": recording.reference, **motions}
 
 
 def draw_panels(
@@ -58,8 +66,11 @@ def draw_panels(
     times_s = recording.times_s[first:last]
     figure = new_figure((10, 1.75 * (1 + len(panels))))
     axes = figure.subplots(1 + len(panels))
-    _draw_waveform(axes[0], recording, times_s)
-    axes[0].set_ylabel("speech")
+    rate_hz = recording.sample_rate_hz
+    begin, end = (round(frame / recording.fps * rate_hz) for frame in (first, last))
+    step = round(rate_hz / recording.fps)
+    draw_waveform(axes[0], recording.audio[begin:end], rate_hz, step, first / recording.fps)
+    axes[0].margins(x=0)
     speech = find_recorded_speech(recording)[first:last]
     for axis, (label, curves) in zip(axes[1:], panels.items(), strict=True):
         others = [name for name in curves if name != "reference"]
@@ -80,17 +91,6 @@ def draw_panels(
     axes[-1].set_xlabel("time (s)")
     _mark_closures(axes[-1], recording, times_s)
     return to_svg(figure)
-
-
-def _draw_waveform(axis: Any, recording: Recording, times_s: np.ndarray) -> None:
-    """Draw the lowest and highest sample of each frame."""
-    per_frame = recording.sample_rate_hz / recording.fps
-    starts = (times_s * recording.fps * per_frame).astype(int)
-    starts = starts[starts < len(recording.audio)]
-    samples = recording.audio[: int(starts[-1] + per_frame)]
-    low, high = (part.reduceat(samples, starts) for part in (np.minimum, np.maximum))
-    axis.fill_between(times_s[: len(starts)], low, high, color="#5b6b7c", linewidth=0.4)
-    axis.margins(x=0)
 
 
 def _mark_closures(axis: Any, recording: Recording, times_s: np.ndarray) -> None:
@@ -192,15 +192,11 @@ def film_side_by_side(
 ) -> bytes:
     """Reference and contestants beside each other with the sound, as MP4 bytes."""
     renderer = Renderer(rig, size_px, size_px, close_up=True)
-    tracks: dict[str, np.ndarray] = {}
-    if recording.reference is not None:
-        tracks["reference"] = recording.reference
-    tracks.update(motions)
 
     def show(track: np.ndarray) -> Callable[[int], np.ndarray]:
         return lambda frame: renderer.render(track[frame])
 
-    columns = {name: show(track) for name, track in tracks.items()}
+    columns = {name: show(track) for name, track in _add_reference(recording, motions).items()}
     return film_columns(recording, columns, seconds, start_s)
 
 

@@ -1,9 +1,7 @@
 """Builds the report on motions of recordings: table, JSON and one HTML page with pictures.
 
-The page is self-contained: no script, no file beside it.
-
-Works on arrays alone, so a training corpus, a folder of CSVs and a replayed robot recording are
-reported alike. What runs a model lives elsewhere.
+The page is self-contained: no script, no file beside it. A training corpus, a folder of CSVs and a
+replayed robot recording are reported alike.
 """
 
 from __future__ import annotations
@@ -187,7 +185,7 @@ def draw_pictures(
     order = sorted(range(len(recordings)), key=lambda k: not recordings[k].captured)
     filmed = {name: motions[name][order[0]] for name in options.filmed if name in motions}
     first = recordings[order[0]]
-    start_s = _find_start(first)
+    start_s = find_start(first)
     if options.video_s > 0:
         film = film_side_by_side(first, filmed, rig, options.video_s, start_s)
         text = f"{first.name} from {start_s:.1f} s, on {rig.name}."
@@ -199,13 +197,13 @@ def draw_pictures(
     for index in order[:SHOWN_RECORDINGS]:
         recording = recordings[index]
         tracks = {name: motions[name][index] for name in options.filmed if name in motions}
-        curves = draw_curves(recording, tracks, rig, _find_start(recording))
+        curves = draw_curves(recording, tracks, rig, find_start(recording))
         text = "Speech is shaded; /p b m/ are marked red where they are labelled."
         pictures.append(Picture(recording.name, text, "svg", curves))
     return pictures
 
 
-def _find_start(recording: Recording) -> float:
+def find_start(recording: Recording) -> float:
     """Half a second before the first speech, where a look is worth the most."""
     spoken = np.flatnonzero(find_recorded_speech(recording))
     start_s = spoken[0] / recording.fps - 0.5 if len(spoken) else 0.0

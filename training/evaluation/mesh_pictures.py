@@ -1,4 +1,4 @@
-"""Pictures of moving meshes for a report: video, error maps, curves. Figures are elsewhere."""
+"""Pictures of moving meshes for a report: video, error maps, curves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dualtalker.evaluation import Picture, Recording, find_recorded_speech
+from dualtalker.drawing import Renderer
+from dualtalker.evaluation import (
+    Picture,
+    Recording,
+    draw_panels,
+    film_columns,
+    find_start,
+    paint_errors,
+)
 from training.data import SAMPLE_RATE_HZ, VertexClip
 from training.evaluation.mesh_accuracy import Ruler
 from training.evaluation.mesh_baselines import Pose, iterate_blocks
@@ -62,7 +70,8 @@ def draw_mesh_pictures(
 ) -> list[Picture]:
     """Video of one clip, error maps `[vertices]` (metres) of all, and curves of the clip."""
     recording = Recording(clip.name, np.asarray(clip.audio), SAMPLE_RATE_HZ, clip.fps, clip.frames)
-    start_s = _find_start(recording, video_s)
+    # Not so late that the film is cut short.
+    start_s = max(0.0, min(find_start(recording), recording.frames / recording.fps - video_s))
     known = ruler.metres_per_unit(clip.subject)
     rig = build_mesh_rig(ruler, clip.template, known or 1.0)
     faces = {"reference": lambda frames: np.asarray(clip.vertices[frames]), **poses}
@@ -77,13 +86,6 @@ def draw_mesh_pictures(
     return pictures
 
 
-def _find_start(recording: Recording, video_s: float) -> float:
-    """Half a second before the first speech, but not so late that the film is cut short."""
-    spoken = np.flatnonzero(find_recorded_speech(recording))
-    start_s = spoken[0] / recording.fps - 0.5 if len(spoken) else 0.0
-    return float(max(0.0, min(start_s, recording.frames / recording.fps - video_s)))
-
-
 def _film(
     recording: Recording,
     faces: Mapping[str, Pose],
@@ -92,9 +94,6 @@ def _film(
     video_s: float,
     start_s: float,
 ) -> bytes:
-    from dualtalker.drawing import Renderer
-    from dualtalker.evaluation import film_columns
-
     renderer = Renderer(rig, _SIZE_PX, _SIZE_PX, close_up=True)
 
     def show(pose: Pose) -> Callable[[int], np.ndarray]:
@@ -105,8 +104,6 @@ def _film(
 
 
 def _paint(maps: Mapping[str, np.ndarray], rig: Rig, unit: str) -> Picture:
-    from dualtalker.evaluation import paint_errors
-
     painted = paint_errors({name: errors * 1e3 for name, errors in maps.items()}, rig, unit=unit)
     text = "Mean distance to the recorded face over all clips measured, one scale."
     return Picture("Where the errors are", text, "png", painted)
@@ -120,8 +117,6 @@ def _draw(
     start_s: float,
 ) -> Picture:
     """Mouth opening and distance of the worst lip vertex over time."""
-    from dualtalker.evaluation import draw_panels
-
     known = ruler.metres_per_unit(clip.subject)
     scale, unit = 1e3 * (known or 1.0), "mm" if known else "1e-3 unit"
     lips = ruler.lips.indices if len(ruler.lips.indices) else np.arange(len(clip.template))

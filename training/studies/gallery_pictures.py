@@ -11,8 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from dualtalker.drawing import Renderer, new_figure, pick_moments, write_contact_sheet
-from dualtalker.evaluation import Recording, metrics
+from dualtalker.drawing import (
+    Renderer,
+    draw_waveform,
+    new_figure,
+    pick_moments,
+    write_contact_sheet,
+)
+from dualtalker.evaluation import Recording, list_mouth_curves, metrics
 from dualtalker.rig import Rig
 
 MOMENT_S = 0.5  # shown before and after the moment of a failure
@@ -31,11 +37,7 @@ def draw_curves(
 
     tracks: weights [frames, 52] by name, the model last. /p b m/ and /f v/ are shaded.
     """
-    panels = {
-        "jaw opening\n(weight)": {n: metrics.jaw_opening(w) for n, w in tracks.items()},
-        "lip rounding\n(weight)": {n: metrics.lip_rounding(w) for n, w in tracks.items()},
-        "lip gap\n(mm)": {n: rig.lip_gap(w) * 1e3 for n, w in tracks.items()},
-    }
+    panels = list_mouth_curves(tracks, rig)
     figure = new_figure((10, 5.4))
     axes = figure.subplots(1 + len(panels), 1, sharex=True)
     _draw_sound(axes[0], recording, start_s, start_s + seconds)
@@ -121,11 +123,8 @@ def shrink(path: Path) -> None:
 def _draw_sound(axis: Any, recording: Recording, start_s: float, end_s: float) -> None:
     """The lowest and highest sample of each 5 ms, with the phones' names above."""
     rate_hz = recording.sample_rate_hz
-    step = rate_hz // 200
     audio = recording.audio[int(start_s * rate_hz) : int(end_s * rate_hz)]
-    starts = np.arange(0, len(audio), step)
-    low, high = (part.reduceat(audio, starts) for part in (np.minimum, np.maximum))
-    axis.fill_between(start_s + starts / rate_hz, low, high, color="#5b6b7c", linewidth=0.4)
+    draw_waveform(axis, audio, rate_hz, rate_hz // 200, start_s)
     peak = max(float(np.abs(audio).max()), 1e-3)
     axis.set_ylim(-1.1 * peak, 2.5 * peak)
     axis.set_yticks([])

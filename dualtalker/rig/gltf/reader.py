@@ -266,8 +266,11 @@ def _local_matrix(node: dict[str, Any]) -> np.ndarray:
 
 
 def _numbers(values: object, count: int) -> np.ndarray:
-    is_list = isinstance(values, list) and len(values) == count
-    if not is_list or not all(type(value) in (int, float) for value in values):
+    if (
+        not isinstance(values, list)
+        or len(values) != count
+        or not all(type(value) in (int, float) for value in values)
+    ):
         raise RigError(f"a node's transform has {values!r}; expected {count} numbers")
     array = np.array(values, dtype=np.float64)
     if not np.isfinite(array).all():
