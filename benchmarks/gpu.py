@@ -15,7 +15,6 @@ import argparse
 import json
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ from dualtalker.engine import (
     read_speech,
     run_stream,
     summarize,
+    time_calls,
     time_hot,
     time_streams,
 )
@@ -169,13 +169,12 @@ def time_torch(checkpoint: Path, steps: int = 1000) -> dict:
             talker(hop, *state)
         row: dict = {"engine": f"torch {torch.__version__} {torch.cuda.get_device_name(0)}"}
         for name, run in (("no graph", lambda: talker(hop, *state)), ("graph", graph.replay)):
-            durations_s = []
-            for _ in range(steps):
-                start_s = time.perf_counter()
+
+            def step(_: int, run=run) -> None:
                 run()
                 torch.cuda.synchronize()
-                durations_s.append(time.perf_counter() - start_s)
-            times = summarize(durations_s)
+
+            times = summarize(time_calls(step, steps))
             row |= {f"{name} p50 ms": times.p50_ms, f"{name} p99 ms": times.p99_ms}
     return row
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from dualtalker.arkit import ARKIT_NAMES
-from dualtalker.engine import Latency, summarize
+from dualtalker.engine import summarize, time_calls
 from dualtalker.errors import DualtalkerError
 from dualtalker.model import Bundle, load_bundle
 from dualtalker.model.backends import OnnxRuntimeBackend
@@ -52,38 +50,29 @@ def main() -> None:
         "blendshapes not transposed": time_calls(
             lambda i: turned @ own[i % 64] + flat, options.steps
         ),
+        "step of the model": time_steps(bundle, options.steps),
     }
-    rows["step of the model"] = time_steps(bundle, options.steps)
     print(f"{rig.name}: {len(rig.neutral)} vertices, {len(rig.names)} shapes; ms, hot, one thread")
     print(f"{'':<32}{'p50':>8}{'p99':>8}")
-    for name, times in rows.items():
+    for name, durations_s in rows.items():
+        times = summarize(durations_s)
         print(f"{name:<32}{times.p50_ms:>8.3f}{times.p99_ms:>8.3f}")
 
 
-def time_calls(call: Callable[[int], object], steps: int) -> Latency:
-    for index in range(20):
-        call(index)
-    durations_s = []
-    for index in range(steps):
-        start_s = time.perf_counter()
-        call(index)
-        durations_s.append(time.perf_counter() - start_s)
-    return summarize(durations_s)
-
-
-def time_steps(bundle: Bundle, steps: int) -> Latency:
+def time_steps(bundle: Bundle, steps: int) -> list[float]:
     """Time the graph alone, on noise; a windowed graph takes a whole window."""
     backend = OnnxRuntimeBackend(bundle)
     samples = bundle.sidecar.input_samples
     noise = np.random.default_rng(1).uniform(-0.1, 0.1, (16, 1, samples)).astype(np.float32)
-    state = [backend.new_state()]
+    state = backend.new_state()
 
     def step(index: int) -> None:
-        _, state[0] = backend.step(noise[index % 16], state[0])
+        nonlocal state
+        _, state = backend.step(noise[index % 16], state)
 
-    times = time_calls(step, steps)
+    durations_s = time_calls(step, steps)
     backend.close()
-    return times
+    return durations_s
 
 
 if __name__ == "__main__":

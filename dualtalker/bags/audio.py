@@ -1,4 +1,4 @@
-"""Finds the audio of a bag, its format, and what makes it doubtful. Runs no model."""
+"""Finds the audio of a bag, its format, and what makes it doubtful."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Evaluates one bag: replays its audio, and measures that and the run recorded in it.
-
-What is written of it is in `bag_report`.
-"""
+"""Evaluates one bag: replays its audio, and measures that and the run recorded in it."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ from dualtalker.bags.reading import Bag
 from dualtalker.bags.replay import Heard, Replay, ReplaySettings, replay
 from dualtalker.errors import BagError
 from dualtalker.evaluation import Recording
-from dualtalker.model import Bundle, load_bundle
+from dualtalker.model import load_bundle
 
 DEFAULT_FPS = 30.0
 REPLAY, LIVE = "replay", "live"
@@ -103,37 +100,22 @@ def evaluate_bag(
         shift_s = options.reference_shift_s
         reference = find_reference(bag, options.reference, first_ns, shift_s)
         contents = bag.describe()
-    fps = options.fps or _told_fps(statuses) or DEFAULT_FPS
+    told_fps = float(statuses[-1][1]["frame rate (Hz)"]) if statuses else DEFAULT_FPS
+    fps = options.fps or told_fps
     run = place_run(faces, statuses, audio, first_ns) if faces else None
     lead_frames = read_lead_frames(statuses, fps) if run and run.from_start else None
     settings = replace(options.settings, talker=replace(options.settings.talker, fps=fps))
     replays = {
-        name: _replay(name, audio, settings, bundle, lead_frames, progress)
+        name: replay(
+            audio.messages,
+            audio.format,
+            replace(settings, model=bundle),
+            lead_frames=lead_frames,
+            progress=progress(name, len(audio.messages)) if progress else None,
+        )
         for name, bundle in bundles.items()
     }
     return _judge(path, contents, audio, reference, replays, run)
-
-
-def _told_fps(statuses: Sequence[tuple[int, Mapping[str, str]]]) -> float | None:
-    return float(statuses[-1][1]["frame rate (Hz)"]) if statuses else None
-
-
-def _replay(
-    name: str,
-    audio: BagAudio,
-    settings: ReplaySettings,
-    bundle: Bundle,
-    lead_frames: int | None,
-    progress: Progress | None,
-) -> Replay:
-    count = len(audio.messages)
-    return replay(
-        audio.messages,
-        audio.format,
-        replace(settings, model=bundle),
-        lead_frames=lead_frames,
-        progress=progress(name, count) if progress else None,
-    )
 
 
 def _judge(

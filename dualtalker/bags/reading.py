@@ -1,7 +1,4 @@
-"""Opens rosbag2 recordings, MCAP and sqlite3, without ROS, and says what is wrong with bad ones.
-
-Writing is in `bag_writing`; what the messages mean is elsewhere.
-"""
+"""Opens rosbag2 recordings (MCAP, sqlite3) without ROS, and says what is wrong with bad ones."""
 
 from __future__ import annotations
 

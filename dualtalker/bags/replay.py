@@ -160,7 +160,15 @@ def replay(
         BagError: no message holds audio that can be used.
         BundleError, BackendError, DualtalkerError: the model cannot be loaded as asked for.
     """
-    delivery, talker = _open_delivery(settings)
+    talker = _TapedTalker(settings.model, **settings.talker.keywords())
+    talker.tape = []
+    delivery = Delivery(
+        talker,
+        paced=settings.paced,
+        playout_delay_s=settings.playout_delay_s,
+        starvation_s=settings.starvation_s,
+        replace_utterances=settings.replace_utterances,
+    )
     ordered = sorted(messages, key=lambda message: message.received_ns)
     first_ns, begin_ns = _find_begin(ordered, audio_format)
     if lead_frames is None:
@@ -212,20 +220,6 @@ def _feed(
         if progress is not None:
             progress(1)
     return refused
-
-
-def _open_delivery(settings: ReplaySettings) -> tuple[Delivery, _TapedTalker]:
-    """Load the model as the node does."""
-    talker = _TapedTalker(settings.model, **settings.talker.keywords())
-    talker.tape = []
-    delivery = Delivery(
-        talker,
-        paced=settings.paced,
-        playout_delay_s=settings.playout_delay_s,
-        starvation_s=settings.starvation_s,
-        replace_utterances=settings.replace_utterances,
-    )
-    return delivery, talker
 
 
 def _find_begin(messages: Sequence[BagMessage], audio_format: AudioFormat) -> tuple[int, int]:

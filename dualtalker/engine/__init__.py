@@ -15,7 +15,7 @@ from dualtalker.engine.parity import measure_difference, run_stream
 from dualtalker.engine.signals import make_test_signal, read_speech, uneven_weights
 from dualtalker.engine.stamp import write_sidecar
 from dualtalker.engine.tensorrt_builder import BuildOptions
-from dualtalker.engine.timing import Latency, summarize, time_hot, time_streams
+from dualtalker.engine.timing import Latency, summarize, time_calls, time_hot, time_streams
 
 __all__ = [
     "BuildOptions",
@@ -35,6 +35,7 @@ __all__ = [
     "read_speech",
     "run_stream",
     "summarize",
+    "time_calls",
     "time_hot",
     "time_streams",
     "uneven_weights",

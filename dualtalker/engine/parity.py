@@ -1,4 +1,4 @@
-"""How far two runs of a model differ, in the figures that matter. Chooses no engines."""
+"""How far two runs of a model differ, in the figures that matter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures opened backends: latency, pacing, several streams, cold start. Prints nothing."""
+"""Measures opened backends: latency, pacing, several streams, cold start."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,18 @@ def summarize(durations_s: list[float]) -> Latency:
     return Latency(float(p50), float(p99), float(times_ms.max()), len(times_ms))
 
 
+def time_calls(
+    call: Callable[[int], object], count: int, warm_up: int = WARM_UP_STEPS
+) -> list[float]:
+    """Return the durations (s) of `count` calls, which get their number; `warm_up` come before."""
+    durations_s = []
+    for index in range(warm_up + count):
+        start_s = time.perf_counter()
+        call(index)
+        durations_s.append(time.perf_counter() - start_s)
+    return durations_s[warm_up:]
+
+
 def make_hops(sidecar: Sidecar, seconds: float = 4.0) -> list[np.ndarray]:
     """Return hops `[1, hop]` of a speech-like signal, to be used round and round."""
     hop = sidecar.hop_samples
@@ -48,12 +61,12 @@ def make_hops(sidecar: Sidecar, seconds: float = 4.0) -> list[np.ndarray]:
 def time_hot(backend: Backend, sidecar: Sidecar, steps: int) -> Latency:
     """Time steps that follow each other at once: caches warm and clocks up, the best case."""
     hops, state = make_hops(sidecar), backend.new_state()
-    durations_s = []
-    for index in range(WARM_UP_STEPS + steps):
-        start_s = time.perf_counter()
+
+    def step(index: int) -> None:
+        nonlocal state
         _, state = backend.step(hops[index % len(hops)], state)
-        durations_s.append(time.perf_counter() - start_s)
-    return summarize(durations_s[WARM_UP_STEPS:])
+
+    return summarize(time_calls(step, steps))
 
 
 def time_paced(backend: Backend, sidecar: Sidecar, rate_hz: float, seconds: float) -> Latency:
@@ -91,15 +104,8 @@ def time_streams(backend: Any, sidecar: Sidecar, streams: int, rounds: int) -> f
         for stream in range(streams):
             _, states[stream] = backend.step(hop, states[stream])
 
-    for index in range(3):
-        serve(index)
-    durations_s = []
-    for index in range(rounds):
-        start_s = time.perf_counter()
-        serve(index)
-        durations_s.append(time.perf_counter() - start_s)
     # The median: one round that the machine's other work held up must not count for all.
-    return float(streams * sidecar.hop_s / np.median(durations_s))
+    return float(streams * sidecar.hop_s / np.median(time_calls(serve, rounds, warm_up=3)))
 
 
 _COLD_START = """

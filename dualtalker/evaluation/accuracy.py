@@ -1,7 +1,6 @@
 """Measures motions against recordings: from the formulas of `metrics` to a report's figures.
 
-Needs neither a model nor torch, so the same figures come out of a training corpus and of a
-replayed robot recording.
+The same figures come out of a training corpus and of a replayed robot recording.
 """
 
 from __future__ import annotations
@@ -213,7 +212,9 @@ def _read_phones(
         endings.append(", unseen speakers")
     met = metrics.measure_closure_recall(closed, times_s, phones)
     wrong = metrics.measure_false_closures(closed, times_s, phones)
-    touched = metrics.measure_contact_recall(touching, times_s, phones)
+    touched = metrics.measure_closure_recall(
+        touching, times_s, phones, label_of_interest=metrics.LABIODENTAL
+    )
     for ending in endings:
         tally.count(f"closures met{ending}", *met)
         tally.count(f"false closures{ending}", *wrong)

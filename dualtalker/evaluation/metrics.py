@@ -160,19 +160,6 @@ def find_contact(drop: np.ndarray, span: float | None = None) -> np.ndarray:
     return drop <= CONTACT_SHARE * max(span, 1e-9)
 
 
-def measure_contact_recall(
-    touching: np.ndarray,
-    times_s: np.ndarray,
-    phones: Sequence[tuple[str, float, float]],
-    tolerance_s: float = 0.04,
-) -> tuple[int, int]:
-    """Count /f v/ in whose interval, widened by `tolerance_s`, the lower lip touches the teeth.
-
-    `phones` are (class, start, end) in seconds. Returns (met, all).
-    """
-    return measure_closure_recall(touching, times_s, phones, tolerance_s, LABIODENTAL)
-
-
 def measure_closure_recall(
     closed: np.ndarray,
     times_s: np.ndarray,
@@ -180,9 +167,11 @@ def measure_closure_recall(
     tolerance_s: float = 0.04,
     label_of_interest: str = BILABIAL,
 ) -> tuple[int, int]:
-    """Count /p b m/ in whose interval, widened by `tolerance_s`, the lips meet.
+    """Count phones of a class in whose interval, widened by `tolerance_s`, the lips meet.
 
-    `phones` are (class, start, end) in seconds. Returns (met, all).
+    With `label_of_interest` LABIODENTAL, and frames in which the lower lip touches the teeth as
+    `closed`, it counts those of /f v/. `phones` are (class, start, end) in seconds. Returns
+    (met, all).
     """
     met = total = 0
     for label, start_s, end_s in phones:

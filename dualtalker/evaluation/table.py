@@ -1,8 +1,4 @@
-"""The figures of a report: what each is called, its convention, what is required and aimed at.
-
-How they are measured is in `dualtalker/evaluation/accuracy.py` and
-`dualtalker/evaluation/metrics.py`.
-"""
+"""The figures of a report: what each is called, its convention, what is required and aimed at."""
 
 from __future__ import annotations
 

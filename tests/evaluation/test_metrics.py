@@ -192,4 +192,5 @@ def test_contact_is_counted_on_labiodentals_alone() -> None:
     touching = np.zeros(100, bool)
     touching[20:23] = True
     phones = [("FF", 0.40, 0.46), ("FF", 1.0, 1.1), ("PP", 0.4, 0.46)]
-    assert metrics.measure_contact_recall(touching, times_s, phones) == (1, 2)
+    met = metrics.measure_closure_recall(touching, times_s, phones, 0.04, metrics.LABIODENTAL)
+    assert met == (1, 2)
