@@ -25,8 +25,7 @@ def build_head() -> Rig:
     """
     pieces = [_build_skin(), *_build_mouth(), *_build_trim()]
     for part, shapes in build_left_eye():
-        pieces.append((part, shapes))
-        pieces.append(_mirrored(part, shapes))
+        pieces += [(part, shapes), _mirrored(part, shapes)]
     pieces += _build_ears()
 
     sizes = np.cumsum([0] + [len(part.vertices) for part, _ in pieces])
@@ -35,13 +34,14 @@ def build_head() -> Rig:
     for (_, shapes), start, stop in zip(pieces, sizes[:-1], sizes[1:], strict=True):
         for shape, moved in shapes.items():
             deltas[ARKIT_INDEX[shape], start:stop] = moved
-    neutral, deltas = _symmetrized(neutral, deltas, _mirror_of(pieces, sizes[:-1]))
-    placed = zip(pieces, sizes[:-1], strict=True)
+    placed = [(part, start) for (part, _), start in zip(pieces, sizes[:-1], strict=True)]
+    mirror = np.concatenate([part.mirror + start for part, start in placed])
+    neutral, deltas = _symmetrized(neutral, deltas, mirror)
     upper, lower = _lip_columns()
     return build_rig(
         name="robot head",
         neutral=neutral,
-        triangles=np.concatenate([p.triangles + s for (p, _), s in placed]),
+        triangles=np.concatenate([part.triangles + start for part, start in placed]),
         names=ARKIT_NAMES,
         deltas=deltas,
         colors=np.concatenate([part.colors for part, _ in pieces]),
@@ -123,7 +123,6 @@ def _build_ears() -> list[tuple[Part, Shapes]]:
         ("ear cap", cap_rows, head_parts.ACCENT_COLOR),
     ):
         part = build_solid(name, center, rows[:, [0, 1, 1]], "x", color, 28)
-        part.mirror = np.arange(len(part.vertices))
         ears += [(part, {}), _mirrored(part, {})]
     return ears
 
@@ -141,11 +140,6 @@ def _mirrored(part: Part, shapes: Shapes) -> tuple[Part, Shapes]:
     )
     part.mirror = np.arange(count) + count
     return twin, {mirror_name(shape): moved * flip for shape, moved in shapes.items()}
-
-
-def _mirror_of(pieces: list[tuple[Part, Shapes]], starts: np.ndarray) -> np.ndarray:
-    placed = zip(pieces, starts, strict=True)
-    return np.concatenate([part.mirror + start for (part, _), start in placed])
 
 
 def _symmetrized(

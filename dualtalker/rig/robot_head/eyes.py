@@ -21,8 +21,7 @@ from dualtalker.rig.robot_head.geometry import (
     PUPIL_COLOR,
     TRIM_COLOR,
     Part,
-    flat_color,
-    grid_triangles,
+    build_grid,
     shell_front_z,
     turned_forward,
     turned_outward,
@@ -98,19 +97,6 @@ def _dome(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return EYE_DOME_M * (1 - (u / EYE_RADII_M[0]) ** 2 - (v / EYE_RADII_M[1]) ** 2)
 
 
-def _unmirrored(name: str, local: np.ndarray, color: tuple[int, int, int], wrap: bool) -> Part:
-    rows, columns = local.shape[:2]
-    vertices = _place(local).reshape(-1, 3)
-    count = len(vertices)
-    return Part(
-        name,
-        vertices,
-        grid_triangles(rows, columns, wrap=wrap),
-        flat_color(color, count),
-        np.arange(count),
-    )
-
-
 def _build_rim() -> tuple[Part, dict[str, np.ndarray]]:
     around, across = 40, 8
     angle = 2 * np.pi * np.arange(around) / around
@@ -119,7 +105,7 @@ def _build_rim() -> tuple[Part, dict[str, np.ndarray]]:
     u = (EYE_RADII_M[0] + radius) * np.cos(angle)
     v = (EYE_RADII_M[1] + radius) * np.sin(angle)
     w = np.broadcast_to(-0.0020 + 0.0105 * np.sin(turn)[:, None], u.shape)
-    part = _unmirrored("rim", np.stack([u, v, w], axis=-1), TRIM_COLOR, wrap=True)
+    part = build_grid("rim", _place(np.stack([u, v, w], axis=-1)), TRIM_COLOR, wrap=True)
     return turned_outward(part), {}
 
 
@@ -128,8 +114,8 @@ def _build_ball() -> tuple[Part, dict[str, np.ndarray]]:
     share = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])[:, None]
     u = share * EYE_RADII_M[0] * np.cos(angle)
     v = share * EYE_RADII_M[1] * np.sin(angle)
-    part = _unmirrored("eye", np.stack([u, v, _dome(u, v)], axis=-1), EYE_COLOR, wrap=True)
-    return turned_forward(part), {}
+    local = np.stack([u, v, _dome(u, v)], axis=-1)
+    return turned_forward(build_grid("eye", _place(local), EYE_COLOR, wrap=True)), {}
 
 
 def _build_slider(
@@ -145,7 +131,7 @@ def _build_slider(
     u = center[0] + share * radius_m * np.cos(angle)
     v = center[1] + share * radius_m * np.sin(angle)
     local = np.stack([u, v, _dome(u, v) + lift_m], axis=-1)
-    part = turned_forward(_unmirrored(name, local, color, wrap=True))
+    part = turned_forward(build_grid(name, _place(local), color, wrap=True))
     if name == "iris":  # a dark ring around the iris
         part.colors[-24:] = (np.array(color) * 0.45).astype(np.uint8)
     moves = {}
@@ -173,7 +159,7 @@ def _build_lid(
         return np.stack([u, v, w], axis=-1)
 
     rest = at(lines["rest"])
-    part = turned_forward(_unmirrored(name, rest, LID_COLOR, wrap=False))
+    part = turned_forward(build_grid(name, _place(rest), LID_COLOR, wrap=False))
     part.colors[-_LID_COLUMNS:] = LASH_COLOR
     moves = {
         shape: _turn(at(line) - rest).reshape(-1, 3)
@@ -193,14 +179,7 @@ def _build_brow() -> tuple[Part, dict[str, np.ndarray]]:
     ring_y = y[:, None] + thickness[:, None] * np.sin(turn)
     ring_z = (shell_front_z(x, y) + 0.0075)[:, None] + 0.8 * thickness[:, None] * np.cos(turn)
     vertices = np.stack([np.broadcast_to(x[:, None], ring_y.shape), ring_y, ring_z], axis=-1)
-    count = vertices.shape[0] * vertices.shape[1]
-    part = Part(
-        "brow",
-        vertices.reshape(-1, 3),
-        grid_triangles(len(t), len(turn), wrap=True),
-        flat_color(BROW_COLOR, count),
-        np.arange(count),
-    )
+    part = build_grid("brow", vertices, BROW_COLOR, wrap=True)
     moves = {}
     for shape, ((inner, middle, outer), sideways) in _BROW_M.items():
         lift = middle + 0.5 * (outer - inner) * t + (0.5 * (outer + inner) - middle) * t**2

@@ -1,4 +1,4 @@
-"""The neutral geometry of the default robot head, part by part. How it moves lives elsewhere.
+"""The neutral geometry of the default robot head, part by part.
 
 Metres; x toward the head's own left, y up, z forward. Every part knows its mirror image, so the
 head is exactly symmetric.
@@ -6,7 +6,7 @@ head is exactly symmetric.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -66,13 +66,16 @@ GLOW_COLOR = (255, 178, 62)
 
 @dataclass
 class Part:
-    """A piece of the head. `mirror[i]` is the vertex that is the mirror image of vertex i."""
+    """A piece of the head. `mirror[i]` is the vertex that is the mirror image of vertex i.
+
+    A part on one side has its mirror image in another part; until that is made, `mirror` is empty.
+    """
 
     name: str
     vertices: np.ndarray  # [n, 3] metres
     triangles: np.ndarray  # [t, 3]
     colors: np.ndarray  # [n, 3] uint8
-    mirror: np.ndarray  # [n]
+    mirror: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=int))  # [n]
 
 
 def shell_point(across_m: np.ndarray, up_m: np.ndarray) -> np.ndarray:
@@ -205,14 +208,11 @@ def ring_mirror(rows: int, columns: int) -> np.ndarray:
     return (np.arange(rows)[:, None] * columns + partner).ravel()
 
 
-def strip_mirror(rows: int, columns: int) -> np.ndarray:
-    """Mirror partners in a grid whose columns run from one side of the head to the other."""
-    return (np.arange(rows)[:, None] * columns + np.arange(columns)[::-1]).ravel()
-
-
-def flat_color(color: tuple[int, int, int], count: int) -> np.ndarray:
-    """One color for `count` vertices."""
-    return np.tile(np.array(color, dtype=np.uint8), (count, 1))
+def build_grid(name: str, grid: np.ndarray, color: tuple[int, int, int], wrap: bool) -> Part:
+    """A part of one color from a grid of vertices [rows, columns, 3], without its mirror."""
+    rows, columns = grid.shape[:2]
+    colors = np.tile(np.array(color, dtype=np.uint8), (rows * columns, 1))
+    return Part(name, grid.reshape(-1, 3), grid_triangles(rows, columns, wrap), colors)
 
 
 def build_solid(
@@ -236,16 +236,10 @@ def build_solid(
         "z": np.stack([cosine, sine, along], axis=-1),
         "y": np.stack([cosine, along, -sine], axis=-1),
         "x": np.stack([along, cosine, sine], axis=-1),
-    }[axis].reshape(-1, 3) + np.array(center)
-    rows = len(profile)
-    part = Part(
-        name,
-        vertices,
-        grid_triangles(rows, columns, wrap=True),
-        flat_color(color, rows * columns),
-        ring_mirror(rows, columns),
-    )
-    return turned_outward(_closed(part, (rows, columns)))
+    }[axis] + np.array(center)
+    part = build_grid(name, vertices, color, wrap=True)
+    part.mirror = ring_mirror(len(profile), columns)
+    return turned_outward(_closed(part, vertices.shape[:2]))
 
 
 def turned_outward(part: Part) -> Part:
@@ -279,14 +273,7 @@ def build_teeth(name: str, top_m: float, bottom_m: float, front_z_m: float) -> P
     x = np.broadcast_to(half_width * u, (len(section), columns))
     z = front_z_m - 0.009 * u**2 - 0.0035 * section[:, 1:]
     y = height + REST_SMILE_M * (x / LIP_HALF_WIDTH_M) ** 2
-    vertices = np.stack([x, y, z], axis=-1).reshape(-1, 3)
-    count = len(vertices)
-    return turned_forward(
-        Part(
-            name,
-            vertices,
-            grid_triangles(len(section), columns, wrap=False),
-            flat_color(TOOTH_COLOR, count),
-            strip_mirror(len(section), columns),
-        )
-    )
+    part = build_grid(name, np.stack([x, y, z], axis=-1), TOOTH_COLOR, wrap=False)
+    # Columns run from one side of the head to the other.
+    part.mirror = np.arange(len(part.vertices)).reshape(-1, columns)[:, ::-1].ravel()
+    return turned_forward(part)
