@@ -160,7 +160,12 @@ def _export_fp32(config: ExportConfig, path: Path) -> float:
         difference = export_network(network, mixture, plan, min(config.steps, 100), path, origin)
     else:
         difference = _export_stateful(network, mixture, config, path, origin)
-    return _check_difference(config, difference)
+    if not difference <= config.tolerance:
+        raise ExportError(
+            f"the exported graph differs from torch by {difference:.2e} over {config.steps} "
+            f"steps, expected at most {config.tolerance:.0e}; nothing was written"
+        )
+    return difference
 
 
 def _export_stateful(
@@ -256,15 +261,6 @@ def _normalize(weights: list[float]) -> list[float]:
     if not 0 < total < float("inf") or min(weights) < 0:
         raise ExportError(f"a mixture of styles has weights {weights}; expected 0 or more")
     return [weight / total for weight in weights]
-
-
-def _check_difference(config: ExportConfig, difference: float) -> float:
-    if not difference <= config.tolerance:
-        raise ExportError(
-            f"the exported graph differs from torch by {difference:.2e} over {config.steps} "
-            f"steps, expected at most {config.tolerance:.0e}; nothing was written"
-        )
-    return difference
 
 
 def strip_folders(config: dict[str, Any]) -> dict[str, Any]:

@@ -134,7 +134,11 @@ def run_cell(job: Job) -> Cell:
     out = job.config.out
     started = _begin_run(out, job.digest)
     began = time.perf_counter()
-    with (out / "log.txt").open("a", encoding="utf-8") as log, _redirected(log):
+    with (
+        (out / "log.txt").open("a", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
         checkpoint = train(replace(job.config, resume=started))
         seconds = time.perf_counter() - began
         figures = measure_checkpoint(checkpoint, job.config.data)
@@ -164,12 +168,6 @@ def _begin_run(out: Path, digest: str) -> bool:
             step.unlink()
         write_whole(marker, digest)
     return bool(list(out.glob("step_*.json")))
-
-
-@contextlib.contextmanager
-def _redirected(log: Any) -> Iterator[None]:
-    with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-        yield
 
 
 def _paired_seconds(data: DataConfig) -> float:

@@ -100,11 +100,6 @@ class ClipRecord:
     plan: str  # digest of all that decides what the clip holds
 
 
-def samples_of(frames: int, fps: float) -> int:
-    """Return how many samples at 16 kHz `frames` frames last."""
-    return round(frames * SAMPLE_RATE_HZ / fps)
-
-
 # ---- Writing -----------------------------------------------------------------------------------
 
 
@@ -130,7 +125,7 @@ def write_clip(
     target = folder / "clips"
     target.mkdir(parents=True, exist_ok=True)
     _record_path(folder, name).unlink(missing_ok=True)
-    length = samples_of(shape[0], float(about.pop("fps")))
+    length = round(shape[0] * SAMPLE_RATE_HZ / float(about.pop("fps")))
     fitted = np.zeros(length, np.int16)
     cut = audio[:length]
     fitted[: len(cut)] = np.rint(np.clip(cut, -1.0, 1.0) * 32767)

@@ -162,7 +162,7 @@ def segment_espeak(phonemes: Sequence[Phoneme], duration_s: float) -> list[Phone
     for index, (letters, classes, start_s) in enumerate(events[:-1]):
         next_letters, _, next_s = events[index + 1]
         end_s = next_s
-        if _closes_before_event(letters):
+        if letters[:1] in _VOICELESS_CLOSURES:
             room_s = start_s - (pieces[-1].start_s + _SHORTEST_S if pieces else 0.0)
             closure_s = min(RELEASE_CLOSURE_S, max(room_s, 0.0))
             _trim(pieces, start_s - closure_s)
@@ -193,10 +193,6 @@ def _timed_classes(
         events.append((letters, classes or (SILENCE,), min(phoneme.start_s, duration_s)))
     events.append(("", (SILENCE,), duration_s))
     return events
-
-
-def _closes_before_event(letters: str) -> bool:
-    return bool(letters) and letters[0] in _VOICELESS_CLOSURES
 
 
 def _trim(pieces: list[Phone], end_s: float) -> None:

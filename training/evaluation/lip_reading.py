@@ -54,11 +54,6 @@ def decode(best: np.ndarray, phones: Sequence[str]) -> list[str]:
     return [label for label in named if label != SILENCE]
 
 
-def spoken_phones(phones: Sequence[tuple[str, float, float]]) -> list[str]:
-    """The labels in order without silence: what a perfect reader would read."""
-    return [label for label, _, _ in phones if label != SILENCE]
-
-
 def measure_error_rate(truth: Sequence[list[str]], read: Sequence[list[str]]) -> float:
     """Phone error rate: edits per phone of the truth, over all sentences (jiwer's word rate).
 
@@ -80,7 +75,7 @@ def read_clips(reader: LipReader, clips: Sequence[Clip], motions: Sequence[np.nd
     """
     truth, read = [], []
     for clip, motion in zip(clips, motions, strict=True):
-        labels = spoken_phones([(p.label, p.start_s, p.end_s) for p in clip.phones or ()])
+        labels = [p.label for p in clip.phones or () if p.label != SILENCE]
         if labels:
             truth.append(labels)
             read.append(reader.read(motion * clip.motion_mask))

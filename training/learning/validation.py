@@ -83,7 +83,8 @@ def validate_meshes(
             errors: list[tuple[float, float]] = []
             for clip in itertools.islice(clips, limit):
                 truth = np.asarray(clip.vertices[:, lips])
-                predicted = animate_mesh(network, clip, mesh.corpus)[:, lips]
+                moved = move_mesh(network, clip, mesh.corpus)
+                predicted = pose_mesh(network, moved, clip, mesh.corpus)[:, lips]
                 rest = np.broadcast_to(clip.template[lips], truth.shape)
                 errors.append(
                     (
@@ -95,15 +96,6 @@ def validate_meshes(
             figures[f"{mesh.name}_lve_mm"] = float(model)
             figures[f"{mesh.name}_rest_lve"] = float(still)
     return figures
-
-
-def animate_mesh(network: DualTalker, clip: VertexClip, corpus: VertexCorpus) -> np.ndarray:
-    """Return the network's vertices `[frames, vertices, 3]` of a clip, at the clip's own rate.
-
-    Raises:
-        ValueError: the network has no head for this data set.
-    """
-    return pose_mesh(network, move_mesh(network, clip, corpus), clip, corpus)
 
 
 def pose_mesh(

@@ -37,7 +37,7 @@ from training.learning import (
 )
 from training.learning.batches import MixedBatches
 from training.learning.run import find_newest, prepare, restore
-from training.learning.validation import animate_mesh, validate_meshes
+from training.learning.validation import validate_meshes
 
 
 @pytest.mark.parametrize("fps", [25.0, 30.0])
@@ -78,7 +78,8 @@ def test_validation_of_meshes_is_the_lip_vertex_error(meshes: Path, tmp_path: Pa
     clips = list(iterate_vertex_clips(mesh.corpus, "validation"))
     expected = []
     for clip in clips:
-        predicted = animate_mesh(run.network.eval(), clip, mesh.corpus)
+        moved = move_mesh(run.network.eval(), clip, mesh.corpus)
+        predicted = pose_mesh(run.network, moved, clip, mesh.corpus)
         assert predicted.shape == clip.vertices.shape
         lips = mesh.corpus.lips.indices
         error = np.linalg.norm(predicted[:, lips] - clip.vertices[:, lips], axis=-1)
