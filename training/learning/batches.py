@@ -68,7 +68,7 @@ class Batch:
 TENSORS = tuple(f.name for f in fields(Batch) if f.name != "head")
 
 
-class BatchSource:
+class BatchSource(Dataset):
     """Anything that makes batches by number, and worker processes that make them ahead."""
 
     workers = 0
@@ -79,6 +79,9 @@ class BatchSource:
     def make(self, step: int) -> Batch:
         """Return the batch of this number, always the same."""
         raise NotImplementedError
+
+    def __getitem__(self, step: int) -> Batch:
+        return self.make(step)
 
     def fetch(self, step: int) -> Batch:
         """Return the batch of this number; worker processes are already making the next ones.
@@ -91,7 +94,7 @@ class BatchSource:
             return self.make(step)
         if self._stream is None or step != self._expected:
             loader = DataLoader(
-                _Steps(self),
+                self,
                 batch_size=None,
                 sampler=range(step, step + 1_000_000_000, self.stride),
                 num_workers=self.workers,
@@ -238,16 +241,6 @@ class BatchMaker(BatchSource):
         if clip.motion is None:
             return int(rng.integers(len(self.styles)))
         return self.styles.index(clip.style)
-
-
-class _Steps(Dataset):
-    """Batches by step, as torch's loader wants them."""
-
-    def __init__(self, maker: BatchSource) -> None:
-        self._maker = maker
-
-    def __getitem__(self, step: int) -> Batch:
-        return self._maker.make(step)
 
 
 def stretch(audio: np.ndarray, rate: float, samples: int) -> np.ndarray:

@@ -79,6 +79,23 @@ class LogMel(nn.Module):
         return mel
 
 
+class Encoder(nn.Module):
+    """What both audio encoders have: the spectrum, of which acoustic units are named."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mel = LogMel(config)
+        self.per_step = config.hop_samples // config.mel_hop_samples
+
+    def features(self, audio: Tensor) -> Tensor:
+        """Return log-mel `[batch, steps, per_step * bands]` of audio `[batch, steps * hop]`."""
+        # A power spectrum spans more than bfloat16's eight bits of mantissa can hold.
+        with torch.autocast(audio.device.type, enabled=False):
+            mel = self.mel.hear(audio)
+        return mel.reshape(mel.shape[0], -1, self.per_step * mel.shape[2])
+
+
 class CausalBlock(nn.Module):
     """Residual block: causal dilated depthwise convolution, LayerNorm, gated pointwise layers."""
 
@@ -129,19 +146,16 @@ class CausalBlock(nn.Module):
         return mixed
 
 
-class AudioEncoder(nn.Module):
+class AudioEncoder(Encoder):
     """Speech -> audio latents, causal; lookahead comes from delaying the predicted motion."""
 
     def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         if config.hop_samples % config.mel_hop_samples:
             raise ValueError(
                 f"hop_samples {config.hop_samples} must be a multiple of mel_hop_samples "
                 f"{config.mel_hop_samples}"
             )
-        self.config = config
-        self.mel = LogMel(config)
-        self.per_step = config.hop_samples // config.mel_hop_samples
         self.inlet = nn.Linear(config.mel_bands * self.per_step, config.channels)
         self.blocks = nn.ModuleList(
             CausalBlock(config.channels, config.kernel, d, config.expansion, config.dropout)
@@ -153,13 +167,6 @@ class AudioEncoder(nn.Module):
         """Shapes of the state tensors of `step`: the audio tail, then one history per block."""
         histories = [(1, block.history, self.config.channels) for block in self.blocks]  # type: ignore[misc]
         return [(1, self.mel.tail), *histories]  # type: ignore[list-item]
-
-    def features(self, audio: Tensor) -> Tensor:
-        """Return log-mel `[batch, steps, per_step * bands]` of audio `[batch, steps * hop]`."""
-        # A power spectrum spans more than bfloat16's eight bits of mantissa can hold.
-        with torch.autocast(audio.device.type, enabled=False):
-            mel = self.mel.hear(audio)
-        return mel.reshape(mel.shape[0], -1, self.per_step * mel.shape[2])
 
     def forward(self, audio: Tensor) -> Tensor:
         """Map audio `[batch, steps * hop]` to latents `[batch, steps, channels]`."""

@@ -74,39 +74,21 @@ class StreamingTalker(StyledTalker):
                 f"{[plan.name for plan in network.head_plans]}; expected one of --data.corpus"
             )
         super().__init__(network, mixture, styles)
-        self.smooth = smooth
-        self.early = network.config.early_contacts
-
-    @property
-    def _shown(self) -> int:
-        """Weights and gates together."""
-        return len(ARKIT_NAMES) + len(self.encoder.config.contacts)
-
-    @property
-    def _waits(self) -> int:
-        """Frames by which smoothing delays what is shown."""
-        return int(self.smooth and not self.early)
-
-    @property
-    def shift_frames(self) -> int:
-        """Step i depicts motion frame i - shift_frames."""
-        return self.encoder.config.shift_frames + self._waits
-
-    @property
-    def lookahead_samples(self) -> int:
-        """Audio beyond a frame's instant that the frame depends on."""
         config = self.encoder.config
-        return config.lookahead_samples + self._waits * config.hop_samples
+        self.smooth, self.early = smooth, config.early_contacts
+        waits = int(smooth and not self.early)  # frames by which smoothing delays what is shown
+        # Step i depicts motion frame i - shift_frames.
+        self.shift_frames = config.shift_frames + waits
+        # Audio beyond a frame's instant that the frame depends on.
+        self.lookahead_samples = config.lookahead_samples + waits * config.hop_samples
+        # Frames of motion and gates that the graph remembers.
+        self.kept = SMOOTHING_FRAMES if smooth else int(self.early)
 
     def state_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of all state tensors in the order of `forward`."""
         shapes = self.encoder.state_shapes() + self.decoder.state_shapes()
-        return [*shapes, (1, self._kept, self._shown)] if self._kept else shapes
-
-    @property
-    def _kept(self) -> int:
-        """Frames of motion and gates that the graph remembers."""
-        return SMOOTHING_FRAMES if self.smooth else int(self.early)
+        shown = len(ARKIT_NAMES) + len(self.encoder.config.contacts)
+        return [*shapes, (1, self.kept, shown)] if self.kept else shapes
 
     def new_state(self) -> list[Tensor]:
         """Return the state before the first hop: zeros."""
@@ -124,7 +106,7 @@ class StreamingTalker(StyledTalker):
         # Of one step alone, early contacts are the ones of the next frame.
         motion, logit, kept = self.decoder(latents, style, list(state[split:end]))
         motion, gate = motion.clamp(0.0, 1.0), sharpen_gate(logit)
-        if not self._kept:
+        if not self.kept:
             return (shut_lips(motion, gate), *audio_state, *kept)
         frames = torch.cat([state[end], torch.cat([motion, gate], dim=2)], dim=1)
         count = len(ARKIT_NAMES)

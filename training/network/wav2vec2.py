@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.configs import EncoderConfig, NetworkConfig
-from training.network.encoders import LogMel
+from training.network.encoders import Encoder
 
 # Of wav2vec2's convolutional front end: one feature each 320 samples, each of which sees 400.
 SPACING = 320
@@ -80,17 +80,14 @@ def make_resampling(features: int, frames: int, first_sample: int, hop: int) -> 
     return matrix
 
 
-class Wav2Vec2Encoder(nn.Module):
+class Wav2Vec2Encoder(Encoder):
     """Speech -> audio latents of the width and timing of `AudioEncoder`, but not causal."""
 
     def __init__(self, config: NetworkConfig, architecture: dict[str, Any] | None = None) -> None:
         """Build from `architecture` (a checkpoint's), else load `config.encoder.pretrained`."""
-        super().__init__()
+        super().__init__(config)
         from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-        self.config = config
-        self.mel = LogMel(config)
-        self.per_step = config.hop_samples // config.mel_hop_samples
         self.architecture = architecture or describe_architecture(config.encoder)
         shape = Wav2Vec2Config(**self.architecture)
         shape._attn_implementation = "eager"
@@ -104,19 +101,6 @@ class Wav2Vec2Encoder(nn.Module):
             self.model.freeze_feature_encoder()
         self.outlet = nn.Linear(shape.hidden_size, config.channels)
         self.norm = nn.LayerNorm(config.channels)
-
-    def state_shapes(self) -> list[tuple[int, ...]]:
-        """Refuse: there is no state with which this encoder could go hop by hop."""
-        raise ValueError(
-            "a wav2vec2 encoder cannot stream; expected encoder.kind `streaming`. Export a window "
-            "of it with `training.network.streaming.WindowTalker`"
-        )
-
-    def features(self, audio: Tensor) -> Tensor:
-        """Return log-mel `[batch, steps, per_step * bands]`, of which acoustic units are named."""
-        with torch.autocast(audio.device.type, enabled=False):
-            mel = self.mel(functional.pad(audio, (self.mel.tail, 0)))
-        return mel.reshape(mel.shape[0], -1, self.per_step * mel.shape[2])
 
     def encode(self, audio: Tensor, frames: int, first_sample: int = 0) -> Tensor:
         """Map audio `[batch, samples]` to latents `[batch, frames, channels]`.
