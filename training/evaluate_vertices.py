@@ -29,7 +29,6 @@ from dualtalker.evaluation import (
     Picture,
     Report,
     ReportOptions,
-    Tally,
     write_report,
 )
 from training.data import VertexClip, VertexCorpus, VertexSet, read_clip, read_corpus
@@ -79,18 +78,6 @@ class EvaluateVerticesConfig:
     """Length of the report's video, seconds; 0 for none."""
 
 
-@dataclass
-class Measured:
-    """What was gathered, by contestant."""
-
-    tallies: dict[str, MeshTally]
-    readings: dict[str, Tally]
-
-    def result(self, name: str) -> dict[str, float]:
-        """All figures of one contestant."""
-        return {**self.tallies[name].result(), **self.readings[name].result()}
-
-
 class MeshModel:
     """A network on one data set, in every style that it is to be measured in."""
 
@@ -137,6 +124,8 @@ def run_vertex_evaluation(config: EvaluateVerticesConfig) -> Report:
         DualtalkerError: the checkpoint or the folder is broken, they do not belong together, or
             the split has no clips.
     """
+    from tqdm import tqdm
+
     from training.learning import load_network
 
     corpus = _choose_sets(read_corpus(config.vertices), config)
@@ -157,7 +146,9 @@ def run_vertex_evaluation(config: EvaluateVerticesConfig) -> Report:
     reader = UnitReader.load(
         config.reader or config.checkpoint, name_head(corpus), corpus.vertex_count
     )
-    measured = measure_meshes(_walk(corpus, chosen), performers, ruler, reader)
+    bar = tqdm(chosen, desc=corpus.dataset, unit="clip")
+    clips = (read_clip(corpus, name) for name in bar)
+    measured = measure_meshes(clips, performers, ruler, reader)
     columns, by_style = _combine(measured, list(shown))
     same = any(row.get("digest") == corpus.digest for row in checkpoint.meta.get("data", []))
     facts = {
@@ -195,11 +186,9 @@ def measure_meshes(
     performers: dict[str, Perform],
     ruler: Ruler,
     reader: UnitReader | None = None,
-) -> Measured:
+) -> dict[str, MeshTally]:
     """Measure all contestants on all clips; of vertices one block of frames is in memory."""
-    measured = Measured(
-        {name: MeshTally(ruler) for name in performers}, {name: Tally() for name in performers}
-    )
+    measured = {name: MeshTally(ruler) for name in performers}
     for clip in clips:
         speech = find_clip_speech(clip)
         truth: tuple[int, int] | None = None
@@ -207,9 +196,9 @@ def measure_meshes(
             truth = reader.count_errors(clip, show_recording(clip))
         for name, perform in performers.items():
             pose = perform(clip)
-            measured.tallies[name].add(clip, pose, speech)
+            measured[name].add(clip, pose, speech)
             if reader is not None and truth is not None:
-                reading = measured.readings[name]
+                reading = measured[name].tally
                 reading.count("unit error rate", *reader.count_errors(clip, pose))
                 if name.startswith(SUBJECT):
                     reading.count("unit error rate, true", *truth)
@@ -221,18 +210,10 @@ def show_recording(clip: VertexClip) -> Pose:
     return lambda frames: np.asarray(clip.vertices[frames])
 
 
-def _walk(corpus: VertexCorpus, names: tuple[str, ...]) -> Iterator[VertexClip]:
-    """The named clips with a progress bar, one in memory at a time."""
-    from tqdm import tqdm
-
-    for name in tqdm(names, desc=corpus.dataset, unit="clip"):
-        yield read_clip(corpus, name)
-
-
-def _combine(measured: Measured, shown: list[str]) -> tuple[Columns, Columns]:
+def _combine(measured: dict[str, MeshTally], shown: list[str]) -> tuple[Columns, Columns]:
     """Figures by contestant, the model's as the mean over styles; and its figures by style."""
-    by_style = {name: measured.result(name) for name in shown}
-    columns = {name: measured.result(name) for name in measured.tallies if name not in shown}
+    by_style = {name: measured[name].result() for name in shown}
+    columns = {name: tally.result() for name, tally in measured.items() if name not in shown}
     keys = next(iter(by_style.values()))
     columns[SUBJECT] = {
         key: float(np.mean([figures[key] for figures in by_style.values() if key in figures]))
@@ -299,7 +280,7 @@ def _draw(
     ruler: Ruler,
     clip: VertexClip,
     performers: dict[str, Perform],
-    measured: Measured,
+    measured: dict[str, MeshTally],
     shown: str,
 ) -> list[Picture]:
     """Video and curves of one clip beside loudness; error maps of all contestants."""
@@ -307,7 +288,7 @@ def _draw(
 
     poses = {name: performers[name](clip) for name in (shown, "loudness")}
     kept = itertools.chain((n for n in performers if not n.startswith(SUBJECT)), (shown,))
-    maps = {name: measured.tallies[name].map_errors() for name in kept}
+    maps = {name: measured[name].map_errors() for name in kept}
     return draw_mesh_pictures(ruler, clip, poses, maps, config.video_s)
 
 
