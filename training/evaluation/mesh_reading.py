@@ -14,8 +14,6 @@ import numpy as np
 from dualtalker.evaluation import metrics
 from training.data import SAMPLE_RATE_HZ, VertexClip
 from training.evaluation.mesh_baselines import Pose, iterate_blocks
-from training.learning import resample
-from training.network import PIECE_STEPS, project
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,6 +48,9 @@ class UnitReader:
 
     def count_errors(self, clip: VertexClip, pose: Pose) -> tuple[int, int]:
         """Return (frames read wrongly, frames) over the speech of a clip, at the model's rate."""
+        from training.learning import resample
+        from training.network import project
+
         rate_hz = self._network.config.model_rate_hz
         coordinates = [
             project(
@@ -69,7 +70,7 @@ class UnitReader:
         """Acoustic units `[frames]` of a sound: frame k's is that of the hop that begins at it."""
         import torch
 
-        from training.network import assign_units
+        from training.network import PIECE_STEPS, assign_units
 
         encoder, hop = self._network.audio_encoder, self._network.config.hop_samples
         before = -(-encoder.mel.tail // hop)
@@ -86,6 +87,8 @@ class UnitReader:
     def _read(self, motion: np.ndarray) -> np.ndarray:
         """Best units `[frames]` of coordinates `[frames, rank]` at the model's rate."""
         import torch
+
+        from training.network import PIECE_STEPS
 
         blocks = self._network.motion_encoder.blocks
         around = 1 + sum(block.convolution.padding[0] for block in blocks)  # type: ignore[union-attr, misc, index]
