@@ -13,8 +13,7 @@ import pytest
 
 from recorded_files import make_face, write_biwi, write_obj, write_ply, write_vl, write_wav
 from training.data import CorpusError, iterate_vertex_clips, read_clip, read_corpus
-from training.datasets.biwi import SEEN, UNSEEN, split_of
-from training.datasets.biwi_frames import Normalizer, measure_scale, parse_vl
+from training.datasets.biwi import SEEN, UNSEEN, Normalizer, measure_scale, parse_vl, split_of
 from training.prepare import main
 
 SENTENCES = {"F2": ("e01", "e33", "e37"), "F1": ("e01", "e37")}
@@ -51,7 +50,7 @@ def test_the_split_is_the_published_one():
 @pytest.mark.parametrize("head", ["<I", "<Q"])
 def test_a_vl_file_of_either_width_of_long_is_read(head):
     points = np.arange(30, dtype="<f4").reshape(10, 3)
-    assert np.array_equal(parse_vl(struct.pack(head, 10) + points.tobytes(), 10), points)
+    assert np.array_equal(parse_vl(struct.pack(head, 10) + points.tobytes(), 10, "x"), points)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +64,7 @@ def test_a_vl_file_of_either_width_of_long_is_read(head):
 )
 def test_other_vl_files_are_refused(content, told):
     with pytest.raises(CorpusError, match=told):
-        parse_vl(content, 10)
+        parse_vl(content, 10, "x")
 
 
 def test_normalized_frames_have_unit_area_whatever_their_size_and_place():
