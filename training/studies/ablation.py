@@ -12,8 +12,7 @@ from dualtalker.errors import DualtalkerError
 from dualtalker.evaluation import measure_motions
 from dualtalker.rig.robot_head import build_head
 from training.configs import DataConfig, LossConfig, NetworkConfig, TrainConfig
-from training.data import Clip, iterate_clips
-from training.evaluation import read_training, to_recording
+from training.evaluation import read_held_out, read_training, to_recording
 from training.learning import load_network
 from training.network import StreamingTalker
 from training.studies.ablation_table import VARIANTS
@@ -53,25 +52,16 @@ def choose_terms(loss: LossConfig, variant: str) -> LossConfig:
     return replace(loss, **dict.fromkeys(off, 0.0))
 
 
-def list_judged(data: DataConfig) -> list[Clip]:
-    """Held-out clips that cells are measured on: captured ones, or all where none is captured."""
-    clips = [c for folder in data.corpus for c in iterate_clips(folder, "validation")]
-    paired = [c for c in clips if c.motion is not None]
-    return [c for c in paired if c.style.startswith("captured")] or paired
-
-
 def measure_checkpoint(checkpoint: Path, data: DataConfig) -> dict[str, float]:
     """Return the figures of a checkpoint on the held-out clips, each animated in its own style.
 
+    Captured clips are measured, or all where none is captured.
+
     Raises:
-        AblationError: there is no such clip.
+        DualtalkerError: there is no such clip.
     """
-    clips = list_judged(data)
-    if not clips:
-        raise AblationError(
-            "found no held-out clip with motion, expected one at least: mark some with "
-            "`python -m training.corpus --holdout NAME`"
-        )
+    held = read_held_out(data.corpus)
+    clips = [clip for clip in held if clip.style.startswith("captured")] or held
     network, _ = load_network(checkpoint)
     motions = []
     for clip in clips:
