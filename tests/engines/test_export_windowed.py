@@ -27,7 +27,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     meta = {
         "description": describe_network(network),
         "config": {"out": "runs/x", "data": {"corpus": ["x"]}},
-        **dict.fromkeys(("data", "hours", "paired_hours", "commit", "torch", "step"), 0),
+        **dict.fromkeys(("hours", "paired_hours", "commit", "torch", "step"), 0),
+        "data": [],
     }
     path = tmp_path_factory.mktemp("wav2vec2") / "step_0000001.safetensors"
     save_checkpoint(path, {"ema": dict(network.state_dict())}, meta)
