@@ -292,7 +292,7 @@ def test_reader_in_pieces_reads_the_same(
     pose = evaluation.show_recording(clip)
     whole = reader.count_errors(clip, pose)
     assert 0 < whole[1] <= 100 and 0 <= whole[0] <= whole[1]
-    monkeypatch.setattr(vertex_reading, "PIECE_STEPS", 9)
+    monkeypatch.setattr("training.network.PIECE_STEPS", 9)
     assert reader.count_errors(clip, pose) == whole
     assert vertex_reading.UnitReader.load(checkpoint, "other", VERTICES) is None
 
