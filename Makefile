@@ -27,14 +27,18 @@ unexport PYTHONDONTWRITEBYTECODE
 export AMENT_PREFIX_PATH := $(abspath $(VENV))
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
-.PHONY: help demo test soak lint format clean distclean refresh
+# Tests that start ROS nodes or import torch.
+HEAVY := ros engines training/network training/learning training/evaluation training/studies
+
+.PHONY: help demo check test soak lint format clean distclean refresh
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    speak a sentence through the talker node on ROS 2; results in $(OUT)/"
 	@echo "             options: TEXT=\"a sentence\"  WAV=recording.wav  FPS=60  OUT=folder"
 	@echo "                      MODEL=bundle.onnx"
-	@echo "make test    lint, type-check and run all tests"
+	@echo "make check   lint, types and the tests without ROS nodes and torch: before a commit"
+	@echo "make test    lint, types and all tests: before others get it"
 	@echo "make soak    run the talker node for MINUTES=10 of traffic and judge it"
 	@echo "make lint    ruff and mypy only"
 	@echo "make format  let ruff put the code in order"
@@ -53,6 +57,16 @@ demo: $(VENV)/demo.stamp
 	@$(PY) -m dualtalker_ros.demo $(if $(WAV),--wav "$(WAV)") $(if $(TEXT),--text "$(TEXT)") \
 	  $(if $(MODEL),--model "$(MODEL)") --fps $(FPS) --output "$(OUT)"
 
+# A minute or two.
+check: lint
+	$(PY) -m pytest -m "not slow" $(HEAVY:%=--ignore=tests/%)
+
+# About ten minutes.
+# A minute or two.
+check: lint
+	$(PY) -m pytest -m "not slow" $(HEAVY:%=--ignore=tests/%)
+
+# About ten minutes.
 test: lint
 	DUALTALKER_REQUIRE_ROS=1 $(PY) -m pytest
 

@@ -116,8 +116,17 @@ def test_data_that_is_not_bytes_is_refused(data):
         read_message(SimpleNamespace(data=data), AudioFormat())
 
 
-@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
-@pytest.mark.parametrize("rate_hz", [8000, 44100, 192000])
+@pytest.mark.parametrize(
+    ("subtype", "rate_hz"),
+    [
+        ("PCM_U8", 8000),
+        ("PCM_16", 16000),
+        ("PCM_24", 44100),
+        ("PCM_32", 48000),
+        ("FLOAT", 96000),
+        ("DOUBLE", 192000),
+    ],
+)
 def test_wav_of_every_width_and_rate(tmp_path, subtype, rate_hz):
     path = tmp_path / "a.wav"
     soundfile.write(path, SAMPLES, rate_hz, subtype=subtype)
@@ -126,43 +135,10 @@ def test_wav_of_every_width_and_rate(tmp_path, subtype, rate_hz):
     np.testing.assert_allclose(read, SAMPLES, atol=0.01 if subtype == "PCM_U8" else 1e-4)
 
 
-@pytest.mark.parametrize("suffix", ["flac", "ogg"])
-def test_other_containers(tmp_path, suffix):
-    path = tmp_path / f"a.{suffix}"
-    tone = 0.5 * np.sin(2 * np.pi * 300 * np.arange(16000) / 16000)
-    soundfile.write(path, np.stack([tone, tone], axis=1), 16000)
-    read, _ = read_audio(path)
-    assert read.shape == (16000,)
-    assert np.corrcoef(read, tone)[0, 1] > 0.99
-
-
 def test_six_channels_of_a_file_are_averaged(tmp_path):
     path = tmp_path / "six.wav"
     soundfile.write(path, np.tile(SAMPLES[:, None], 6), 48000, subtype="FLOAT")
     np.testing.assert_allclose(read_audio(path)[0], SAMPLES, atol=1e-6)
-
-
-def write_whole(path):
-    soundfile.write(path, SAMPLES, 16000)
-    return path.read_bytes()
-
-
-@pytest.mark.parametrize("suffix", ["wav", "flac"])
-@pytest.mark.parametrize("share", [0.3, 0.9])
-def test_truncated_files_are_told(tmp_path, suffix, share):
-    path = tmp_path / f"cut.{suffix}"
-    whole = write_whole(path)
-    path.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(AudioError, match=r"cut\.\w+: (truncated|not readable)"):
-        read_audio(path)
-
-
-def test_a_wav_written_into_a_pipe_promises_no_length(tmp_path):
-    path = tmp_path / "piped.wav"
-    whole = bytearray(write_whole(path))
-    whole[4:8] = b"\xff\xff\xff\xff"
-    path.write_bytes(bytes(whole))
-    assert len(read_audio(path)[0]) == len(SAMPLES)
 
 
 def test_corrupt_empty_and_missing_files(tmp_path):
@@ -178,8 +154,6 @@ def test_corrupt_empty_and_missing_files(tmp_path):
         read_audio(bare)
     with pytest.raises(AudioError, match="no such file"):
         read_audio(tmp_path / "missing.wav")
-    with pytest.raises(AudioError, match="a folder"):
-        read_audio(tmp_path)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -128,67 +128,10 @@ def test_two_recordings_of_one_name_are_refused_before_any_work(tiny, wav, out, 
     assert not out.exists()
 
 
-def test_bad_recordings_are_refused_without_traceback(tiny, wav, out, capsys):
-    whole = wav.read_bytes()
-    bad = {
-        "missing.wav": None,
-        "empty.wav": b"",
-        "noise.wav": bytes(range(256)) * 10,
-        "cut.wav": whole[: len(whole) // 2],
-    }
-    for name, content in bad.items():
-        path = wav.with_name(name)
-        if content is not None:
-            path.write_bytes(content)
-        assert run("animate", path, "-o", out, "--model", tiny) == 2
-        error = capsys.readouterr().err
-        assert error.startswith("dualtalker: error: ") and name in error
-        assert "Traceback" not in error and error.count("\n") == 1
-    nan = wav.with_name("nan.wav")
-    soundfile.write(nan, np.array([0.0, np.nan]), 16000, subtype="FLOAT")
-    assert run("animate", nan, "-o", out, "--model", tiny) == 2
-    assert "NaN" in capsys.readouterr().err
-    assert not out.exists()
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        (["--fps", "0"], "fps"),
-        (["--fps", "121"], "fps"),
-        (["--fps", "nan"], "fps"),
-        (["--engine", "tensorrt"], "tensorrt"),
-        (["--engine", "cuda"], "unknown"),
-        (["--seed", "-1"], "seed"),
-        (["--smoothing-ms", "-5"], "smoothing"),
-    ],
-)
-def test_bad_options_are_refused(tiny, wav, out, capsys, arguments, message):
-    assert run("animate", wav, "-o", out, "--model", tiny, *arguments) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_a_lying_bundle_is_refused(tiny, wav, out, tmp_path, capsys):
-    copy = tmp_path / "lie.onnx"
-    copy.write_bytes(tiny.read_bytes())
-    record = json.loads(tiny.with_suffix(".json").read_text())
-    record["hop_samples"] = 160
-    copy.with_suffix(".json").write_text(json.dumps(record))
-    assert run("animate", wav, "-o", out, "--model", copy) == 2
-    error = capsys.readouterr().err
-    assert "model_rate_hz" in error and "python -m engines.export_onnx" in error
-
-
 def test_a_missing_rig_is_refused(tiny, wav, out, capsys):
     missing = wav.with_name("no.glb")
     assert run("animate", wav, "-o", out, "--model", tiny, "--rig", missing, "--video") == 2
     assert "no.glb" in capsys.readouterr().err
-
-
-def test_a_folder_that_cannot_be_made_is_told(tiny, wav, tmp_path, capsys):
-    (tmp_path / "file").write_text("x")
-    assert run("animate", wav, "-o", tmp_path / "file", "--model", tiny) == 2
-    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_wrong_use_exits_with_2_and_help_with_0(capsys):

