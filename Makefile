@@ -27,8 +27,8 @@ unexport PYTHONDONTWRITEBYTECODE
 export AMENT_PREFIX_PATH := $(abspath $(VENV))
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
-# Tests that start ROS nodes or import torch.
-HEAVY := ros engines training/network training/learning training/evaluation training/studies
+# Folders of tests that import torch.
+TORCH := engines training/network training/learning training/evaluation training/studies
 
 .PHONY: help demo check test soak lint format clean distclean refresh
 .DEFAULT_GOAL := help
@@ -37,8 +37,8 @@ help:
 	@echo "make demo    speak a sentence through the talker node on ROS 2; results in $(OUT)/"
 	@echo "             options: TEXT=\"a sentence\"  WAV=recording.wav  FPS=60  OUT=folder"
 	@echo "                      MODEL=bundle.onnx"
-	@echo "make check   lint, types and the tests without ROS nodes and torch: before a commit"
-	@echo "make test    lint, types and all tests: before others get it"
+	@echo "make check   lint, types and the tests that need neither ROS nor torch (2 minutes)"
+	@echo "make test    lint, types and all tests (10 minutes)"
 	@echo "make soak    run the talker node for MINUTES=10 of traffic and judge it"
 	@echo "make lint    ruff and mypy only"
 	@echo "make format  let ruff put the code in order"
@@ -59,12 +59,7 @@ demo: $(VENV)/demo.stamp
 
 # A minute or two.
 check: lint
-	$(PY) -m pytest -m "not slow" $(HEAVY:%=--ignore=tests/%)
-
-# About ten minutes.
-# A minute or two.
-check: lint
-	$(PY) -m pytest -m "not slow" $(HEAVY:%=--ignore=tests/%)
+	$(PY) -m pytest -m "not slow and not ros" $(TORCH:%=--ignore=tests/%)
 
 # About ten minutes.
 test: lint

@@ -51,6 +51,13 @@ def pytest_configure(config):
         )
 
 
+def pytest_collection_modifyitems(items):
+    """Mark what needs ROS, so that `make check` can leave it out."""
+    for item in items:
+        if "ros" in item.fixturenames:
+            item.add_marker("ros")
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     """Path of a tiny stateful bundle, made once a session; tests must not change it."""
