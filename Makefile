@@ -30,7 +30,7 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 # Folders of tests that import torch.
 TORCH := engines training/network training/learning training/evaluation training/studies
 
-.PHONY: help demo check test soak lint format clean distclean refresh
+.PHONY: help demo check quick test soak lint format clean distclean refresh
 .DEFAULT_GOAL := help
 
 help:
@@ -57,8 +57,11 @@ demo: $(VENV)/demo.stamp
 	@$(PY) -m dualtalker_ros.demo $(if $(WAV),--wav "$(WAV)") $(if $(TEXT),--text "$(TEXT)") \
 	  $(if $(MODEL),--model "$(MODEL)") --fps $(FPS) --output "$(OUT)"
 
-# A minute or two.
-check: lint
+# A minute or two: mypy on one core, pytest on the other.
+check: $(VENV)/test.stamp
+	@$(MAKE) --no-print-directory -j2 --output-sync lint quick
+
+quick: $(VENV)/test.stamp
 	$(PY) -m pytest -m "not slow and not ros" $(TORCH:%=--ignore=tests/%)
 
 # About ten minutes.

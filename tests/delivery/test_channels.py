@@ -78,7 +78,7 @@ def disturb(chunks, events):
     return chunks
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(EVENTS, st.booleans(), st.sampled_from([0.02, 0.032]))
 def test_the_delivery_counts_samples_of_all_channels_as_one(tiny, events, paced, chunk_s):
     samples = stereo(2.0)

@@ -132,8 +132,9 @@ def test_speech_that_starts_over_is_heard_at_once(make, later_s):
     assert np.diff(sent.at_s).max() < 0.14
 
 
-@pytest.mark.parametrize("step_s", [-0.05, -0.2, -0.5, -0.9, -5.0])
-@pytest.mark.parametrize("fps", [30.0, 60.0])
+@pytest.mark.parametrize(
+    ("step_s", "fps"), [(-0.05, 30.0), (-0.2, 60.0), (-0.5, 30.0), (-0.9, 60.0), (-5.0, 30.0)]
+)
 def test_stamps_set_back_in_mid_stream_stop_no_frame(make, step_s, fps, caplog):
     """As when the source's clock is corrected: audio goes on, its stamps step."""
     delivery = make(fps)
@@ -235,9 +236,11 @@ def test_a_clock_that_goes_back_starts_anew(make):
     assert len(sent) > 100
 
 
-@pytest.mark.parametrize("fps", [30.0, 60.0])
 @pytest.mark.parametrize("stamped", [True, False])
-@pytest.mark.parametrize("chunk_ms", [20, 32, 100, 128, 200, 500, 1000])
+@pytest.mark.parametrize(
+    ("chunk_ms", "fps"),
+    [(20, 60.0), (32, 30.0), (100, 60.0), (128, 30.0), (200, 30.0), (500, 60.0), (1000, 30.0)],
+)
 def test_a_microphones_chunks_of_any_length_lose_no_speech(make, chunk_ms, stamped, fps, caplog):
     delivery = make(fps)
     chunk_s, end_s = chunk_ms / 1e3, 5.0

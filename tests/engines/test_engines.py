@@ -34,18 +34,7 @@ from dualtalker.errors import BundleError, DualtalkerError
 from dualtalker.model import load_bundle
 from dualtalker.model.backends import open_backend
 from engines.windowed import export_windowed, plan_window
-from tiny_exports import PLAN, make_model, make_stateful, make_windowed
-
-
-@pytest.fixture(scope="module")
-def stateful(tmp_path_factory):
-    return make_stateful(tmp_path_factory.mktemp("stateful"))
-
-
-@pytest.fixture(scope="module")
-def windowed(tmp_path_factory):
-    return make_windowed(tmp_path_factory.mktemp("windowed"))
-
+from tiny_exports import PLAN, make_model
 
 # --- operators ---
 

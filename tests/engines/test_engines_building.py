@@ -22,23 +22,13 @@ from dualtalker.engine import BuildOptions, build
 from dualtalker.engine.tensorrt_builder import BuildError, BuildInterrupted
 from dualtalker.model import DEFAULT_MODEL, load_bundle
 from dualtalker.model.backends.engine_files import read_record
-from tiny_exports import make_model, make_stateful, make_windowed
+from tiny_exports import make_model
 
 HAS_RTX = importlib.util.find_spec("tensorrt_rtx") is not None
 ON_X86 = platform.machine() in ("x86_64", "AMD64") and sys.platform == "linux"
 needs_builder = pytest.mark.skipif(
     not HAS_RTX and not ON_X86, reason="tensorrt-rtx has wheels for Linux on x86_64 only"
 )
-
-
-@pytest.fixture(scope="module")
-def stateful(tmp_path_factory):
-    return make_stateful(tmp_path_factory.mktemp("stateful"))
-
-
-@pytest.fixture(scope="module")
-def windowed(tmp_path_factory):
-    return make_windowed(tmp_path_factory.mktemp("windowed"))
 
 
 # --- building with TensorRT for RTX, which needs no GPU ---

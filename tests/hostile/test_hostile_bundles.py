@@ -132,6 +132,7 @@ def make_loop(trips: int):
     return [mean("m"), helper.make_node("Loop", ["trips", "yes", "m"], ["e"], body=body)], fixed
 
 
+@pytest.mark.slow
 def test_a_loop_without_end_is_refused_in_time(tmp_path):
     nodes, fixed = make_loop(10**15)
     nodes.append(helper.make_node("Add", ["rest", "e"], ["motion"]))

@@ -84,6 +84,7 @@ def bare(wheel_path, tmp_path_factory):
     return make_bare_environment(tmp_path_factory.mktemp("bare") / "env", wheel_path)
 
 
+@pytest.mark.slow
 def test_it_is_bare(bare):
     done = bare.run("python", "-c", "import sys, dualtalker; print(dualtalker.__file__)")
     assert Path(done.stdout.strip()).is_relative_to(bare.prefix), done.stderr
@@ -119,6 +120,7 @@ except AudioError as error:
 """
 
 
+@pytest.mark.slow
 def test_the_library_streams_and_loads_rigs(bare, tiny, tmp_path):
     rigs = [tmp_path / "face.npz", tmp_path / "face.glb"]
     for path in rigs:
@@ -131,6 +133,7 @@ def test_the_library_streams_and_loads_rigs(bare, tiny, tmp_path):
     assert "python -m pip install soundfile" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_command_says_what_to_install(bare):
     for command in (["dualtalker", "info"], ["python", "-m", "dualtalker", "--help"]):
         done = bare.run(*command)
@@ -138,12 +141,14 @@ def test_the_command_says_what_to_install(bare):
         assert "python -m pip install tyro" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_recorder_says_what_to_install(bare, ros_domain, tmp_path):
     done = bare.run("recorder_node", "--ros-args", "-p", f"output:={tmp_path / 'bag'}")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "rosbags" in done.stderr and "pip install" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_talker_node_hears_speech_and_publishes_faces(bare, listener, tiny, tmp_path):
     from sensor_msgs.msg import JointState
     from std_msgs.msg import Float32, Int16MultiArray

@@ -71,8 +71,7 @@ def test_exact_stamps_map_exactly_both_ways_after_ten_hours():
     assert abs(clock.time_of(stamp) - time_s) < Fraction(1, 10**9)
 
 
-@pytest.mark.parametrize("ppm", [-200, 200, 500])
-@pytest.mark.parametrize("chunk_s", [0.01, 0.1, 1.0])
+@pytest.mark.parametrize(("ppm", "chunk_s"), [(500, 0.01), (-200, 0.1), (200, 1.0)])
 def test_a_wrong_device_clock_is_followed_for_hours(ppm, chunk_s):
     """3 hours at 200 ppm are 2.2 s of drift; the stamps stay within 2.5 ms of the audio's."""
     clock = StampClock()
