@@ -51,7 +51,8 @@ def checkpoint(network: DualTalker, tmp_path_factory: pytest.TempPathFactory) ->
     meta = {
         "description": describe_network(network),
         "config": {"out": "runs/x", "data": {"corpus": ["x"]}},
-        **dict.fromkeys(("data", "hours", "paired_hours", "commit", "torch", "step"), 0),
+        "data": [],
+        **dict.fromkeys(("hours", "paired_hours", "commit", "torch", "step"), 0),
     }
     path = tmp_path_factory.mktemp("checkpoint") / "step_0000001.safetensors"
     save_checkpoint(path, {"ema": dict(network.state_dict())}, meta)

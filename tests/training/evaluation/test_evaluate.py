@@ -160,7 +160,7 @@ def test_lip_reading_loads_a_checkpoint_and_reads_true_and_predicted_motion(
     torch.manual_seed(0)
     network = DualTalker(TINY_NETWORK, [True] * 52, ["rules"], list(PHONE_CLASSES))
     path = tmp_path / "step_0000001.safetensors"
-    meta = {"description": describe_network(network)}
+    meta = {"description": describe_network(network), "config": {}, "data": [], "step": 0}
     save_checkpoint(path, {"ema": dict(network.state_dict())}, meta)
     rates = lipread.lipread(lipread.LipreadConfig(path, (corpus,), tiny))
     assert set(rates) == {"true motion", "animation"} and min(rates.values()) > 0.0
