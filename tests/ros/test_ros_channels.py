@@ -38,7 +38,7 @@ class Talk:
         self.diagnostics = listener.hear(DiagnosticArray, "/diagnostics")
         self.audio = listener.node.create_publisher(Float32MultiArray, "/audio", 1000)
         listener.meet(self.audio)
-        self.await_diagnostics()
+        self.counts = self.await_diagnostics()
 
     def await_diagnostics(self):
         """Return the counters of the next diagnostics, as numbers where they are."""
@@ -48,13 +48,12 @@ class Talk:
         return {pair.key: int(pair.value) for pair in status.values if pair.value.isdigit()}
 
     def say(self, samples):
-        """Send [n, channels] in chunks, as fast as it goes; wait until they were heard."""
-        before = self.await_diagnostics()
+        """Send [n, channels] in chunks, as fast as it goes; return what was counted of them."""
         for first in range(0, len(samples), CHUNK):
             self.audio.publish(fill(samples[first : first + CHUNK]))
         self.listener.spin(len(samples) / RATE_HZ + 0.5)
-        after = self.await_diagnostics()
-        return {key: count - before.get(key, 0) for key, count in after.items()}
+        before, self.counts = self.counts, self.await_diagnostics()
+        return {key: count - before.get(key, 0) for key, count in self.counts.items()}
 
 
 @pytest.fixture(scope="module")

@@ -162,7 +162,7 @@ def memory_mb(process):
 
 
 def test_lifecycle_cycles_while_audio_streams_in(listener, tiny, tmp_path):
-    """20 times through all transitions: frames after each activation, and nothing grows."""
+    """A dozen times through all transitions: frames after each activation, and nothing grows."""
     from lifecycle_msgs.msg import Transition
     from lifecycle_msgs.srv import ChangeState
 
@@ -174,7 +174,7 @@ def test_lifecycle_cycles_while_audio_streams_in(listener, tiny, tmp_path):
         chunk = fill(speech(0.02))
         timer = listener.node.create_timer(0.02, lambda: stage.audio.publish(chunk))
         usage = []
-        for _ in range(20):
+        for _ in range(12):
             for transition in (
                 Transition.TRANSITION_CONFIGURE,
                 Transition.TRANSITION_ACTIVATE,

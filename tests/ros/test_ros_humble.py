@@ -28,13 +28,13 @@ def test_a_talker_speaks_and_takes_live_parameters(listener, tiny, tmp_path):
         for intensity, moves in ((1.0, True), (0.0, False), (1.0, True)):
             assert stage.set(intensity=intensity) == []
             stage.faces.clear()
-            stage.burst(2.0)
+            stage.burst(1.0)
             if moves:
                 stage.listener.spin_until(lambda: stage.jaw().max(initial=0.0) > 0.1)
                 stage.hear_shut()
             else:
                 count = int(stage.status()[2]["frames"])
-                spoken = count + 75
+                spoken = count + 45
                 stage.listener.spin_until(lambda n=spoken: int(stage.status()[2]["frames"]) > n)
                 assert stage.jaw().max() < 0.02
         assert "intensity" in stage.set(intensity=9.0)[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import json
 import struct
 import subprocess
@@ -18,10 +17,9 @@ from checkout import ROOT
 from dualtalker.rig import decimate
 from dualtalker.rig.robot_head import build_head
 from ros_processes import TIMEOUT_S, command_of, running, stamp_ns
+from ros_stage import CHUNK, Stage, fill, speech
 from ros_troupe import Process, closing_all, start_driver
 
-RATE_HZ = 16000
-CHUNK = 320
 TRIANGLES = 300  # Python reads markers slowly
 ROS_AXES = [2, 0, 1]
 STAMPED = "audio_common_msgs/msg/AudioDataStamped"
@@ -30,21 +28,14 @@ FACS = "hri_msgs/msg/FacialActionUnits"
 pytestmark = pytest.mark.usefixtures("ros")
 
 
-class Stage:
+class Outputs(Stage):
     """A talker with all outputs, a listener, and a mouth to speak with."""
 
-    def __init__(self, listener, log):
-        from diagnostic_msgs.msg import DiagnosticArray
-        from sensor_msgs.msg import JointState
-        from std_msgs.msg import Int16MultiArray
-
-        self.listener, self.log = listener, log
-        self.faces = listener.hear(JointState, "blendshapes")
-        self.diagnostics = listener.hear(DiagnosticArray, "/diagnostics")
+    def __init__(self, listener, process, log):
+        super().__init__(listener, "", process)
+        self.log = log
         self.speaking = self.hear_latched("std_msgs/msg/Bool", "talker/speaking")
-        self._audio = listener.node.create_publisher(Int16MultiArray, "audio", 1000)
-        listener.spin_until(lambda: self.faces)
-        listener.meet(self._audio)
+        self.await_listening()
 
     def hear_latched(self, type_name, topic):
         from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -61,20 +52,12 @@ class Stage:
 
         The talker plays them at speaking speed, whatever else this machine has to do.
         """
-        from std_msgs.msg import Int16MultiArray
-
         sent, size = [], chunk or len(samples)
         for first in range(0, len(samples), size):
-            pcm = (samples[first : first + size] * 32767).astype(np.int16)
-            self._audio.publish(Int16MultiArray(data=array.array("h", pcm.tobytes())))
-            sent.append(pcm.tobytes())
+            message = fill(samples[first : first + size])
+            self.audio.publish(message)
+            sent.append(message.data.tobytes())
         return sent
-
-    def values(self):
-        """Return the values of the next diagnostics."""
-        count = len(self.diagnostics)
-        self.listener.spin_until(lambda: len(self.diagnostics) > count)
-        return {pair.key: pair.value for pair in self.diagnostics[-1][1].status[0].values}
 
     def weights_at(self, stamp):
         """Return the blendshapes [52] of a stamp in ns; None where that frame was not heard."""
@@ -94,13 +77,8 @@ def stage(listener, tiny, tmp_path_factory):
         "audio_type": "std_msgs/msg/Int16MultiArray",
         "frame_id": "head_link",
     }
-    with running("talker_node", log, **parameters):
-        yield Stage(listener, log)
-
-
-def speech(duration_s, seed=0):
-    noise = np.random.default_rng(seed).uniform(-0.8, 0.8, round(duration_s * RATE_HZ))
-    return noise * np.sin(np.arange(len(noise)) * 2 * np.pi * 2 / RATE_HZ) ** 2
+    with running("talker_node", log, **parameters) as process:
+        yield Outputs(listener, process, log)
 
 
 def points_of(points):
@@ -114,7 +92,7 @@ def test_nothing_is_computed_for_nobody(stage):
     """Also while it speaks; the cheap ones go out all the same."""
     stage.say(speech(0.8))
     stage.listener.spin(1.0)
-    values = stage.values()
+    values = stage.status()[2]
     assert [int(values[f"sent {name}"]) for name in COSTLY] == [0, 0, 0]
     assert int(values["sent blendshapes"]) == int(values["sent mouth_open"]) > 15
     assert int(values["synced_audio_drops"]) == 0
@@ -158,7 +136,7 @@ def test_vertices_are_the_rig_at_the_blendshapes_of_their_stamp(stage):
 
     stage.listener.node.destroy_subscription(subscription)
     stage.listener.spin(0.5)
-    before, after = (int(stage.values()["sent vertices"]) for _ in range(2))
+    before, after = (int(stage.status()[2]["sent vertices"]) for _ in range(2))
     assert before == after > 0, "and rests when nobody listens any more"
 
 
@@ -204,7 +182,7 @@ def test_audio_comes_again_bit_for_bit_and_never_before_its_face(stage):
     stage.listener.spin_until(lambda: len(heard) >= len(sent))
     assert [message.data.tobytes() for _, message in heard] == sent
     # The first sample has the time of its arrival, and the others are counted from there.
-    planned_s = float(stage.values()["planned delay (ms)"]) / 1e3
+    planned_s = float(stage.status()[2]["planned delay (ms)"]) / 1e3
     late_s = np.array([at_s for at_s, _ in heard]) - begin_s - 0.02 * np.arange(len(heard))
     assert late_s.min() > planned_s, "never before its face"
 

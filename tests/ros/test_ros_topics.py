@@ -10,65 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
+from dualtalker.arkit import ARKIT_NAMES
 from ros_processes import TIMEOUT_S, running, stamp_ns
-
-RATE_HZ = 16000
-CHUNK = 320
-JAW = ARKIT_INDEX["jawOpen"]
+from ros_stage import CHUNK, JAW, RATE_HZ, Stage, speech
 
 pytestmark = pytest.mark.usefixtures("ros")
-
-
-class Stage:
-    """A talker node, and a listener with a publisher for its audio."""
-
-    def __init__(self, process, listener):
-        from diagnostic_msgs.msg import DiagnosticArray
-        from sensor_msgs.msg import JointState
-        from std_msgs.msg import Float32, Int16MultiArray
-
-        self.process, self.listener = process, listener
-        self.faces = listener.hear(JointState, "blendshapes")
-        self.openings = listener.hear(Float32, "mouth_open")
-        self.diagnostics = listener.hear(DiagnosticArray, "/diagnostics")
-        self._audio = listener.node.create_publisher(Int16MultiArray, "audio", 1000)
-        listener.spin_until(lambda: self.faces and self.openings)
-        listener.meet(self._audio)
-
-    def say(self, samples, rate_hz=None, pace=1.0):
-        """Publish float samples [n] in 20 ms chunks at `pace` times speaking speed; 0 at once."""
-        from std_msgs.msg import Int16MultiArray, MultiArrayDimension
-
-        rate = rate_hz or RATE_HZ
-        begun = time.monotonic()
-        for first in range(0, len(samples), rate // 50):
-            if pace:
-                due_s = begun + first / rate / pace
-                self.listener.spin_until(lambda due_s=due_s: time.monotonic() >= due_s, must=False)
-            pcm = (samples[first : first + rate // 50] * 32767).astype(np.int16)
-            message = Int16MultiArray(data=array.array("h", pcm.tobytes()))
-            if rate_hz:
-                dim = MultiArrayDimension(label=f"sample_rate_hz={rate_hz}", size=1, stride=1)
-                message.layout.dim = [dim]
-            self._audio.publish(message)
-
-    def hear_until(self, end_ns):
-        """Listen until frames depict times after `end_ns`."""
-        self.listener.spin_until(lambda: self.faces and stamp_ns(self.faces[-1][1]) > end_ns)
-
-    def hear_out(self):
-        """Listen until the mouth has been shut for half a second."""
-        self.listener.spin_until(
-            lambda: len(self.faces) > 15 and jaw_of(self.faces[-15:]).max() < 0.02
-        )
-
-    def status(self):
-        """Return level, message and values of the next diagnostics."""
-        count = len(self.diagnostics)
-        self.listener.spin_until(lambda: len(self.diagnostics) > count)
-        status = self.diagnostics[-1][1].status[0]
-        return status.level, status.message, {pair.key: pair.value for pair in status.values}
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +22,14 @@ def stage(listener, tiny, tmp_path_factory):
     log = tmp_path_factory.mktemp("talker") / "node.log"
     parameters = {"model": tiny, "audio_type": "std_msgs/msg/Int16MultiArray"}
     with running("talker_node", log, **parameters) as process:
-        yield Stage(process, listener)
+        stage = Stage(listener, "", process)
+        stage.await_listening()
+        yield stage
 
 
-def speech(duration_s, seed=0):
-    noise = np.random.default_rng(seed).uniform(-0.8, 0.8, round(duration_s * RATE_HZ))
-    return noise * np.sin(np.arange(len(noise)) * 2 * np.pi * 2 / RATE_HZ) ** 2
+def last_ns(stage):
+    """Stamp of the last frame that was heard."""
+    return stamp_ns(stage.faces[-1][1])
 
 
 def jaw_of(messages):
@@ -93,16 +41,20 @@ def test_it_idles_before_any_audio(stage):
     stage.listener.spin_until(lambda: len(stage.faces) > 30)
     stamps_s = np.array([stamp_ns(message) for _, message in stage.faces]) / 1e9
     assert (len(stamps_s) - 1) / np.ptp(stamps_s) == pytest.approx(30, rel=0.01)
-    assert jaw_of(stage.faces).max() < 0.02
+    assert stage.jaw().max() < 0.02
 
 
 def test_speech_moves_the_face_in_time_and_silence_shuts_it(stage):
+    from std_msgs.msg import Float32
+
+    openings = stage.listener.hear(Float32, "mouth_open")
+    stage.listener.spin_until(lambda: openings)
     stage.faces.clear()
-    stage.openings.clear()
+    openings.clear()
     before_ns, begun_s = time.time_ns(), time.monotonic()
-    stage.say(speech(2.0))
+    stage.stream(speech(2.0))
     said_ns = max(time.time_ns(), before_ns + 2 * 10**9)
-    stage.hear_until(said_ns + 10**9)
+    stage.listener.spin_until(lambda: stage.faces and last_ns(stage) > said_ns + 10**9)
     faces = [message for _, message in stage.faces]
     assert all(list(face.name) == list(ARKIT_NAMES) for face in faces)
     assert all(len(face.position) == 52 and face.header.frame_id == "face" for face in faces)
@@ -126,15 +78,15 @@ def test_speech_moves_the_face_in_time_and_silence_shuts_it(stage):
     assert shut.sum() > 10, "frames go on in silence"
     assert jaw[shut].max() < 0.02
 
-    openings = np.array([message.data for _, message in stage.openings])
-    assert len(openings) == pytest.approx(len(faces), abs=2)
-    assert openings.max() > 0.05 and openings[-1] < 0.02
+    opened = np.array([message.data for _, message in openings])
+    assert len(opened) == pytest.approx(len(faces), abs=2)
+    assert opened.max() > 0.05 and opened[-1] < 0.02
 
 
 def test_frames_come_at_a_steady_rate(stage):
-    stage.hear_out()
+    stage.hear_shut()
     stage.faces.clear()
-    stage.say(speech(3.0))
+    stage.stream(speech(3.0))
     stamps_s = np.array([stamp_ns(message) for _, message in stage.faces]) / 1e9
     assert (len(stamps_s) - 1) / np.ptp(stamps_s) == pytest.approx(30, rel=0.02)
     # Paced, not in bursts. No finer, because of busy test machines; the demo prints the jitter.
@@ -144,12 +96,12 @@ def test_frames_come_at_a_steady_rate(stage):
 
 
 def test_a_burst_plays_in_real_time(stage):
-    stage.hear_out()
+    stage.hear_shut()
     stage.faces.clear()
-    stage.say(speech(4.0), pace=0)
-    stage.listener.spin_until(lambda: len(stage.faces) > 100 and jaw_of(stage.faces).max() > 0.05)
-    stage.hear_out()
-    opened = jaw_of(stage.faces) > 0.05
+    stage.burst(4.0)
+    stage.listener.spin_until(lambda: len(stage.faces) > 100 and stage.jaw().max() > 0.05)
+    stage.hear_shut()
+    opened = stage.jaw() > 0.05
     stamps_s = np.array([stamp_ns(message) for _, message in stage.faces]) / 1e9
     received_s = np.array([at_s for at_s, _ in stage.faces])
     assert 3.5 < np.ptp(stamps_s[opened]) < 4.3, "4 s, and the mouth closes within 200 ms"
@@ -159,15 +111,15 @@ def test_a_burst_plays_in_real_time(stage):
 
 
 def test_any_rate_and_a_change_of_rate_in_mid_stream(stage):
-    stage.say(np.repeat(speech(0.5), 3), rate_hz=48000)
+    stage.stream(np.repeat(speech(0.5), 3), rate_hz=48000)
     stage.faces.clear()
-    stage.say(speech(1.0)[::2], rate_hz=8000)
-    stage.listener.spin_until(lambda: len(stage.faces) > 25 and jaw_of(stage.faces).max() > 0.1)
+    stage.stream(speech(1.0)[::2], rate_hz=8000)
+    stage.listener.spin_until(lambda: len(stage.faces) > 25 and stage.jaw().max() > 0.1)
     assert int(stage.status()[2]["rate_changes"]) >= 1
 
 
 def test_diagnostics_tell_the_state(stage):
-    stage.hear_out()
+    stage.hear_shut()
     # What a busy machine holds up is told, too, but not for ever.
     stage.listener.spin_until(lambda: stage.status()[:2] == (b"\x00", "idle: no audio"))
     values = stage.status()[2]
@@ -176,7 +128,7 @@ def test_diagnostics_tell_the_state(stage):
     assert 0 < float(values["real-time factor total"]) < 1
     assert 0 < float(values["step time p50 (ms)"]) <= float(values["step time p99 (ms)"])
     assert float(values["stated latency (ms)"]) >= 100
-    stage.say(speech(1.5))
+    stage.stream(speech(1.5))
     assert int(stage.status()[2]["frames since last"]) > 10
 
 

@@ -21,14 +21,18 @@ def speech(duration_s, seed=0):
     return noise * np.sin(np.arange(len(noise)) * 2 * np.pi * 2 / RATE_HZ) ** 2
 
 
-def fill(samples, stamp=None):
+def fill(samples, stamp=None, rate_hz=None):
+    """Return a message of float samples [n], where asked for with a stamp in ns and a rate."""
     from std_msgs.msg import Int16MultiArray, MultiArrayDimension
 
     pcm = (samples * 32767).astype(np.int16)
     message = Int16MultiArray(data=array.array("h", pcm.tobytes()))
-    if stamp is not None:
-        label = f"stamp_ns={stamp}"
-        message.layout.dim = [MultiArrayDimension(label=label, size=1, stride=1)]
+    told = {"stamp_ns": stamp, "sample_rate_hz": rate_hz}
+    message.layout.dim = [
+        MultiArrayDimension(label=f"{name}={value}", size=1, stride=1)
+        for name, value in told.items()
+        if value is not None
+    ]
     return message
 
 
@@ -60,13 +64,13 @@ class Stage:
         for first in range(0, round(duration_s * RATE_HZ), 2 * RATE_HZ):
             self.audio.publish(fill(speech(duration_s)[first : first + 2 * RATE_HZ]))
 
-    def stream(self, samples, done=lambda: False):
-        """Send chunks at speaking speed."""
-        begun = time.monotonic()
-        for number, first in enumerate(range(0, len(samples) - CHUNK + 1, CHUNK)):
-            due = begun + number * CHUNK / RATE_HZ
+    def stream(self, samples, done=lambda: False, rate_hz=None):
+        """Send chunks of 20 ms at speaking speed; a rate that is given is told with them."""
+        begun, size = time.monotonic(), (rate_hz or RATE_HZ) // 50
+        for number, first in enumerate(range(0, len(samples) - size + 1, size)):
+            due = begun + number / 50
             self.listener.spin_until(lambda due=due: time.monotonic() >= due, must=False)
-            self.audio.publish(fill(samples[first : first + CHUNK]))
+            self.audio.publish(fill(samples[first : first + size], rate_hz=rate_hz))
             if done():
                 return
 
