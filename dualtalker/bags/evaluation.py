@@ -140,7 +140,9 @@ def _judge(
     timing = equality = None
     if run is not None:
         motions[LIVE] = hold_frames(run.times_s, run.weights, grid_s, fps)
-        timing, equality = trace_run(run, audio, first), compare_frames(run, first)
+        stated_s = float(run.status.get("stated latency (ms)", first.latency_s * 1e3)) / 1e3
+        timing = trace_run(run, audio, first.duration_s, stated_s)
+        equality = compare_frames(run, first)
     return BagEvaluation(
         path=path,
         contents=contents,

@@ -127,11 +127,10 @@ def _is_counter(key: str, value: str) -> bool:
     return key.isidentifier() and value.isdigit() and key != "frames"
 
 
-def trace_run(run: LiveRun, audio: BagAudio, replay: Replay) -> Timing:
+def trace_run(run: LiveRun, audio: BagAudio, duration_s: float, stated_s: float) -> Timing:
     """Return when the frames that depict the audio came (see the head of this file)."""
-    inside = (run.times_s > -SAME_INSTANT_S) & (run.times_s < replay.duration_s)
+    inside = (run.times_s > -SAME_INSTANT_S) & (run.times_s < duration_s)
     times_s, received_ns = run.times_s[inside], run.received_ns[inside]
-    stated_s = float(run.status.get("stated latency (ms)", replay.latency_s * 1e3)) / 1e3
     heard_s = (received_ns - audio.times.find_start_ns()) / 1e9
     latency_ms = (received_ns - run.stamps_ns[inside]) / 1e6
     of_one_clock = len(latency_ms) > 0 and np.abs(latency_ms).max() < SAME_CLOCK_S * 1e3

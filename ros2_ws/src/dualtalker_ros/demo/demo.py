@@ -27,7 +27,7 @@ from dualtalker.model import load_bundle
 from dualtalker.stream import FrameClock
 from dualtalker_ros.demo.domains import find_free_domain
 from dualtalker_ros.demo.pictures import write_pictures
-from dualtalker_ros.demo.recording import Recording, measure, read_recording
+from dualtalker_ros.demo.recording import Recording, describe, read_recording
 
 SENTENCE = (
     "Hello! I am a robot with a moving face. Peter bought five blue boats, "
@@ -179,7 +179,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def print_table(recording: Recording) -> None:
     """Print the measures, and what they are."""
-    rows = measure(recording).rows()
+    rows = describe(recording.figures)
     width = max(len(label) for label, _ in rows)
     print(f"\n{recording.duration_s:.1f} s of speech at {np.round(recording.fps, 3):g} frames/s")
     for label, value in rows:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from dualtalker.bags import hold_frames
 from dualtalker.drawing import (
     pick_moments,
     plot_curves,
@@ -38,7 +39,8 @@ def write_pictures(
     times_s, labels = choose_moments(recording, marks)
     nearest = np.abs(recording.times_s[:, None] - times_s[None]).argmin(axis=0)
     write_contact_sheet(sheet, rig, recording.times_s[nearest], recording.weights[nearest], labels)
-    weights = fill_grid(recording)
+    grid_s = np.arange(int(recording.times_s[-1] * recording.fps) + 1) / recording.fps
+    weights = hold_frames(recording.times_s, recording.weights, grid_s, recording.fps)
     with tqdm(total=len(weights), desc="video", unit="frame", disable=None) as bar:
         write_face_video(video, weights, recording.fps, rig, samples, rate_hz, bar.update)
     return [csv, plot, sheet, video]
@@ -55,11 +57,3 @@ def choose_moments(
     spoken = (recording.times_s >= 0) & (recording.times_s <= recording.duration_s)
     moments = pick_moments(recording.weights[spoken], SHEET_FACES)
     return recording.times_s[spoken][moments], [""] * len(moments)
-
-
-def fill_grid(recording: Recording) -> np.ndarray:
-    """Return weights [frames, 52] at exactly k / fps; where a frame is missing, one is held."""
-    count = int(recording.times_s[-1] * recording.fps) + 1
-    times_s = (np.arange(count) + 0.5) / recording.fps
-    shown = np.searchsorted(recording.times_s, times_s, side="right") - 1
-    return recording.weights[np.maximum(shown, 0)]
