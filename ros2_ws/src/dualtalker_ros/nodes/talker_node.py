@@ -20,7 +20,7 @@ from rclpy.subscription import Subscription
 from dualtalker.audio import BARE_TYPES, AudioChunk, AudioFormat
 from dualtalker.delivery import Delivery
 from dualtalker.errors import DualtalkerError
-from dualtalker.model import Sidecar
+from dualtalker.model import mix_style
 from dualtalker.stream import Talker
 from dualtalker_ros.parameters import check_choices, declare_parameters
 from dualtalker_ros.processes import (
@@ -63,7 +63,7 @@ class TalkerNode(LifecycleNode):
         super().__init__("talker", **kwargs)
         declare_parameters(self, TALKER_PARAMETERS)
         LiveParameters(self, TALKER_PARAMETERS, self._stage, self._apply, self._complain)
-        StyleControl(self, self._find_sidecar)
+        StyleControl(self)
         self._clock_of_node = NodeClock(self.get_clock())
         self._audio = AudioInput(self, self._hear, self._on_found)
         self._infos = AudioInfoListener(self, self._take_format)
@@ -268,8 +268,18 @@ class TalkerNode(LifecycleNode):
 
     def _complain(self, name: str, value: Any) -> str | None:
         """Return what the talker, once there is one, would refuse."""
-        if name == "idle_motion" and not value and self._configured and self._value("head_motion"):
-            return "must stay on: head_motion is part of it; clean up the node to switch both off"
+        if self._configured is None:  # then nobody knows the model's styles, for one
+            return None
+        if name == "idle_motion" and not value and self._value("head_motion"):
+            return (
+                "idle_motion must stay on: head_motion is part of it; clean up the node to switch "
+                "both off"
+            )
+        if name == "style":
+            try:
+                mix_style(value, self._configured.talker.bundle.sidecar)
+            except DualtalkerError as error:
+                return str(error)
         return None
 
     def _apply(self, names: set[str]) -> None:
@@ -292,9 +302,6 @@ class TalkerNode(LifecycleNode):
         self._diagnostician.retune()
         if self._active:
             self._advance()
-
-    def _find_sidecar(self) -> Sidecar | None:
-        return None if self._configured is None else self._configured.talker.bundle.sidecar
 
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value

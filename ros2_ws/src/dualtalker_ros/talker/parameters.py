@@ -257,7 +257,7 @@ class LiveParameters:
         for change in changes:
             reason = self._find_hindrance(change.name, change.value)
             if reason is not None:
-                return SetParametersResult(successful=False, reason=f"{change.name} {reason}")
+                return SetParametersResult(successful=False, reason=reason)
         if self._guard is not None:
             self._judged |= {change.name for change in changes}
             self._guard.trigger()
@@ -268,9 +268,9 @@ class LiveParameters:
         # Nobody moves the clock under a running face.
         kind = "activate" if name == "use_sim_time" else known.changes if known else "live"
         hindrance = _HINDRANCES.get((kind, self._stage()))
-        if hindrance is not None or known is None:
-            return hindrance
-        return complain_about(known, value) or self._complain(name, value)
+        if hindrance is None and known is not None:
+            hindrance = complain_about(known, value)
+        return self._complain(name, value) if hindrance is None else f"{name} {hindrance}"
 
     def _tell(self, changes: list[Any]) -> None:
         self._apply({change.name for change in changes})

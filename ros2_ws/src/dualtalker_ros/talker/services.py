@@ -12,8 +12,6 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
-from dualtalker.errors import DualtalkerError
-from dualtalker.model import Sidecar, mix_style
 from dualtalker_ros.talker.parameters import MANNER_PARAMETERS
 
 
@@ -58,22 +56,10 @@ class StyleControl:
     two alone, and sets both or neither.
     """
 
-    def __init__(self, node: Any, find_sidecar: Callable[[], Sidecar | None]) -> None:
-        """Watch a node with these parameters; `find_sidecar` gives its model's, once loaded."""
-        self._node, self._find_sidecar = node, find_sidecar
-        node.add_on_set_parameters_callback(self._judge)
+    def __init__(self, node: Any) -> None:
+        """Serve a node with these parameters."""
+        self._node = node
         node.create_service(SetParameters, "~/set_style", self._on_call)
-
-    def _judge(self, changes: list[Parameter]) -> SetParametersResult:
-        """Refuse a style that the model has not; before `configure` nobody knows them."""
-        sidecar = self._find_sidecar()
-        for change in changes:
-            if change.name == "style" and sidecar is not None:
-                try:
-                    mix_style(change.value, sidecar)
-                except DualtalkerError as error:
-                    return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
 
     def _on_call(
         self, request: SetParameters.Request, response: SetParameters.Response
