@@ -41,6 +41,8 @@ class ReplaySettings:
     playout_delay_s: float | None = None
     starvation_s: float = 0.1
     replace_utterances: bool = False
+    stamps: str = "auto"
+    """What stamps of audio are of: audio, arrival, or auto."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,8 @@ def replay(
         BagError: no message holds audio that can be used.
         BundleError, BackendError, DualtalkerError: the model cannot be loaded as asked for.
     """
-    talker = _TapedTalker(settings.model, **settings.talker.keywords())
+    keywords = settings.talker.keywords()
+    talker = _TapedTalker(settings.model, **keywords, stamps=settings.stamps)
     talker.tape = []
     delivery = Delivery(
         talker,

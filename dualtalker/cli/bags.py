@@ -146,6 +146,8 @@ class Evaluate:
     """The node's parameter: audio that stays away for so long has ended, ms."""
     interrupt_on_new_utterance: bool = False
     """The node's parameter: a new utterance takes the place of audio that waits."""
+    stamps: Literal["auto", "audio", "arrival"] = "auto"
+    """The node's parameter: what stamps of audio are of; auto is found out."""
     rig: Annotated[Path | None, tyro.conf.arg(metavar="RIG")] = None
     """Face to measure and draw on: .npz, .glb or a folder of OBJs. Default: the robot head."""
     video_s: float = 8.0
@@ -226,6 +228,7 @@ class Evaluate:
                 ),
                 starvation_s=self.starvation_ms / 1e3,
                 replace_utterances=self.interrupt_on_new_utterance,
+                stamps=self.stamps,
             ),
         )
 

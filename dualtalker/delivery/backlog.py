@@ -37,7 +37,7 @@ class Backlog:
         """Take a chunk that begins at `begin_ns`; return how many samples of it fit."""
         size = max(int(chunk.rate_hz * _PIECE_S), 1)
         for start in range(0, len(chunk.samples), size):
-            samples = chunk.samples[start : start + size]
+            samples = chunk.samples[start : start + size].copy()  # a view keeps all the message
             length_s = len(samples) / chunk.rate_hz
             if self.waiting_s + length_s > self.max_s:
                 return start

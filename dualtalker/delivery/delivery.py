@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -20,19 +21,17 @@ from dualtalker.delivery.placement import Placement, to_ns
 from dualtalker.errors import AudioError, BackendError
 from dualtalker.stream import Faults, Frame, Talker, TimedFrame
 
-# One that no model has, so that it is resampled.
-WARM_UP_RATE_HZ = 44100
-# How far ahead of its playout a burst is computed.
-HORIZON_S = 0.5
+WARM_UP_RATE_HZ = 44100  # no model has it, so that it is resampled
+HORIZON_S = 0.5  # how far ahead of its playout a burst is computed
 # Idle frames are made this far ahead at most, until audio stamped for later begins.
 MAX_FILL_S = 10.0
-# Times closer than this are the same instant.
-INSTANT_S = 2e-6
+INSTANT_S = 2e-6  # times closer than this are the same instant
 NEVER_NS = 2**62
 # A system clock may be set back by this much without harm.
 MAX_CLOCK_STEP_S = 1.0
 _KINDS = (
-    *("queue_drops", "clock_offsets", "clock_jumps", "stray_stamps", "overdue_frames"),
+    *("queue_drops", "clock_offsets", "clock_jumps", "stray_stamps", "arrival_stamps"),
+    "overdue_frames",
     *("stale_frames", "delay_growths", "delay_shrinks", "short_delays", "backend_errors"),
 )
 log = logging.getLogger("dualtalker")
@@ -67,6 +66,7 @@ class Delivery:
         of the one before (`Placement.is_new_utterance`).
         """
         self.talker = talker
+        self._stamps = talker.trust_stamps()  # what comes to it from here is placed
         self.paced = paced
         faults = Faults(_KINDS)
         self.counters, self._count = faults.counters, faults.count
@@ -110,7 +110,7 @@ class Delivery:
         self._starved_ns = now_ns  # when audio will have stayed away for too long
         self._doubted: AudioChunk | None = None  # its stamp went back: maybe the clock's step
         self._overlapping = False  # a stamp went back and was taken: the next is not doubted
-        self._placement = Placement(now_ns, self._count)
+        self._placement = Placement(now_ns, self._stamps, self._count)
         # The audio that the talker was given since the last pause.
         self._segment_ns = self._computed_ns = now_ns
         self._next_index = 0
@@ -146,8 +146,8 @@ class Delivery:
     @property
     def all_counters(self) -> dict[str, int]:
         """What was counted here and by the talker, by kind; both meet stray stamps."""
-        strays = self.counters["stray_stamps"] + self.talker.counters["stray_stamps"]
-        return {**self.counters, **self.talker.counters, "stray_stamps": strays}
+        own, told = self.counters, self.talker.counters
+        return {k: own.get(k, 0) + told.get(k, 0) for k in {**own, **told}}
 
     @property
     def starving(self) -> bool:
@@ -195,7 +195,7 @@ class Delivery:
     def begin_stream(self, now_ns: int) -> None:
         """Interrupt, and take what comes then as a new stream, with its own clock and habits."""
         self.interrupt(now_ns)
-        self._placement = Placement(now_ns, self._count)
+        self._placement = Placement(now_ns, self._stamps, self._count)
         self._arrivals = Arrivals(self._starvation_s, self.talker.bundle.sidecar.hop_s)
         self._delay.forget_lag()
         self.first_audio_ns = self.first_audio_s = None
@@ -207,12 +207,15 @@ class Delivery:
         if self._replaces and self._placement.is_new_utterance(chunk.stamp_ns, now_ns, arrival_ns):
             self.interrupt(now_ns)
         self._settle(now_ns, chunk)
+        chunk = self._placement.read(chunk, self.starving)
         goes_back = not self.starving and self._placement.goes_back(chunk.stamp_ns)
-        if goes_back and not self._overlapping:
-            self._doubted = chunk
+        if goes_back and self._overlapping:
+            chunk = self._placement.mend(chunk)
+        elif goes_back:
+            self._doubted = replace(chunk, samples=chunk.samples.copy())
             self._starved_ns = now_ns + to_ns(self.patience_s)
             return
-        self._overlapping = goes_back
+        self._overlapping = goes_back and chunk.stamp_ns is not None
         self._take(chunk, now_ns, arrival_ns)
 
     def _take(self, chunk: AudioChunk, now_ns: int, arrival_ns: int) -> None:
@@ -274,8 +277,8 @@ class Delivery:
         chunk, self._doubted = self._doubted, None
         if chunk is None:
             return
-        if following is not None:
-            chunk = self._placement.resolve(chunk, following)
+        place = self._placement
+        chunk = place.resolve(chunk, following) if following else place.mend(chunk)
         self._overlapping = True  # the next is taken as it is
         self._take(chunk, now_ns, now_ns)
 

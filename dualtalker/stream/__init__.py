@@ -6,6 +6,18 @@ from dualtalker.stream.animation import Animation, animate
 from dualtalker.stream.clock import FrameClock
 from dualtalker.stream.faults import Faults
 from dualtalker.stream.frames import Frame, TimedFrame
+from dualtalker.stream.sources import EXACT_S, PAUSE_S, StampSource
 from dualtalker.stream.talker import Talker
 
-__all__ = ["Animation", "Faults", "Frame", "FrameClock", "Talker", "TimedFrame", "animate"]
+__all__ = [
+    "EXACT_S",
+    "PAUSE_S",
+    "Animation",
+    "Faults",
+    "Frame",
+    "FrameClock",
+    "StampSource",
+    "Talker",
+    "TimedFrame",
+    "animate",
+]

@@ -15,6 +15,7 @@ KINDS = {
     "late_chunks": "chunks dropped whole because their time had been heard already",
     "late_frames": "frames not emitted because idle frames had taken their place",
     "stray_stamps": "stamps that strayed alone: not believed, their audio taken as seamless",
+    "arrival_stamps": "stamps that run like arrivals: their audio taken as seamless",
     "reanchors": "jumps of the time stamps too large to bridge, either way",
     "skipped_frames": "frame indices passed over in a jump of time",
     "rate_changes": "changes of the sample rate in mid-stream",

@@ -20,6 +20,7 @@ from dualtalker.stream.faults import KINDS, Faults
 from dualtalker.stream.frames import Frame
 from dualtalker.stream.intake import AudioAccumulator, AudioIntake
 from dualtalker.stream.segments import Segments
+from dualtalker.stream.sources import StampSource
 from dualtalker.stream.stamps import MAX_IDLE_FILL_S, Timeline
 
 # Times given as floats may lie a little before the exact time of a frame that they mean.
@@ -46,6 +47,7 @@ class Talker:
         seed: int = 0,
         style: Style = None,
         intensity: float = 1.0,
+        stamps: str = "auto",
         max_gap_s: float = 1.0,
         gap_tolerance_s: float = 0.03,
     ) -> None:
@@ -62,6 +64,7 @@ class Talker:
             seed: seed of the idle motion.
             style: see `set_style`.
             intensity: see `set_intensity`.
+            stamps: what they are of, "audio" or "arrival"; "auto" finds out soon.
             max_gap_s: a longer hole is not heard as silence: the model starts anew after it.
             gap_tolerance_s: stamps that differ by less from the sample clock are jitter.
 
@@ -78,6 +81,7 @@ class Talker:
         self.bundle = model if isinstance(model, Bundle) else load_bundle(model)
         sidecar = self.bundle.sidecar
         self._manner = Manner(sidecar, style, intensity)
+        self._stamps_of = StampSource(stamps).stamps
         self._backend = open_backend(self.bundle, engine)
         self.reset()
 
@@ -135,8 +139,11 @@ class Talker:
 
         The first stamp ties stamps to stream time. Later ones show holes (filled with silence, or
         with idle frames beyond `max_gap_s`), overlaps (dropped) and jumps (followed); what was
-        found is counted. Without stamps the chunks are taken as seamless, unless `advance_to` has
-        gone on for more than `max_gap_s` past the audio: then they begin where it stands.
+        found is counted. An overlap is audio whose samples came before, or whose time has passed
+        as a hole; what is new is heard, whatever its stamp. Where stamps are of arrivals, chunks
+        are seamless up to a pause of 250 ms (`arrival_stamps`). So they are without stamps, unless
+        `advance_to` has gone on for more than `max_gap_s` past the audio: then they begin where it
+        stands.
 
         A single stray stamp must not cut the speech: where one strays by less than 150 ms, its
         chunk waits until the next stamp comes. If that one agrees, the hole or overlap is healed
@@ -185,7 +192,7 @@ class Talker:
 
         The model hears silence in place of that audio, and starts anew with the next push.
         """
-        self._timeline.settle()
+        self._timeline.pause()
         self._segments.finish()
         return self.frames()
 
@@ -271,9 +278,15 @@ class Talker:
             self._segments,
             self._intake,
             self._faults,
+            StampSource(self._stamps_of),
             self._tolerance_s,
             self._max_gap_s,
         )
+
+    def trust_stamps(self) -> str:
+        """Take stamps as those of samples from the next `reset` on; return what they were."""
+        before, self._stamps_of = self._stamps_of, "audio"
+        return before
 
     def close(self) -> None:
         """Free the model."""

@@ -158,7 +158,11 @@ class TalkerNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _make_delivery(self) -> Delivery:
-        talker = Talker(self._value("model") or None, **read_options(self).keywords())
+        talker = Talker(
+            self._value("model") or None,
+            **read_options(self).keywords(),
+            stamps=self._value("stamps"),
+        )
         delivery = Delivery(talker, paced=self._value("delivery") == "paced", **read_timing(self))
         delivery.warm_up(self._value("sample_rate_hz"))
         return delivery

@@ -16,6 +16,7 @@ from dualtalker_ros.parameters import Parameter, complain_about
 from dualtalker_ros.processes import EXECUTORS
 from dualtalker_ros.topics import INPUT_PARAMETERS
 
+STAMPS = ("auto", "audio", "arrival")
 DELIVERIES = ("paced", "immediate")
 OUTPUTS = (
     "blendshapes",
@@ -107,6 +108,13 @@ TALKER_PARAMETERS = (
         "Audio that comes 300 ms or more after the chunk before, while audio waits for its "
         "playout, and that is not stamped to follow it, takes its place.",
         changes="live",
+    ),
+    Parameter(
+        "stamps",
+        "auto",
+        "What stamps of audio are of: audio, the first sample's time; arrival, as speech servers "
+        "and some drivers stamp; auto: found out in the first second.",
+        choices=STAMPS,
     ),
     _take_option("idle_motion", changes="live"),
     _take_option("prosody"),

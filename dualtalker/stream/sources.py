@@ -1,0 +1,162 @@
+"""What stamps a source gives: of its samples' time, or of their arrival. Moves no audio."""
+
+from __future__ import annotations
+
+from collections import deque
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+
+from dualtalker.errors import DualtalkerError
+
+STAMPS = ("auto", "audio", "arrival")
+# Stamps of samples follow their count this exactly; those of arrivals seldom do.
+EXACT_S = Fraction(2, 1000)
+# The last so many stamps are remembered, and so many tell.
+MARKS_KEPT = 32
+MARKS_NEEDED = 3
+# Stamps of samples run with their count to within this, and this rounding, over those remembered.
+MAX_RATE_ERROR = Fraction(3, 1000)
+MAX_ROUNDING_S = Fraction(3, 1000)
+# A source that stamped arrivals is believed to stamp samples when so many times as many fit.
+REFORM = 3
+# Audio that may come again is remembered for so long, and through no longer pause than the other.
+REMEMBERED_S = 1.0
+PAUSE_S = Fraction(1, 4)
+
+
+class StampSource:
+    """Follows one source of chunks, in the order in which they come.
+
+    A chunk that comes again is known by its samples, whatever its stamp. Each stamp is compared
+    with the one before and the samples between: it fits exactly, it lies behind by whole chunks
+    (some were lost, or one came late), or it fits not. Where most fit, the source stamps samples;
+    where most do not, or where they drift from the samples faster than clocks do, arrivals.
+    """
+
+    def __init__(self, stamps: str = "auto") -> None:
+        """`stamps` is what is known: "audio", "arrival", or nothing ("auto").
+
+        Raises:
+            DualtalkerError: it is none of the three.
+        """
+        if stamps not in STAMPS:
+            raise DualtalkerError(f"stamps is {stamps!r}; expected one of {', '.join(STAMPS)}")
+        self.stamps = stamps
+        self._arrivals = False  # what the marks told last
+        self._marks: deque[tuple[str, Fraction, Fraction]] = deque(maxlen=MARKS_KEPT)
+        self._last: tuple[int, Fraction] | None = None  # stamp and length of the last chunk
+        self.stray_s = Fraction(0)  # by how much this one strays from the last
+        self.step_s = Fraction(0)  # from the last stamp to this one
+        self._repeating = False  # whether the last chunk was heard before
+        self.forget_audio()
+
+    @property
+    def kind(self) -> Literal["audio", "arrival", "unknown"]:
+        """What is known of the stamps so far."""
+        if self.stamps == "audio":
+            return "audio"
+        if self.stamps == "arrival" or self._arrivals:
+            return "arrival"
+        return "audio" if self._is_told else "unknown"
+
+    @property
+    def _is_told(self) -> bool:
+        return self._count("fits") + self._count("strays") >= MARKS_NEEDED
+
+    def forget_audio(self) -> None:
+        """What was heard so far may well come again, and mean it."""
+        self._heard = np.zeros(0, np.float32)
+        self._heard_hz = 0
+
+    def note(self, stamp_ns: int, count: int, rate_hz: int) -> None:
+        """Take the stamp of a chunk of `count` samples."""
+        length_s = Fraction(count, rate_hz)
+        if self._last is not None:
+            self.step_s = Fraction(stamp_ns - self._last[0], 10**9)
+            stray_s = self.step_s - self._last[1]
+            self._marks.append((self._mark(stray_s, self._last[1]), stray_s, self._last[1]))
+            self.stray_s = stray_s
+            self._judge()
+        self._last = stamp_ns, length_s
+
+    def hear(self, samples: np.ndarray, rate_hz: int) -> None:
+        """Remember samples [n] or [n, channels] that were heard."""
+        keep, heard = max(round(REMEMBERED_S * rate_hz), len(samples)), self._heard
+        if (
+            rate_hz != self._heard_hz
+            or heard.dtype != samples.dtype
+            or heard.ndim != samples.ndim
+            or heard.shape[1:] != samples.shape[1:]
+        ):
+            heard = samples[:0]
+        kept = heard[max(len(heard) + len(samples) - keep, 0) :]
+        self._heard = np.concatenate([kept, samples[-keep:]])
+        self._heard_hz = rate_hz
+
+    def find_repeat(self, samples: np.ndarray, rate_hz: int) -> int:
+        """Return how many samples ago (in what was heard) this chunk was heard first; 0 if not.
+
+        Only a chunk whose stamp is too early can be one. Sound that repeats itself, silence and
+        tones, is no sign.
+        """
+        heard, repeating, self._repeating = self._heard, self._repeating, False
+        if not repeating and self.stray_s >= -EXACT_S:
+            return 0
+        if (
+            rate_hz != self._heard_hz
+            or heard.dtype != samples.dtype
+            or heard.shape[1:] != samples.shape[1:]
+        ):
+            return 0
+        places = _find(heard, samples)
+        if len(places) != 1:
+            return 0
+        ago = len(heard) - places[0]
+        # Newly stamped, the last chunk alone can come again.
+        if self.kind != "audio" and self.step_s > 0 and ago > len(samples):
+            return 0
+        self._repeating = True
+        return ago
+
+    def _mark(self, stray_s: Fraction, length_s: Fraction) -> str:
+        if abs(stray_s) <= EXACT_S:
+            return "fits"
+        if self._marks and self._marks[-1][0] == "strays":
+            fitted = len(self._marks) < 2 or self._marks[-2][0] == "fits"
+            if fitted and abs(stray_s + self.stray_s) <= EXACT_S:
+                return "returns"  # the stamp before strayed alone
+        lost = round(stray_s / length_s)
+        is_hole = lost >= 1 and abs(stray_s - lost * length_s) <= EXACT_S
+        return "skips" if is_hole and length_s > 4 * EXACT_S else "strays"
+
+    def _count(self, mark: str) -> int:
+        return sum(known == mark for known, *_ in self._marks)
+
+    def _judge(self) -> None:
+        if not self._is_told:
+            return
+        fitting = [
+            (stray_s, length_s) for mark, stray_s, length_s in self._marks if mark == "fits"
+        ]
+        drift_s = abs(sum((stray_s for stray_s, _ in fitting), Fraction(0)))
+        span_s = sum((length_s for _, length_s in fitting), Fraction(0))
+        drifts = drift_s > MAX_ROUNDING_S + MAX_RATE_ERROR * span_s
+        needed = self._count("strays") * (REFORM if self._arrivals else 1)
+        self._arrivals = drifts or len(fitting) < needed
+
+
+def _find(heard: np.ndarray, samples: np.ndarray) -> list[int]:
+    """Return where in `heard` these samples begin, at most two places; they may go beyond."""
+    same = heard == samples[0]
+    firsts = np.flatnonzero(same if same.ndim == 1 else same.all(axis=1))
+    places: list[int] = []
+    for first in firsts.tolist():
+        count = min(len(heard) - first, len(samples))
+        if np.array_equal(heard[first : first + count], samples[:count]):
+            if count * 4 >= len(samples):  # a few samples at the end prove nothing
+                places.append(first)
+            if len(places) == 2:
+                break
+    return places
