@@ -124,7 +124,10 @@ class Placement:
     def _append(self, chunk: AudioChunk, ahead_s: float) -> AudioChunk:
         """Return a chunk that follows the audio so far, although its stamp is `ahead_s` off."""
         if abs(ahead_s) > STAMP_JITTER_S:
-            self._count("arrival_stamps", "stamps are not of the samples' time")
+            if self._source.kind == "arrival":
+                self._count("arrival_stamps", "stamps are not of the samples' time")
+            else:
+                self._count("stray_stamps", "a stamp went astray; it is not believed")
         if self._source.kind == "arrival":
             return replace(chunk, stamp_ns=None)
         return replace(chunk, stamp_ns=self.end_ns - self._offsets[-1][1])
