@@ -42,7 +42,7 @@ _ACCENT_GAP_S = 0.30  # between the beginnings of two accents: a syllable and mo
 _LEAP_ST, _LEAP_RUN = 7.0, 3  # a voice that leaps so far must go on there for so many frames
 _FLAT_ST = 0.06  # a voice's pitch never stands this still from frame to frame; a played note does
 
-PAUSE_S = 0.15  # silence that ends a phrase: longer than a stop's closure
+_PAUSE_S = 0.15  # silence that ends a phrase: longer than a stop's closure
 _LOWERED_PAUSE_S = 0.10  # where pitch fell low before
 _LOWERED = -0.8  # spreads below the median
 _PHRASE_S = 0.30  # of voice that makes a phrase
@@ -201,7 +201,7 @@ class ProsodyTracker:
             return False, False
         self._quiet_s += FRAME_S
         lowered = self._phrase_low < _LOWERED
-        if self._quiet_s < (_LOWERED_PAUSE_S if lowered else PAUSE_S) - 1e-6:
+        if self._quiet_s < (_LOWERED_PAUSE_S if lowered else _PAUSE_S) - 1e-6:
             return False, False
         ended = self._voiced_s >= _PHRASE_S
         self._voiced_s = self._phrase_low = 0.0

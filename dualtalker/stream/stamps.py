@@ -24,7 +24,7 @@ MAX_IDLE_FILL_S = Fraction(10)
 # Where a stamp is doubted, its chunk waits for the next; a longer one is placed by its own.
 MAX_DOUBTED_S = Fraction(1)
 # Stamps of arrivals that all lie behind the samples for so long are followed: no sample moves.
-HABIT_S = Fraction(1)
+_HABIT_S = Fraction(1)
 
 
 class StampJudge:
@@ -275,7 +275,7 @@ class Timeline:
             self._late.clear()
             return
         self._late.append((end_s, error_s))
-        if end_s - self._late[0][0] >= HABIT_S:
+        if end_s - self._late[0][0] >= _HABIT_S:
             least_s = min(late_s for _, late_s in self._late)
             self.stamps.anchor(end_s, stamp_ns - round((error_s - least_s) * 10**9))
             self._late.clear()

@@ -12,11 +12,11 @@ from typing import Any
 from rcl_interfaces.msg import SetParametersResult
 
 from dualtalker.options import TalkerOptions
+from dualtalker.stream import STAMPS
 from dualtalker_ros.parameters import Parameter, complain_about
 from dualtalker_ros.processes import EXECUTORS
 from dualtalker_ros.topics import INPUT_PARAMETERS
 
-STAMPS = ("auto", "audio", "arrival")
 DELIVERIES = ("paced", "immediate")
 OUTPUTS = (
     "blendshapes",
