@@ -41,8 +41,9 @@ INNER = {"dualtalker.rig.gltf"}
 OPEN = {"dualtalker.cli", "dualtalker_ros.nodes"}
 MOST_MODULES, MOST_LINES = 12, 400
 # Names by which modules that are alike each tell their own.
-PER_MODULE = {"PARAMETERS", "LICENSE", "SENTENCES", "VERTICES", "ERROR"} | {
-    *("MANIFEST_NAME", "INDEX_NAME", "FORMAT", "FORMAT_VERSION"),
+PER_MODULE = {
+    *("PARAMETERS", "LICENSE", "SENTENCES", "VERTICES", "ERROR", "MANIFEST_NAME"),
+    *("INDEX_NAME", "FORMAT", "FORMAT_VERSION"),
 }
 
 
