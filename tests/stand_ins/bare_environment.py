@@ -25,6 +25,11 @@ def read_requirements(name: str) -> list[Requirement]:
     return [Requirement(line) for line in re.findall(r'^ +"([^"]+)"', text, re.MULTILINE)]
 
 
+def leave_checkout() -> dict[str, str]:
+    """Return the environment's variables without the checkout on Python's path."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 @dataclass(frozen=True)
 class BareEnvironment:
     """Where it is, and how programs run in it."""
@@ -39,7 +44,7 @@ class BareEnvironment:
     @property
     def variables(self) -> dict[str, str]:
         """What programs in it need to see: ROS's libraries, and not the checkout."""
-        return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return leave_checkout()
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a program of its `bin`, outside the checkout."""
@@ -53,7 +58,9 @@ def make_bare_environment(prefix: Path, wheel: Path) -> BareEnvironment:
     """Install a wheel without its requirements, and link what CORE and ROS are made of."""
     venv.create(prefix, symlinks=True, with_pip=False)
     pip = [sys.executable, "-m", "pip", "--python", str(prefix / "bin" / "python"), "install"]
-    subprocess.run([*pip, "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
+    # Building in the checkout leaves metadata there, by which pip would take it for installed.
+    options = ["--quiet", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run([*pip, *options], check=True, env=leave_checkout())
     [site] = prefix.glob("lib/python*/site-packages")
     wanted = [requirement.name for requirement in read_requirements("CORE")]
     wanted += [
