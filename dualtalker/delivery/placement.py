@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dualtalker.audio import AudioChunk
-from dualtalker.stream import EXACT_S, PAUSE_S, StampSource
+from dualtalker.stream import EXACT_S, MAX_LATE_S, StampSource
 
 # Stamps that lie further than this behind the node's clock are of another clock.
 MAX_AGE_S = 10.0
@@ -102,9 +102,9 @@ class Placement:
         ahead_s = (chunk.stamp_ns + self._offsets[-1][1] - self.end_ns) / 1e9
         if source.kind == "arrival":
             return self._append(chunk, ahead_s)
-        if abs(ahead_s) <= EXACT_S or source.step_s < -PAUSE_S:
+        if abs(ahead_s) <= EXACT_S or source.step_s < -MAX_LATE_S:
             return chunk
-        is_doubtful = source.kind == "unknown" and -STAMP_JITTER_S < ahead_s <= PAUSE_S
+        is_doubtful = source.kind == "unknown" and -STAMP_JITTER_S < ahead_s <= MAX_LATE_S
         if is_doubtful or ahead_s < -MAX_STEP_BACK_S:
             return self._append(chunk, ahead_s)
         return chunk
@@ -114,10 +114,11 @@ class Placement:
         assert chunk.stamp_ns is not None  # it goes back
         begin_ns, slack_ns = chunk.stamp_ns + self._offsets[-1][1], to_ns(float(EXACT_S))
         end_ns = begin_ns + to_ns(chunk.duration_s)
-        if self._source.stamps == "audio" or any(
+        fills_hole = self._source.is_proven and any(
             first_ns - slack_ns <= begin_ns and end_ns <= last_ns + slack_ns
             for first_ns, last_ns in self._holes
-        ):
+        )
+        if self._source.stamps == "audio" or fills_hole:
             return chunk
         return self._append(chunk, (begin_ns - self.end_ns) / 1e9)
 
@@ -146,7 +147,7 @@ class Placement:
         length_ns = len(chunk.samples) * 10**9 // chunk.rate_hz
         ahead_ns = following.stamp_ns + offset_ns - self.end_ns
         is_audio = self._source.kind == "audio"
-        if is_audio and abs(ahead_ns) <= to_ns(REPEAT_MATCH_S):
+        if self._source.is_proven and abs(ahead_ns) <= to_ns(REPEAT_MATCH_S):
             return chunk
         exact_ns = jitter_ns if self._source.stamps == "audio" else to_ns(float(EXACT_S))
         if is_audio and abs(following.stamp_ns - chunk.stamp_ns - length_ns) <= exact_ns:

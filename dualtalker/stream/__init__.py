@@ -6,12 +6,12 @@ from dualtalker.stream.animation import Animation, animate
 from dualtalker.stream.clock import FrameClock
 from dualtalker.stream.faults import Faults
 from dualtalker.stream.frames import Frame, TimedFrame
-from dualtalker.stream.sources import EXACT_S, PAUSE_S, STAMPS, StampSource
+from dualtalker.stream.sources import EXACT_S, MAX_LATE_S, STAMPS, StampSource
 from dualtalker.stream.talker import Talker
 
 __all__ = [
     "EXACT_S",
-    "PAUSE_S",
+    "MAX_LATE_S",
     "STAMPS",
     "Animation",
     "Faults",

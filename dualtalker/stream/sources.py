@@ -19,11 +19,13 @@ MARKS_NEEDED = 3
 # Stamps of samples run with their count to within this, and this rounding, over those remembered.
 MAX_RATE_ERROR = Fraction(3, 1000)
 MAX_ROUNDING_S = Fraction(3, 1000)
-# A source that stamped arrivals is believed to stamp samples when so many times as many fit.
+# A source that stamped arrivals is believed to stamp samples when so many times as many fit; and
+# one has proved it, so that what its stamps call heard is dropped, when so many do besides.
 REFORM = 3
+FITS_TO_PROVE = 8
 # Audio that may come again is remembered for so long, and through no longer pause than the other.
 REMEMBERED_S = 1.0
-PAUSE_S = Fraction(1, 4)
+MAX_LATE_S = Fraction(1, 4)
 
 
 class StampSource:
@@ -60,6 +62,13 @@ class StampSource:
         if self.stamps == "arrival" or self._arrivals:
             return "arrival"
         return "audio" if self._is_told else "unknown"
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the stamps are of samples beyond doubt."""
+        fits = self._count("fits")
+        proven = fits >= FITS_TO_PROVE and fits >= REFORM * self._count("strays")
+        return self.stamps == "audio" or (proven and self.kind == "audio")
 
     @property
     def _is_told(self) -> bool:

@@ -13,7 +13,7 @@ from dualtalker.stream.clock import StampClock
 from dualtalker.stream.faults import Faults
 from dualtalker.stream.intake import AudioIntake
 from dualtalker.stream.segments import Segments
-from dualtalker.stream.sources import EXACT_S, PAUSE_S, StampSource
+from dualtalker.stream.sources import EXACT_S, MAX_LATE_S, StampSource
 
 # A device clock may be this wrong; a stamp may stray so much per second since the last one.
 MAX_DRIFT = Fraction(1, 1000)
@@ -24,7 +24,7 @@ MAX_IDLE_FILL_S = Fraction(10)
 # Where a stamp is doubted, its chunk waits for the next; a longer one is placed by its own.
 MAX_DOUBTED_S = Fraction(1)
 # Stamps of arrivals that all lie behind the samples for so long are followed: no sample moves.
-_HABIT_S = Fraction(1)
+LATE_HABIT_S = Fraction(1)
 
 
 class StampJudge:
@@ -138,7 +138,7 @@ class Timeline:
             error_s = self._judge.settle(after_s, without_s, after_end_s)
             fits_without = abs(without_s) <= self._judge.REPEAT_MATCH_S
             if error_s and self._confirms(error_s, fits_without):
-                is_repeat = fits_without and self.source.kind == "audio"
+                is_repeat = fits_without and self.source.is_proven
                 if error_s < 0 and not is_repeat and self.source.stamps != "audio":
                     self._step_back(error_s)
                 else:
@@ -218,7 +218,7 @@ class Timeline:
             return 0
         if error_s < 0:
             return self._drop(-error_s, count, rate_hz)
-        if error_s > PAUSE_S:
+        if error_s > MAX_LATE_S:
             self.source.forget_audio()
         self.faults.count("gaps", f"{float(error_s):.3f} s of audio are missing")
         if error_s <= self.max_gap_s:
@@ -245,9 +245,9 @@ class Timeline:
         if self.source.stamps == "audio" or abs(error_s) <= self.tolerance_s:
             return False
         if error_s > 0:
-            return kind == "arrival" and error_s <= PAUSE_S
+            return kind == "arrival" and error_s <= MAX_LATE_S
         if error_s < -MAX_OVERLAP_S:
-            return self.source.step_s >= -PAUSE_S  # else the source started anew
+            return self.source.step_s >= -MAX_LATE_S  # else the source started anew
         settled = kind == "arrival" or length_s > MAX_DOUBTED_S
         return settled and not self._is_late(error_s, length_s)
 
@@ -257,12 +257,12 @@ class Timeline:
             return True
         if error_s < 0:
             return self._is_late(error_s, length_s)
-        return self.source.kind == "audio" or error_s > PAUSE_S
+        return self.source.kind == "audio" or error_s > MAX_LATE_S
 
     def _is_late(self, error_s: Fraction, length_s: Fraction) -> bool:
-        """Whether a chunk is what was missing in a hole."""
+        """Whether a chunk is what was missing in a hole, of a source that stamps its samples."""
         begin_s = self.segments.end_s + error_s
-        return any(
+        return self.source.is_proven and any(
             first_s - EXACT_S <= begin_s and begin_s + length_s <= last_s + EXACT_S
             for first_s, last_s in self._holes
         )
@@ -275,7 +275,7 @@ class Timeline:
             self._late.clear()
             return
         self._late.append((end_s, error_s))
-        if end_s - self._late[0][0] >= _HABIT_S:
+        if end_s - self._late[0][0] >= LATE_HABIT_S:
             least_s = min(late_s for _, late_s in self._late)
             self.stamps.anchor(end_s, stamp_ns - round((error_s - least_s) * 10**9))
             self._late.clear()
@@ -283,7 +283,9 @@ class Timeline:
     def _confirms(self, error_s: Fraction, fits_without: bool) -> bool:
         """Whether the newest stamp shows that a doubted one was right, by the samples between."""
         source = self.source
-        if source.stamps == "audio" or (source.kind == "audio" and (error_s > 0 or fits_without)):
+        if source.is_proven and fits_without:
+            return True
+        if source.stamps == "audio" or (source.kind == "audio" and error_s > 0):
             return True
         is_possible = source.kind == "audio" or (source.kind == "unknown" and error_s > 0)
         return is_possible and abs(source.stray_s) <= EXACT_S
