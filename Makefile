@@ -27,8 +27,9 @@ unexport PYTHONDONTWRITEBYTECODE
 export AMENT_PREFIX_PATH := $(abspath $(VENV))
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
-# Folders of tests that import torch.
-TORCH := engines training/network training/learning training/evaluation training/studies
+# Tests that import torch.
+TORCH := engines training/network training/learning training/evaluation training/studies \
+	hostile/test_hostile_checkpoints.py
 
 .PHONY: help demo check quick test soak lint format clean distclean refresh
 .DEFAULT_GOAL := help
