@@ -39,7 +39,7 @@ def heard_s(delivery):
     return delivery.audio_s - counters["overlap_samples"] / RATE_HZ
 
 
-# Of chunks below 20 ms that jitter by as much, one source in some hundreds still loses up to 40 ms.
+# Of chunks below 20 ms that jitter by as much, one source in hundreds still loses up to 40 ms.
 @settings(max_examples=6, deadline=None)
 @given(way=ways.filter(lambda way: way["chunk_s"] >= 0.02))
 def test_no_speech_is_lost_and_no_mouth_is_ahead(bundle, way):
