@@ -96,8 +96,8 @@ def _check_length(path: Path, file: soundfile.SoundFile, max_minutes: float) -> 
     minutes = file.frames / file.samplerate / 60
     if minutes > max_minutes:
         raise AudioError(
-            f"{path}: {minutes:.1f} minutes long, expected at most {max_minutes:g}; give a larger "
-            "--max-minutes, or cut it"
+            f"{path}: {minutes:.1f} minutes long, expected at most {max_minutes:g}; cut it, or "
+            "give `dualtalker animate` a larger --max-minutes"
         )
     unpacked, size = 4 * file.frames * file.channels, path.stat().st_size
     if unpacked > _LARGE_BYTES and unpacked > _LARGEST_RATIO * size:
