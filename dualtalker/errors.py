@@ -37,3 +37,7 @@ class BagError(DualtalkerError):
 
 class DeviceError(DualtalkerError):
     """A microphone or loudspeaker that is not there, or does not do what was asked of it."""
+
+
+class DisplayError(DualtalkerError):
+    """A face display that cannot be served, or was asked for what it does not do."""

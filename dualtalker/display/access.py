@@ -1,0 +1,106 @@
+"""Who may see the face: names by which it is asked for, and the token of a face on the network."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import secrets
+import socket
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from dualtalker.errors import DisplayError
+
+_TOKEN_BYTES = 16  # 128 bits
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine reach a server on `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Access:
+    """Judges the Host, Origin and token of each request.
+
+    A page of another site that has the browser resolve its own name to this machine (DNS
+    rebinding) asks by that name: only IP addresses and the names of this machine are answered.
+    """
+
+    def __init__(self, host: str, port: int, names: Sequence[str] = ()) -> None:
+        """`names` are further host names by which the face may be asked for.
+
+        A host other than loopback gets a token of 128 bits.
+        """
+        self.token = None if is_loopback(host) else secrets.token_urlsafe(_TOKEN_BYTES)
+        self.cookie = f"dualtalker_face_{port}"  # cookies do not tell ports apart
+        own = socket.gethostname().lower()
+        self._names = {"localhost", *(name.lower().rstrip(".") for name in names)}
+        if self.token is not None:
+            self._names |= {own, own.split(".")[0], f"{own.split('.')[0]}.local", host.lower()}
+
+    def knows_host(self, header: str | None) -> bool:
+        """Whether a request's Host names this machine."""
+        host = _host_of(header)
+        if host is None:
+            return False
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return host in self._names
+        return self.token is not None or address.is_loopback
+
+    def is_own_origin(self, origin: str | None, host_header: str | None) -> bool:
+        """Whether a request comes from our own page, or from no page at all (no Origin)."""
+        if origin is None:
+            return True
+        parts = urlsplit(origin)
+        return parts.scheme in ("http", "https") and parts.netloc == (host_header or "")
+
+    def is_token(self, text: str | None) -> bool:
+        """Whether this is the token; always, where none is needed."""
+        if self.token is None:
+            return True
+        return text is not None and hmac.compare_digest(text.encode(), self.token.encode())
+
+
+def _host_of(header: str | None) -> str | None:
+    """Return the name or address in a Host header, in lower case, without port and brackets."""
+    try:
+        parts = urlsplit(f"//{header or ''}")
+        if parts.username is not None or parts.path or parts.query or parts.fragment:
+            return None
+        _ = parts.port  # raises ValueError where it is no number
+        return parts.hostname.rstrip(".") if parts.hostname else None
+    except ValueError:
+        return None
+
+
+def list_addresses(host: str, port: int, token: str | None) -> list[str]:
+    """Return the URLs by which people reach a server on `host`; raises DisplayError."""
+    query = "" if token is None else f"?token={token}"
+    if host not in ("0.0.0.0", "::", ""):
+        shown = f"[{host}]" if ":" in host else host
+        return [f"http://{shown}:{port}/{query}"]
+    try:
+        found = socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET, socket.SOCK_STREAM)
+    except OSError:
+        found = []
+    addresses = dict.fromkeys(str(entry[4][0]) for entry in found)
+    outward = [a for a in addresses if not ipaddress.ip_address(a).is_loopback]
+    names = [*outward, f"{socket.gethostname()}.local"]
+    return [f"http://{name}:{port}/{query}" for name in names]
+
+
+def check_host(host: str) -> str:
+    """Return the host to listen on; raises DisplayError where it is no name and no address."""
+    if not host or any(sign.isspace() or sign in "/[]?#@" for sign in host):
+        raise DisplayError(
+            f"host {host!r}; expected an address or a name of this machine, for example "
+            "127.0.0.1 (this machine alone) or 0.0.0.0 (all networks, with a token)"
+        )
+    return host

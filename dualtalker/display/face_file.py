@@ -1,0 +1,77 @@
+"""The face that viewers draw: a GLB file's bytes, and which weights drive its morph targets."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import struct
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dualtalker.errors import RigError
+from dualtalker.files import sha256
+from dualtalker.rig import arkit_name, load_rig, save_rig
+from dualtalker.rig.robot_head import build_head
+
+# Larger files take a screen longer to load than people wait.
+MOST_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class FaceFile:
+    """A face in the form that a page loads."""
+
+    glb: bytes
+    shapes: dict[str, list[tuple[str, float]]]
+    digest: str = field(init=False)  # SHA-256 of the GLB
+    packed: bytes = field(init=False, repr=False)  # the same by gzip, as browsers take it
+
+    def __post_init__(self) -> None:
+        """Compress once for all viewers."""
+        object.__setattr__(self, "digest", sha256(self.glb))
+        object.__setattr__(self, "packed", gzip.compress(self.glb, 6, mtime=0))
+
+
+def load_face(path: str | os.PathLike[str] | None = None) -> FaceFile:
+    """Return the face of a rig's file; None is the robot head.
+
+    A .glb or .vrm goes to the page as it is, with its materials and textures; .npz and folders of
+    OBJ files are made into a GLB.
+
+    Raises:
+        RigError: it cannot be read, has no shape that ARKit has, or is larger than MOST_BYTES.
+    """
+    rig = build_head() if path is None else load_rig(path)  # also where the file itself is sent
+    if path is not None and Path(path).suffix.lower() in (".glb", ".vrm"):
+        glb = _read(Path(path))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            glb = save_rig(rig, Path(folder) / "face.glb").read_bytes()
+    return FaceFile(glb, map_targets(glb))
+
+
+def map_targets(glb: bytes) -> dict[str, list[tuple[str, float]]]:
+    """Return for each named morph target of a GLB the ARKit weights that drive it, and factors.
+
+    The names are as three.js takes them: of the mesh's `extras.targetNames`, in file order.
+    """
+    length = struct.unpack_from("<I", glb, 12)[0]
+    document = json.loads(glb[20 : 20 + length])
+    shapes: dict[str, list[tuple[str, float]]] = {}
+    for mesh in document.get("meshes", ()):
+        for raw in mesh.get("extras", {}).get("targetNames", ()):
+            name, _ = arkit_name(raw)
+            if name is not None:
+                shapes[raw] = [(name, 1.0)]
+    return shapes
+
+
+def _read(path: Path) -> bytes:
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise RigError(
+            f"{path}: {size / 2**20:.0f} MiB; expected at most {MOST_BYTES >> 20} for a screen. "
+            "Make its textures smaller: gltf-transform resize --width 1024 --height 1024"
+        )
+    return path.read_bytes()
