@@ -60,6 +60,9 @@ TRAIN = [
 # distribution: apt install libportaudio2.
 DEVICES = ["sounddevice>=0.4.6"]
 
+# The face on screens. ROS has the same by rosdep: python3-tornado, 6.1 on Ubuntu 22.04.
+FACE = ["tornado>=6.1"]
+
 # Bags without ROS: `dualtalker bag` and `dualtalker evaluate`.
 BAG = ["rosbags>=0.11"]  # reads and writes rosbag2; 0.11 writes MCAP
 
@@ -110,7 +113,7 @@ ROS = [
     f"ros-{name}=={version} ; {ON_JAZZY_WHEELS}"
     for version, names in _JAZZY.items()
     for name in names.split()
-] + [*BAG, *DEVICES]
+] + [*BAG, *DEVICES, *FACE]
 
 # Building TensorRT engines. Jetsons have TensorRT itself from JetPack (docs/jetson.md).
 ENGINES = [
@@ -124,8 +127,12 @@ ENGINES = [
 
 SPEECH = ["espeakng-loader>=0.2.4"]  # GPL-3, run as a separate program; never imported here
 
-# onnx: the tests make their own small models.
-TEST = ["pytest>=8.0", "pytest-timeout>=2.3", "hypothesis>=6.100", "onnx>=1.16"]
+# onnx: the tests make their own small models. playwright drives the distribution's chromium, and
+# brings no browser of its own.
+TEST = [
+    *("pytest>=8.0", "pytest-timeout>=2.3", "hypothesis>=6.100", "onnx>=1.16"),
+    *("playwright>=1.40", *FACE),
+]
 
 DEV = [
     *TEST,
@@ -157,7 +164,7 @@ setup(
     ],
     # One package.xml at the root builds library and nodes: colcon looks no further down.
     package_dir={"dualtalker_ros": "ros2_ws/src/dualtalker_ros"},
-    package_data={"dualtalker": ["models/*"]},
+    package_data={"dualtalker": ["models/*", "display/page/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -171,6 +178,7 @@ setup(
         "bag": BAG,
         "ros": ROS,
         "devices": DEVICES,
+        "face": FACE,
         "speech": SPEECH,
         "dev": DEV,
         "test": TEST,  # `colcon test` runs no pytest at all without an extra of this name

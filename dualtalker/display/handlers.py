@@ -84,6 +84,11 @@ class _Guarded(RequestHandler):
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(f"{status_code}: {reason}\n")
 
+    def log_exception(self, *args: Any) -> None:
+        """Log what is our fault; what is refused is counted."""
+        if not isinstance(args[1], HTTPError):
+            super().log_exception(*args)
+
     def _refuse(self, kind: str, reason: str) -> None:
         self.stage.counters[kind] += 1
         raise HTTPError(403, reason)
@@ -137,7 +142,7 @@ class Viewer(_Guarded, WebSocketHandler):
     def open(self, *args: str, **kwargs: str) -> Awaitable[None] | None:
         """Say hello, and show the last frame."""
         self._queue: collections.deque[tuple[float, str | bytes]] = collections.deque()
-        self._writing = False
+        self._writing = self._flooding = False
         self._allowance, self._last_s = BURST, time.monotonic()
         self.dropped = 0
         self.told: Statistics | None = None
@@ -220,10 +225,13 @@ class Viewer(_Guarded, WebSocketHandler):
 
     def _may_speak(self) -> bool:
         """Whether the viewer keeps to its rate; one that does not is closed."""
+        if self._flooding:
+            return False
         now_s = time.monotonic()
         self._allowance = min(BURST, self._allowance + RATE_HZ * (now_s - self._last_s))
         self._last_s = now_s
         if self._allowance < 1.0:
+            self._flooding = True
             self.stage.counters["floods"] += 1
             self.close(_FLOOD, "too many messages")
             return False
