@@ -149,7 +149,7 @@ class Evaluate:
     stamps: Literal["auto", "audio", "arrival"] = "auto"
     """The node's parameter: what stamps of audio are of; auto is found out."""
     rig: Annotated[Path | None, tyro.conf.arg(metavar="RIG")] = None
-    """Face to measure and draw on: .npz, .glb or a folder of OBJs. Default: the robot head."""
+    """Face to measure and draw on: .npz, .glb, .vrm, folder of OBJs. Default: the robot head."""
     video_s: float = 8.0
     """Length of the video, s; 0 for none."""
 

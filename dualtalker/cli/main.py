@@ -42,7 +42,7 @@ class _Output:
         default_factory=TalkerOptions
     )
     rig: Annotated[Path | None, tyro.conf.arg(metavar="RIG")] = None
-    """Face for vertices and video: .npz, .glb or a folder of OBJs. Default: the robot head."""
+    """Face for vertices and video: .npz, .glb, .vrm, folder of OBJs. Default: the robot head."""
     vertices: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Also write NAME.npz: vertices in metres for each frame."""
     video: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

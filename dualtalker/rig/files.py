@@ -20,26 +20,34 @@ from dualtalker.files import written_whole
 from dualtalker.rig.gltf.reader import read_glb
 from dualtalker.rig.gltf.writer import write_glb
 from dualtalker.rig.landmarks import find_lip_vertices
+from dualtalker.rig.retargeting import (
+    choose_shapes,
+    complete_shapes,
+    find_used,
+    plan_shapes,
+    tell_ignored,
+)
 from dualtalker.rig.rig import MAX_VERTICES, Rig, build_rig
-from dualtalker.rig.shape_names import gather_shapes
 
 _log = logging.getLogger("dualtalker")
 
 _NPZ_REQUIRED = ("neutral", "triangles", "names", "deltas")
 _NPZ_OPTIONAL = ("colors", "lip_upper", "lip_lower", "lip_vertices", "upper_face_vertices")
+_EXPECTED = ".npz, .glb, .vrm or a folder of OBJ files"
 _NEUTRAL_STEMS = ("neutral", "base", "generic_neutral_mesh")
 _LARGEST_COORDINATE = 1e9  # in any unit: a face in nanometres
 _MOUTH_WIDTH_M = 0.055  # of an adult; tells millimetres from centimetres and metres
 
 
 def load_rig(path: str | os.PathLike[str], scale: float | None = None) -> Rig:
-    """Load a rig from a `.npz` of `save_rig`, a `.glb` or a folder with one OBJ per shape.
+    """Load a rig from a `.npz` of `save_rig`, a `.glb`, a `.vrm` or a folder of OBJ files.
 
     A folder holds `neutral.obj` (or `base.obj`, `generic_neutral_mesh.obj`) and one OBJ per shape
-    named after it, all with the same vertices in the same order. Shape names are ARKit's, in any
-    case, also with the endings `_L` and `_R`; halves of a central shape are added up. `scale` is
-    metres per unit of the file. By default .npz and .glb are in metres, and for OBJ files, which
-    have no unit, it is the power of ten that makes the mouth's width human.
+    named after it, all with the same vertices in the same order. Shape names are ARKit's in any
+    usual spelling, those of Character Creator, or a VRM's expressions (docs/rigs.md); halves of a
+    central shape are added up, and whole-mouth shapes stand in for missing ones. `scale` is
+    metres per unit of the file. By default .npz, .glb and .vrm are in metres, and for OBJ files,
+    which have no unit, it is the power of ten that makes the mouth's width human.
 
     RigError says which file is at fault, what was found and what was expected.
     """
@@ -47,13 +55,13 @@ def load_rig(path: str | os.PathLike[str], scale: float | None = None) -> Rig:
     if path.is_dir():
         return _load_folder(path, scale)
     if not path.exists():
-        raise RigError(f"{path}: no such file; expected a .npz, a .glb or a folder of OBJ files")
+        raise RigError(f"{path}: no such file; expected {_EXPECTED}")
     if path.suffix.lower() == ".npz":
         return _load_npz(path, 1.0 if scale is None else scale)
-    if path.suffix.lower() == ".glb":
+    if path.suffix.lower() in (".glb", ".vrm"):
         return read_glb(path, 1.0 if scale is None else scale)
     raise RigError(
-        f"{path}: found the ending {path.suffix!r}; expected .npz, .glb or a folder of OBJ files "
+        f"{path}: found the ending {path.suffix!r}; expected {_EXPECTED} "
         "(other formats: export as .glb with shape keys, for example from Blender)"
     )
 
@@ -176,13 +184,34 @@ def _load_folder(folder: Path, scale: float | None) -> Rig:
             )
         raw_names.append(file.stem)
         deltas.append((vertices - neutral).astype(np.float32))
-    names, stacked = gather_shapes(str(folder), raw_names, deltas)
+    names, stacked = _gather_shapes(folder, neutral, raw_names, deltas)
     if scale is None:
         scale = _guess_scale(folder, neutral, names, stacked)
     try:
         return build_rig(folder.name, neutral * scale, triangles, names, stacked * scale, colors)
     except RigError as error:
         raise RigError(f"{folder}: {error}") from error
+
+
+def _gather_shapes(
+    folder: Path, neutral: np.ndarray, raw_names: Sequence[str], deltas: Sequence[np.ndarray]
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the ARKit names of the files' shapes, and their deltas [shapes, vertices, 3]."""
+    try:
+        uses = choose_shapes(raw_names)
+    except RigError as error:
+        raise RigError(f"{folder}: {error}") from error
+    tell_ignored(str(folder), uses)
+    found = {
+        name: np.sum([deltas[index] * weight for index, weight in moved], axis=0)
+        for name, moved in plan_shapes(uses).items()
+    }
+    if not find_used(found):
+        raise RigError(
+            f"{folder}: found no ARKit shape among {list(raw_names)[:8]}; expected names such as "
+            "jawOpen or mouthSmile_L (`dualtalker rig --names` lists what is understood)"
+        )
+    return complete_shapes(found, neutral)
 
 
 def _guess_scale(

@@ -23,17 +23,20 @@ from dualtalker.rig.gltf.format import (
     find_item,
     srgb_from_linear,
 )
+from dualtalker.rig.gltf.targets import DocumentTargets, read_targets
+from dualtalker.rig.gltf.vrm import faces_backward
+from dualtalker.rig.retargeting import Plan, complete_shapes, tell_ignored
 from dualtalker.rig.rig import MAX_VERTICES, Rig, build_rig
-from dualtalker.rig.shape_names import arkit_name, gather_shapes
 
 _log = logging.getLogger("dualtalker")
 
 
 def read_glb(path: Path, scale: float = 1.0) -> Rig:
-    """Read a .glb: all meshes that have ARKit morph targets, as one rig. Units are metres.
+    """Read a .glb or .vrm: all meshes with morph targets that ARKit knows, as one rig, in metres.
 
-    Meshes without such targets (body, clothes) are left out. Skinned meshes stay in their bind
-    pose. RigError on any damage, and on compression extensions, which are not supported.
+    Meshes without such targets (body, clothes) are left out. Where shapes have other names, and
+    which stand in for missing ones: `rig.shape_names`, `rig.retargeting`. Skinned meshes stay in
+    their bind pose. RigError on any damage, and on compression extensions, which it cannot undo.
     """
     try:
         document, binary = _unpack(path.read_bytes())
@@ -82,58 +85,47 @@ def _unpack(content: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def _collect(document: dict[str, Any], reader: AccessorReader) -> list[dict[str, Any]]:
-    """Read all primitives with named morph targets, in world coordinates."""
+    """Read all primitives with morph targets that are used, in world coordinates."""
     parts: list[dict[str, Any]] = []
-    ignored: set[str] = set()
+    targets = read_targets(document)
     total = 0
     for node, matrix in _world_nodes(document):
         mesh = find_item(document, "meshes", node["mesh"])
-        for primitive in mesh["primitives"]:
-            targets = primitive.get("targets", [])
-            if not targets:
+        for index, primitive in enumerate(mesh["primitives"]):
+            own = targets.primitives.get((node["mesh"], index))
+            if own is None or not own.plan:
                 continue
-            names = _target_names(mesh, targets)
-            ignored |= {name for name in names if arkit_name(name)[0] is None}
-            if ignored.issuperset(names):
-                continue
-            part = _read_primitive(primitive, targets, names, matrix, reader)
-            part["extras"] = mesh.get("extras", {}).get("dualtalker")
+            part = _read_primitive(primitive, own.plan, matrix, reader)
+            part["extras"] = (mesh.get("extras") or {}).get("dualtalker")
             total += len(part["neutral"])
             if total > MAX_VERTICES:
                 raise RigError(f"found over {MAX_VERTICES} vertices; expected fewer")
             parts.append(part)
     if not parts:
-        raise RigError(
-            f"found no mesh with ARKit morph targets (others: {sorted(ignored)[:8]}); "
-            "export the face with its shape keys, named as jawOpen, mouthSmileLeft and so on"
-        )
-    if ignored:
-        _log.warning("ignored shapes that ARKit does not have: %s", ", ".join(sorted(ignored)))
+        raise RigError(_tell_nothing(targets))
+    tell_ignored("", [use for own in targets.primitives.values() if own.plan for use in own.uses])
+    for own in targets.primitives.values():
+        if own.note and not own.plan:
+            _log.warning("left out %s: %s", own.mesh, own.note)
     return parts
 
 
-def _target_names(mesh: dict[str, Any], targets: list[dict[str, Any]]) -> list[str]:
-    names = mesh.get("extras", {}).get("targetNames")
-    if names is None:  # where some exporters put them instead
-        names = [target.get("extras", {}).get("name") for target in targets]
-    if (
-        not isinstance(names, list)
-        or len(names) != len(targets)
-        or not all(isinstance(name, str) for name in names)
-    ):
-        raise RigError(
-            f"mesh {mesh.get('name')!r} has {len(targets)} morph targets but no list of "
-            "as many names in extras.targetNames; export shape keys with their names"
-        )
-    if len(set(names)) != len(names):
-        raise RigError(f"mesh {mesh.get('name')!r} has two morph targets of the same name")
-    return names
+def _tell_nothing(targets: DocumentTargets) -> str:
+    """Say what was found in a file in which nothing is a face."""
+    others = sorted({use.raw for own in targets.primitives.values() for use in own.uses})
+    notes = [f"{own.mesh} has {own.note}" for own in targets.primitives.values() if own.note]
+    found = f" (others: {others[:8]})" if others else ""
+    return (
+        f"found no mesh with ARKit morph targets{found}"
+        + "".join(f"; {note}" for note in notes[:4])
+        + "; export the face with its shape keys, named as jawOpen, mouthSmileLeft and so on "
+        "(`dualtalker rig --names` lists what is understood)"
+    )
 
 
 def _read_primitive(
     primitive: dict[str, Any],
-    targets: list[dict[str, Any]],
-    names: list[str],
+    plan: Plan,
     matrix: np.ndarray,
     reader: AccessorReader,
 ) -> dict[str, Any]:
@@ -149,23 +141,31 @@ def _read_primitive(
     triangles = _read_triangles(primitive, len(position), reader)
     if np.linalg.det(linear) < 0:
         triangles = triangles[:, ::-1]
-    shapes: dict[str, np.ndarray] = {}
-    for name, target in zip(names, targets, strict=True):
-        if arkit_name(name)[0] is None:
-            continue
-        delta = reader.read(target["POSITION"], "VEC3") if "POSITION" in target else position * 0
-        if len(delta) != len(position):
-            raise RigError(
-                f"morph target {name!r} has {len(delta)} vertices; expected {len(position)} as "
-                "in its mesh"
-            )
-        shapes[name] = (delta @ linear.T).astype(np.float32)
+    shapes = {name: np.zeros_like(position, dtype=np.float32) for name in plan}
+    for name, moved in plan.items():
+        for index, weight in moved:
+            delta = _read_target(primitive["targets"], index, len(position), reader)
+            shapes[name] += (weight * (delta @ linear.T)).astype(np.float32)
     return {
         "neutral": position @ linear.T + matrix[:3, 3],
         "triangles": triangles,
         "shapes": shapes,
         "colors": _read_colors(attributes, len(position), reader),
     }
+
+
+def _read_target(
+    targets: list[dict[str, Any]], index: int, count: int, reader: AccessorReader
+) -> np.ndarray:
+    """Read the displacement [count, 3] of a morph target; zeros where it moves no position."""
+    if index >= len(targets) or "POSITION" not in targets[index]:
+        return np.zeros((count, 3))
+    delta = reader.read(targets[index]["POSITION"], "VEC3")
+    if len(delta) != count:
+        raise RigError(
+            f"morph target {index} has {len(delta)} vertices; expected {count} as in its mesh"
+        )
+    return delta
 
 
 def _read_triangles(primitive: dict[str, Any], count: int, reader: AccessorReader) -> np.ndarray:
@@ -191,17 +191,14 @@ def _read_colors(
 
 def _merge(path: Path, parts: list[dict[str, Any]], scale: float) -> Rig:
     """Join primitives to one rig; a shape that only some of them have leaves the others still."""
-    raw_names = list(dict.fromkeys(name for part in parts for name in part["shapes"]))
     starts = np.cumsum([0] + [len(part["neutral"]) for part in parts])
-    deltas = []
-    for name in raw_names:
-        delta = np.zeros((int(starts[-1]), 3), dtype=np.float32)
-        for part, start in zip(parts, starts[:-1], strict=True):
-            own = part["shapes"].get(name)
-            if own is not None:
-                delta[start : start + len(own)] = own * scale
-        deltas.append(delta)
-    names, stacked = gather_shapes("morph targets", raw_names, deltas)
+    neutral = np.concatenate([part["neutral"] for part in parts]) * scale
+    found: dict[str, np.ndarray] = {}
+    for part, start in zip(parts, starts[:-1], strict=True):
+        for name, own in part["shapes"].items():
+            delta = found.setdefault(name, np.zeros(neutral.shape, dtype=np.float32))
+            delta[start : start + len(own)] = own * scale
+    names, stacked = complete_shapes(found, neutral)
     colors = None
     if all(part["colors"] is not None for part in parts):
         colors = np.concatenate([part["colors"] for part in parts])
@@ -213,7 +210,7 @@ def _merge(path: Path, parts: list[dict[str, Any]], scale: float) -> Rig:
     placed = zip(parts, starts[:-1], strict=True)
     return build_rig(
         path.stem,
-        np.concatenate([part["neutral"] for part in parts]) * scale,
+        neutral,
         np.concatenate([part["triangles"] + start for part, start in placed]),
         names,
         stacked,
@@ -232,7 +229,8 @@ def _world_nodes(document: dict[str, Any]) -> list[tuple[dict[str, Any], np.ndar
     """Nodes of the default scene that have a mesh, with their world matrices [4, 4]."""
     scenes = document.get("scenes") or [{"nodes": list(range(len(document.get("nodes", []))))}]
     scene = scenes[document.get("scene", 0)]
-    waiting = [(index, np.eye(4)) for index in scene.get("nodes", [])]
+    root = np.diag([-1.0, 1.0, -1.0, 1.0]) if faces_backward(document) else np.eye(4)
+    waiting = [(index, root) for index in scene.get("nodes", [])]
     visited: set[int] = set()
     found = []
     while waiting:
@@ -245,7 +243,7 @@ def _world_nodes(document: dict[str, Any]) -> list[tuple[dict[str, Any], np.ndar
         waiting += [(child, matrix) for child in node.get("children", [])]
         if "mesh" in node:
             # By the specification a skinned mesh ignores its node's transform.
-            found.append((node, np.eye(4) if "skin" in node else matrix))
+            found.append((node, root if "skin" in node else matrix))
     return found
 
 

@@ -133,7 +133,7 @@ TALKER_PARAMETERS = (
     Parameter(
         "rig",
         "",
-        "Face of vertices and face_marker: a .glb, .npz or folder of OBJs; empty: the robot head.",
+        "Face of vertices and face_marker: .glb, .vrm, .npz, OBJ folder; empty: the robot head.",
     ),
     Parameter("marker_triangles", 5000, "Most triangles of face_marker.", 100, 100000),
     Parameter(
