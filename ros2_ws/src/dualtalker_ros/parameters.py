@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.node import Node
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import InvalidParameterTypeException, ParameterException
+
+from dualtalker_ros.processes import GuardedNode
 
 _WHEN = {
     "configure": " Takes effect in configure.",
@@ -47,24 +54,66 @@ class Parameter:
         return descriptor
 
 
-class ParameterNode(Node):
-    """A node whose parameters are declared and checked when it is made."""
+class DeclaringNode(GuardedNode):
+    """A node whose parameters take integers wherever they are doubles, whoever gives them.
 
-    def __init__(self, name: str, parameters: tuple[Parameter, ...]) -> None:
-        """Raise ValueError for a text that is none of a parameter's choices."""
-        super().__init__(name)
-        declare_parameters(self, parameters)
-        check_choices(self, parameters)
+    ROS refuses `frame_rate: 60` where 60.0 is meant. Stands, as GuardedNode, before the base that
+    tells the kind of node.
+    """
+
+    def declare_all(self, parameters: tuple[Parameter, ...]) -> None:
+        """Declare parameters; ValueError for a value of another type or beyond the range."""
+        for parameter in parameters:
+            try:
+                self._declare(parameter)
+            except ParameterException as error:
+                raise ValueError(f"parameter {parameter.name}: {error}") from error
+
+    def _declare(self, parameter: Parameter) -> None:
+        name, default, descriptor = parameter.name, parameter.default, parameter.describe()
+        try:
+            declared = self.declare_parameter(name, default, descriptor)
+            if declared.value is None:  # what is given is an empty list, or nothing
+                raise ValueError(f"parameter {name} has no value; expected one as {default!r}")
+        except InvalidParameterTypeException:
+            # What was given is told to those who declare a parameter of any type.
+            any_type = ParameterDescriptor(dynamic_typing=True)
+            given = widen(self.declare_parameter(name, default, any_type), default)
+            self.undeclare_parameter(name)
+            if not (isinstance(default, float) and isinstance(given.value, float)):
+                raise
+            self.declare_parameter(name, given.value, descriptor, ignore_override=True)
+
+    def set_parameters_atomically(self, parameter_list: list[Any]) -> SetParametersResult:
+        """Set parameters, all or none, as the services of every node do."""
+        unknown = [p.name for p in parameter_list if not self.has_parameter(p.name)]
+        if unknown:
+            reason = f"found {unknown}, which are no parameters of this node"
+            return SetParametersResult(successful=False, reason=reason)
+        return super().set_parameters_atomically(
+            [widen(p, self.get_parameter(p.name).value) for p in parameter_list]
+        )
 
     def value(self, name: str) -> Any:
         """Return a parameter's value."""
         return self.get_parameter(name).value
 
 
-def declare_parameters(node: Any, parameters: tuple[Parameter, ...]) -> None:
-    """Declare parameters on a node, with their descriptors."""
-    for parameter in parameters:
-        node.declare_parameter(parameter.name, parameter.default, parameter.describe())
+class ParameterNode(DeclaringNode):
+    """A node whose parameters are declared and checked when it is made."""
+
+    def __init__(self, name: str, parameters: tuple[Parameter, ...]) -> None:
+        """Raise ValueError for a value that a parameter does not take."""
+        super().__init__(name)
+        self.declare_all(parameters)
+        check_choices(self, parameters)
+
+
+def widen(given: Any, known: Any) -> Any:
+    """Return an rclpy.parameter.Parameter; where it is an integer and `known` a float, as one."""
+    if given.type_ != given.Type.INTEGER or not isinstance(known, float):
+        return given
+    return type(given)(given.name, given.Type.DOUBLE, float(given.value))
 
 
 def check_choices(node: Any, parameters: tuple[Parameter, ...]) -> None:

@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
+import os
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import rclpy
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation as rcl
 from rclpy.logging import get_logger
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 
 from dualtalker.errors import DualtalkerError
 
+# What speaks against a node's start, in words for those who start the node.
+START_ERRORS = (
+    ImportError,
+    OSError,
+    ValueError,
+    ParameterException,
+    NameValidationException,
+    rcl.RCLError,
+)
+LOG_FOLDER = (
+    "logs go to ROS_LOG_DIR, or else to ROS_HOME/log or ~/.ros/log: set ROS_LOG_DIR to a folder "
+    "that this user can write to, as ROS_LOG_DIR=/tmp/ros_log"
+)
 EXECUTORS = ("auto", "events", "single")
 # How long the executor may wait for an event before Python looks for signals.
 LOOK_UP_S = 0.2
@@ -29,11 +51,18 @@ def ros_running(args: list[str] | None) -> Iterator[None]:
     ROS's own handlers end its context in the midst of whatever runs, from another thread: a node
     that is being made, or that publishes, then fails with one of many errors. So both signals are
     Python's: until `spin` they interrupt, within it the callback that runs is finished first.
+
+    Raises:
+        DualtalkerError: ROS does not start, by its arguments or its environment.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        _find_log_folder(args or sys.argv)
+        try:
+            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        except RuntimeError as error:
+            raise DualtalkerError(_explain(error)) from error
         yield
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
@@ -41,21 +70,144 @@ def ros_running(args: list[str] | None) -> Iterator[None]:
         rclpy.try_shutdown()
 
 
+def _find_log_folder(args: list[str]) -> None:
+    """Say at once where there is none: rcl says it in many lines."""
+    names = ("ROS_LOG_DIR", "ROS_HOME", "HOME")
+    if not any(map(os.environ.get, names)) and "--disable-external-lib-logs" not in args:
+        raise DualtalkerError(f"this user has no home folder; {LOG_FOLDER}")
+
+
+def _explain(error: Exception) -> str:
+    """Return why ROS does not start, and what mends it."""
+    if isinstance(error, rcl.UnknownROSArgsError):
+        return f"ROS does not know these arguments: {error}"
+    reason = shorten(error)
+    is_of_logs = "logging" in reason or ".log" in reason
+    return f"{reason}; {LOG_FOLDER}" if is_of_logs else reason
+
+
 def run_node(
-    name: str, start: Callable[[], Any], serve: Callable[[Any], None], args: list[str] | None
+    name: str,
+    start: Callable[[], Any],
+    serve: Callable[[Any], int | None],
+    args: list[str] | None,
+    takes: str = "",
 ) -> int:
     """Start a node, and serve it until that is done or a signal comes; return the exit status.
 
-    What `start` refuses goes to the log of `name`, and the status is 1.
+    What `start` refuses goes to the log of `name`, and the status is 1; else it is what `serve`
+    returns, or 0.
+
+    Args:
+        name: of the logger.
+        start: makes the node.
+        serve: is given the node.
+        args: of the command line, sys.argv if None.
+        takes: the parameter that one word without `-p` is the value of; none by default.
     """
-    with ros_running(args):
-        try:
-            node = start()
-        except (DualtalkerError, ImportError, OSError, ValueError) as error:
-            get_logger(name).fatal(str(error))
-            return 1
-        serve(node)
+    try:
+        with ros_running(_place_word(args, takes)):
+            try:
+                node = start()
+            except START_ERRORS as error:
+                raise DualtalkerError(shorten(error)) from error
+            return serve(node) or 0
+    except DualtalkerError as error:
+        get_logger(name).fatal(str(error))
+        return 1
     return 0
+
+
+def _place_word(args: list[str] | None, takes: str) -> list[str]:
+    """Return the arguments with a word that is given alone as the parameter that it means.
+
+    Raises:
+        DualtalkerError: there are more words, or none is expected.
+    """
+    given = sys.argv[1:] if args is None else args
+    try:
+        words = remove_ros_args(given)
+    except RuntimeError:  # said when ROS starts
+        return given
+    if not words:
+        return given
+    if not takes or len(words) > 1 or words[0].startswith("-"):
+        expected = f"one word at most, the parameter {takes}" if takes else "none"
+        raise DualtalkerError(
+            f"found the words {' '.join(words)}; expected {expected}; parameters are given as in "
+            "--ros-args -p name:=value"
+        )
+    # A text in double quotes is the same in JSON and in YAML, by which ROS reads values.
+    value = json.dumps(words[0], ensure_ascii=False)
+    return [*given, "--ros-args", "-p", f"{takes}:={value}"]
+
+
+class GuardedNode(Node):
+    """A node that no request ends: what a service raises is logged, and the request refused.
+
+    rclpy's own services, too, raise for requests that make no sense, as a transition that the
+    state does not allow or a parameter's value of a type that does not exist; what is raised in a
+    service ends the executor. Stands before `LifecycleNode` among the bases of a class.
+    """
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        """Make rclpy's node, guarded."""
+        super().__init__(*args, **named)
+        for service in self.services:  # those of a lifecycle are not made by `create_service`
+            if not hasattr(service.callback, "__wrapped__"):
+                service.callback = self._guard(service.callback)
+
+    def create_service(self, srv_type: Any, srv_name: str, callback: Any, **named: Any) -> Any:
+        """Create a service whose exceptions are refusals."""
+        guarded = self._guard(callback)
+        if srv_type is SetParameters and srv_name.endswith("/set_parameters"):
+            guarded = _set_one_by_one(guarded)
+        return super().create_service(srv_type, srv_name, guarded, **named)
+
+    def _guard(self, callback: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        @functools.wraps(callback)
+        def guarded(request: Any, response: Any) -> Any:
+            try:
+                return callback(request, response)
+            except Exception as error:  # noqa: BLE001 - rclpy raises many
+                reason = shorten(error)
+                kind = type(request).__name__.removesuffix("_Request")
+                self.get_logger().warning(f"{kind} refused: {reason}")
+                return _refuse(request, type(response)(), reason)
+
+        return guarded
+
+
+def shorten(error: Exception) -> str:
+    """Return what rcl says without the places in its source that it says it at."""
+    return str(error).split(", at /")[0]
+
+
+def _refuse(request: Any, response: Any, reason: str) -> Any:
+    """Fill a response, by the fields that it has, with a refusal."""
+    refusal = SetParametersResult(successful=False, reason=reason)
+    if hasattr(response, "results"):
+        response.results = [refusal] * max(len(request.parameters), 1)
+    elif hasattr(response, "result"):
+        response.result = refusal
+    elif hasattr(response, "success"):
+        response.success = False
+        if hasattr(response, "message"):
+            response.message = reason
+    return response
+
+
+def _set_one_by_one(callback: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Have one parameter that makes no sense spoil none of the others, as ROS promises."""
+
+    @functools.wraps(callback)
+    def each(request: Any, response: Any) -> Any:
+        for parameter in request.parameters:
+            one = SetParameters.Request(parameters=[parameter])
+            response.results += callback(one, SetParameters.Response()).results
+        return response
+
+    return each
 
 
 def tell_exceptions(transition: Callable[..., Any]) -> Callable[..., Any]:

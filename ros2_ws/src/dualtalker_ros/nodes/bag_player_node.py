@@ -1,6 +1,6 @@
 """Plays the speech of a rosbag in simulated time, to a talker that is there from its beginning on.
 
-    python -m dualtalker_ros.nodes.bag_player_node --ros-args -p bag:=talk/
+    python -m dualtalker_ros.nodes.bag_player_node talk/
 
 Unlike `ros2 bag play --clock`, which loses the beginning of the speech to discovery and stops
 /clock with the last message, this waits for its listeners, tells the audio's format before the
@@ -51,7 +51,7 @@ class BagPlayerNode(ParameterNode):
         """Read the bag; BagError, or ImportError where a message type is not installed."""
         super().__init__("bag_player", PARAMETERS)
         if not self.value("bag"):
-            raise BagError("no bag given; for example: --ros-args -p bag:=talk/")
+            raise BagError("no bag given; for example: bag_player_node talk/")
         with Bag(Path(self.value("bag"))) as bag:
             self._speech = find_audio_topic(bag, self.value("audio_topic") or None)
             wanted = {self._speech, *self.value("topics")} & set(bag.topics)
@@ -143,7 +143,7 @@ def start() -> BagPlayerNode:
 
 def main(args: list[str] | None = None) -> int:
     """Play the bag once and end; exit status 1 where that cannot be done."""
-    return run_node("bag_player", start, BagPlayerNode.play, args)
+    return run_node("bag_player", start, BagPlayerNode.play, args, takes="bag")
 
 
 if __name__ == "__main__":

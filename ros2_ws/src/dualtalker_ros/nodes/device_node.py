@@ -142,7 +142,7 @@ class DeviceNode(ParameterNode):
 
 def run_device_node(name: str, make_node: Callable[[], DeviceNode], args: list[str] | None) -> int:
     """Run a device node until a signal; exit status 1 where it cannot start."""
-    given = sys.argv if args is None else args
+    given = sys.argv[1:] if args is None else args
 
     def start() -> DeviceNode | None:
         if LIST_FLAG not in given:

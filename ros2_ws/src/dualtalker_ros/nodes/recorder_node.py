@@ -1,6 +1,6 @@
 """Records topics to a rosbag2 (MCAP), each message with the time it was received.
 
-    python -m dualtalker_ros.nodes.recorder_node --ros-args -p output:=my_bag
+    python -m dualtalker_ros.nodes.recorder_node my_bag
 
 Messages are written as they come, undecoded; rosbag2's own libraries are not needed. Receive
 times are of the system clock; with use_sim_time of /clock, and nothing is written before it is
@@ -36,6 +36,8 @@ class RecorderNode(ParameterNode):
     def __init__(self) -> None:
         """Open the bag; FileExistsError where there is something, BagError without rosbags."""
         super().__init__("recorder", PARAMETERS)
+        if not self.value("output"):
+            raise BagError("output is empty; expected a folder that does not exist yet")
         output = Path(self.value("output"))
         if output.exists():
             raise FileExistsError(f"{output} exists; remove it or choose another output")
@@ -93,7 +95,7 @@ class RecorderNode(ParameterNode):
 
 def main(args: list[str] | None = None) -> int:
     """Record until interrupted; the bag is complete afterwards. Status 1 where none can begin."""
-    return run_node("recorder", RecorderNode, RecorderNode.record, args)
+    return run_node("recorder", RecorderNode, RecorderNode.record, args, takes="output")
 
 
 if __name__ == "__main__":

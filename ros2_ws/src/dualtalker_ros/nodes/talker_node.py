@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.subscription import Subscription
 
@@ -22,11 +23,11 @@ from dualtalker.delivery import Delivery
 from dualtalker.errors import DualtalkerError
 from dualtalker.model import mix_style
 from dualtalker.stream import Talker
-from dualtalker_ros.parameters import check_choices, declare_parameters
+from dualtalker_ros.parameters import DeclaringNode, check_choices
 from dualtalker_ros.processes import (
     forward_logs,
     make_executor,
-    ros_running,
+    run_node,
     spin,
     tell_exceptions,
 )
@@ -55,13 +56,13 @@ MAX_LEAP_NS = 10 * 10**9
 CLOCK_SET_S = 0.1
 
 
-class TalkerNode(LifecycleNode):
+class TalkerNode(DeclaringNode, LifecycleNode):
     """Loads the model in `configure`, listens and publishes once active."""
 
     def __init__(self, **kwargs: Any) -> None:
         """Declare the parameters; nothing is loaded yet."""
         super().__init__("talker", **kwargs)
-        declare_parameters(self, TALKER_PARAMETERS)
+        self.declare_all(TALKER_PARAMETERS)
         LiveParameters(self, TALKER_PARAMETERS, self._stage, self._apply, self._complain)
         StyleControl(self)
         self._clock_of_node = NodeClock(self.get_clock())
@@ -103,7 +104,7 @@ class TalkerNode(LifecycleNode):
         self._configured = delivery
         self.get_logger().info(
             f"model {talker.bundle.digest[:12]} on {talker.backend_name}, {talker.fps:g} Hz, "
-            f"stated latency {talker.latency_s * 1e3:.1f} ms, {self._value('delivery')} delivery, "
+            f"stated latency {talker.latency_s * 1e3:.1f} ms, {self.value('delivery')} delivery, "
             f"styles: {', '.join(talker.styles) or 'one alone'}"
         )
         return TransitionCallbackReturn.SUCCESS
@@ -159,12 +160,12 @@ class TalkerNode(LifecycleNode):
 
     def _make_delivery(self) -> Delivery:
         talker = Talker(
-            self._value("model") or None,
+            self.value("model") or None,
             **read_options(self).keywords(),
-            stamps=self._value("stamps"),
+            stamps=self.value("stamps"),
         )
-        delivery = Delivery(talker, paced=self._value("delivery") == "paced", **read_timing(self))
-        delivery.warm_up(self._value("sample_rate_hz"))
+        delivery = Delivery(talker, paced=self.value("delivery") == "paced", **read_timing(self))
+        delivery.warm_up(self.value("sample_rate_hz"))
         return delivery
 
     def _on_found(self, audio_class: Any) -> None:
@@ -274,7 +275,7 @@ class TalkerNode(LifecycleNode):
         """Return what the talker, once there is one, would refuse."""
         if self._configured is None:  # then nobody knows the model's styles, for one
             return None
-        if name == "idle_motion" and not value and self._value("head_motion"):
+        if name == "idle_motion" and not value and self.value("head_motion"):
             return (
                 "idle_motion must stay on: head_motion is part of it; clean up the node to switch "
                 "both off"
@@ -296,47 +297,46 @@ class TalkerNode(LifecycleNode):
         if not names.isdisjoint(FORMAT_PARAMETERS):
             self._infos.renew()
         if "idle_motion" in names:
-            talker.set_idle_motion(self._value("idle_motion"))
+            talker.set_idle_motion(self.value("idle_motion"))
         if "smoothing_ms" in names:
-            talker.set_smoothing(self._value("smoothing_ms") / 1e3)
+            talker.set_smoothing(self.value("smoothing_ms") / 1e3)
         if not names.isdisjoint(MANNER_PARAMETERS):
-            talker.set_style(self._value("style"))
-            talker.set_intensity(self._value("intensity"))
+            talker.set_style(self.value("style"))
+            talker.set_intensity(self.value("intensity"))
         self._face.retune()
         self._diagnostician.retune()
         if self._active:
             self._advance()
 
-    def _value(self, name: str) -> Any:
-        return self.get_parameter(name).value
+
+def start() -> tuple[TalkerNode, Any]:
+    """Return the node, and the executor that its parameters ask for."""
+    node = TalkerNode()
+    forward_logs(node.get_logger())
+    executor, kind = make_executor(node.value("executor"))
+    node.arrivals_told = kind == "single" and hasattr(Subscription, "CallbackType")
+    return node, executor
 
 
-def start(node: TalkerNode) -> bool:
-    """Bring the node up where `autostart` asks for it; return whether it is up or need not be."""
-    if not node.get_parameter("autostart").value:
-        return True
-    return all(
-        transition() == TransitionCallbackReturn.SUCCESS
-        for transition in (node.trigger_configure, node.trigger_activate)
-    )
+def serve(parts: tuple[TalkerNode, Any]) -> int:
+    """Bring the node up where `autostart` asks for it, and serve it; 1 where it does not come up.
+
+    The reason is in the log.
+    """
+    node, executor = parts
+    if node.value("autostart"):
+        for transition in (node.trigger_configure, node.trigger_activate):
+            if transition() != TransitionCallbackReturn.SUCCESS:
+                return 1
+    kind = "single" if isinstance(executor, SingleThreadedExecutor) else "events"
+    node.get_logger().info(f"executor: {kind}")
+    spin(node, executor)
+    return 0
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted; exit status 1 where it cannot start."""
-    with ros_running(args):
-        node = TalkerNode()
-        forward_logs(node.get_logger())
-        try:
-            executor, kind = make_executor(node.get_parameter("executor").value)
-        except (ImportError, ValueError) as error:
-            node.get_logger().fatal(str(error))
-            return 1
-        node.arrivals_told = kind == "single" and hasattr(Subscription, "CallbackType")
-        if not start(node):
-            return 1
-        node.get_logger().info(f"executor: {kind}")
-        spin(node, executor)
-    return 0
+    return run_node("talker", start, serve, args)
 
 
 if __name__ == "__main__":

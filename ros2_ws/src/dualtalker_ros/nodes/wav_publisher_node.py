@@ -1,6 +1,6 @@
 """Publishes a recording to `audio` at speaking speed, as a microphone or a speech engine would.
 
-python -m dualtalker_ros.nodes.wav_publisher_node --ros-args -p file:=speech.wav
+python -m dualtalker_ros.nodes.wav_publisher_node speech.wav --ros-args -p speed:=2
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from rclpy.duration import Duration
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from dualtalker.audio import SUPPORTED_TYPES, read_audio
+from dualtalker.errors import AudioError
 from dualtalker_ros.parameters import Parameter, ParameterNode
 from dualtalker_ros.processes import run_node
 from dualtalker_ros.topics import fill_message, import_type, wait_for_listeners
@@ -47,6 +48,8 @@ class WavPublisherNode(ParameterNode):
     def __init__(self) -> None:
         """Raises AudioError for the file, ValueError and ImportError for the message type."""
         super().__init__("wav_publisher", PARAMETERS)
+        if not self.value("file"):
+            raise AudioError("no recording given; for example: wav_publisher_node speech.wav")
         self._samples, self._rate_hz = read_audio(self.value("file"))
         self._message_class = import_type(self.value("audio_type"))
         # Reliable: what is sent at once must not be lost. Best-effort subscribers match, too.
@@ -93,7 +96,7 @@ def start() -> WavPublisherNode:
 
 def main(args: list[str] | None = None) -> int:
     """Publish the file once and end; exit status 1 where that cannot be done."""
-    return run_node("wav_publisher", start, WavPublisherNode.play, args)
+    return run_node("wav_publisher", start, WavPublisherNode.play, args, takes="file")
 
 
 if __name__ == "__main__":

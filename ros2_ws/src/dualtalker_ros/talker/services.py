@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rcl_interfaces.msg import ParameterType, SetParametersResult
+from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
@@ -73,12 +73,5 @@ class StyleControl:
         if not names or len(set(names)) < len(names) or not set(names) <= set(MANNER_PARAMETERS):
             reason = f"found parameters {names}; expected style, intensity or both, each once"
             return SetParametersResult(successful=False, reason=reason)
-        for message in messages:
-            if (
-                message.name == "intensity"
-                and message.value.type == ParameterType.PARAMETER_INTEGER
-            ):
-                message.value.type = ParameterType.PARAMETER_DOUBLE
-                message.value.double_value = float(message.value.integer_value)
         changes = [Parameter.from_parameter_msg(message) for message in messages]
         return self._node.set_parameters_atomically(changes)
