@@ -33,8 +33,8 @@ class MakeBag:
     files: Annotated[
         tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="WAV [CSV] [TO]")
     ]
-    """A recording (wav, flac or ogg); the motion as CSV, of `dualtalker animate` or of Live Link
-    Face; and the bag, unless -o gives it: NAME.mcap, NAME.db3, or a folder."""
+    """A recording (wav, flac or ogg); the motion as CSV, of `dualtalker animate`, Live Link Face,
+    Audio2Face or MediaPipe; and the bag, unless -o gives it: NAME.mcap, NAME.db3, or a folder."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="TO")] = None
     """The bag to write."""
     audio_type: Literal["AudioDataStamped", "AudioData", "AudioStamped", "Int16MultiArray"] = (

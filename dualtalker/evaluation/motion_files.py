@@ -1,13 +1,15 @@
-"""Motion of a face as CSV: ours, read and written; Live Link Face's and FACEGOOD's, read.
+"""Motion of a face as CSV: ours, read and written; those of other programs, read.
 
-Understood: `time_s` plus ARKit names (ours), the CSV of Live Link Face, and FACEGOOD's rounding
-channels. Without pandas or scipy: a robot reads these, too.
+Understood: `time_s` plus ARKit names (ours), the CSVs of Live Link Face and Audio2Face, weights
+of MediaPipe with a time beside them, FACEGOOD's rounding channels; names in every spelling of
+`dualtalker.rig.read_name`. Without pandas or scipy: a robot reads these, too.
 """
 
 from __future__ import annotations
 
 import csv
 import itertools
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +19,9 @@ import numpy as np
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, HEAD_NAMES
 from dualtalker.errors import MotionError
 from dualtalker.files import written_whole
+from dualtalker.rig import read_name
+
+_log = logging.getLogger("dualtalker")
 
 NOMINAL_RATES_HZ = (24.0, 25.0, 30.0, 50.0, 60.0)
 _DAY_S = 86400.0
@@ -31,8 +36,23 @@ EXTRA_CHANNELS: dict[str, dict[str, float]] = {
     "x_mouth_oo_c": {"mouthFunnel": 0.1, "mouthPucker": 0.7},
 }
 
-_LIVE_LINK_COLUMNS = {"timecode", "blendshapecount"}
-_HEAD_COLUMNS = re.compile(r"^(head|lefteye|righteye)(yaw|pitch|roll)$")
+# Seconds in one unit of a column of times; 0 where the numbers tell it.
+_TIME_COLUMNS = {
+    "time_s": 1.0,
+    "timestamp_s": 1.0,
+    "timecode": 1.0,
+    "time_ms": 1e-3,
+    "timestamp_ms": 1e-3,
+    "time": 0.0,
+    "timestamp": 0.0,
+}
+_NUMBER_COLUMNS = {"", "unnamed: 0", "index", "frame", "frame_index"}  # pandas writes the first
+# Of no shape of ARKit's: Live Link Face's count, MediaPipe's rest, heads, eyes and Audio2Face's
+# tongue.
+_IGNORED_COLUMNS = re.compile(
+    r"blendshapecount|_neutral|(head|lefteye|righteye)(yaw|pitch|roll)"
+    r"|(blendshapes\.)?tongue(tip|roll)?(up|down|left|right|in|stretch|wide|narrow)"
+)
 
 
 def read_motion_csv(
@@ -41,7 +61,8 @@ def read_motion_csv(
     """Return times in seconds [rows] and weights float64 [rows, 52] in [0, 1] of a motion CSV.
 
     Rows that repeat the timecode of the row before are left out. `timecode_rate_hz` is how many
-    frames the timecode counts in a second, by default the usual rate that fits.
+    frames the timecode counts in a second, by default the usual rate that fits. A weight of a
+    part, such as `browInnerUp_L`, is averaged with those of the other parts.
 
     Raises:
         MotionError: the file cannot be read, or is no such CSV; the text says where and why.
@@ -59,19 +80,59 @@ def read_motion_csv(
             raise MotionError(
                 f"{path}: line {number} has {len(row)} fields, the header {len(header)}"
             )
-    if header[0].lower() == "timecode":
-        times_s = _timecodes(path, [row[0] for row in rows[1:]], timecode_rate_hz)
+    _refuse_doubles(path, header)
+    column = _find_time(path, header)
+    codes = [row[column] for row in rows[1:]]
+    if ":" in codes[0] or ";" in codes[0]:
+        times_s = _timecodes(path, codes, timecode_rate_hz)
         fresh = np.concatenate([[True], np.diff(times_s) != 0])
         times_s = times_s[fresh]
         rows = [rows[0], *itertools.compress(rows[1:], fresh)]
-    elif header[0] == "time_s":
-        times_s = _numbers(path, rows, [0])[:, 0]
     else:
-        raise MotionError(f"{path}: first column is {header[0]!r}, expected time_s or Timecode")
+        times_s = _read_times(path, header, rows, column)
     if not (np.diff(times_s) > 0).all():
         row_number = int(np.argmin(np.diff(times_s))) + 3
         raise MotionError(f"{path}: time does not increase at line {row_number}")
-    return times_s, _fold(path, header, rows)
+    return times_s, _fold(path, header, rows, column)
+
+
+def _refuse_doubles(path: Path, header: list[str]) -> None:
+    doubles = sorted({name for name in header if name and header.count(name) > 1})
+    if doubles:
+        raise MotionError(
+            f"{path}: found more than one column {', '.join(map(repr, doubles[:8]))}; keep one of "
+            "each"
+        )
+
+
+def _find_time(path: Path, header: list[str]) -> int:
+    """Return the column of times: the first, or the first after numbers of rows."""
+    for column, name in enumerate(header):
+        if name.lower() in _TIME_COLUMNS:
+            return column
+        if name.lower() not in _NUMBER_COLUMNS:
+            break
+    raise MotionError(
+        f"{path}: first column is {header[0]!r}, expected time_s, Timecode or timestamp_ms"
+    )
+
+
+def _read_times(path: Path, header: list[str], rows: list[list[str]], column: int) -> np.ndarray:
+    name = header[column]
+    try:
+        times = _numbers(path, rows, [column])[:, 0]
+    except MotionError as error:
+        if name.lower() != "timecode":
+            raise
+        raise MotionError(
+            f"{error}: a timecode is HH:MM:SS:FRAME, or a number of seconds"
+        ) from error
+    unit_s = _TIME_COLUMNS[name.lower()]
+    if not unit_s:  # frames are 4 to 1000 ms apart, so the numbers tell
+        is_ms = float(np.median(np.diff(times))) >= 1.0
+        unit_s = 1e-3 if is_ms else 1.0
+        _log.warning("%s: column %r taken as %s", path, name, "ms" if is_ms else "seconds")
+    return times * unit_s
 
 
 def parse_timecodes(codes: Sequence[str], rate_hz: float | None = None) -> np.ndarray:
@@ -98,29 +159,59 @@ def parse_timecodes(codes: Sequence[str], rate_hz: float | None = None) -> np.nd
     return np.asarray(times_s - times_s[0])
 
 
-def _fold(path: Path, header: list[str], rows: list[list[str]]) -> np.ndarray:
+def _fold(path: Path, header: list[str], rows: list[list[str]], time_column: int) -> np.ndarray:
     """Return weights [rows, 52]: known columns in place, extra ones added by their gains."""
-    by_name = {name.lower(): index for name, index in ARKIT_INDEX.items()}
     weights = np.zeros((len(rows) - 1, len(ARKIT_NAMES)))
-    known = 0
-    for column, name in enumerate(header[1:], start=1):
-        key = name.lower()
-        if key in _LIVE_LINK_COLUMNS or _HEAD_COLUMNS.match(key):
-            continue
-        if key in by_name:
-            weights[:, by_name[key]] += _numbers(path, rows, [column])[:, 0]
-            known += 1
-        elif name in EXTRA_CHANNELS:
-            values = _numbers(path, rows, [column])[:, 0]
-            for target, gain in EXTRA_CHANNELS[name].items():
+    sums: dict[str, list[np.ndarray]] = {}
+    for (name, _), column in _sort_columns(path, header, time_column).items():
+        values = _numbers(path, rows, [column])[:, 0]
+        for target in _list_targets(name):
+            sums.setdefault(target, []).append(values)
+    if not sums:
+        raise MotionError(f"{path}: no column is an ARKit name")
+    for target, parts in sums.items():
+        weights[:, ARKIT_INDEX[target]] = np.mean(parts, axis=0)
+    for name, gains in EXTRA_CHANNELS.items():
+        if name in header:
+            values = _numbers(path, rows, [header.index(name)])[:, 0]
+            for target, gain in gains.items():
                 weights[:, ARKIT_INDEX[target]] += gain * values
-        else:
+    return np.clip(weights, 0.0, 1.0)
+
+
+def _sort_columns(path: Path, header: list[str], time_column: int) -> dict[tuple[str, str], int]:
+    """Return the columns of weights by (shape, part of it); MotionError where two mean one."""
+    columns: dict[tuple[str, str], int] = {}
+    claims: dict[str, dict[str, str]] = {}  # by the shape: the column by the part of it
+    for column, name in enumerate(header[time_column + 1 :], start=time_column + 1):
+        if _IGNORED_COLUMNS.fullmatch(name.lower()) or name in EXTRA_CHANNELS:
+            continue
+        meaning = read_name(name)
+        targets = _list_targets(meaning.name) if meaning else ()
+        if meaning is None or not targets:
             raise MotionError(
                 f"{path}: column {name!r} is no ARKit name ({', '.join(ARKIT_NAMES)})"
             )
-    if not known:
-        raise MotionError(f"{path}: no column is an ARKit name")
-    return np.clip(weights, 0.0, 1.0)
+        for target in targets:
+            parts = claims.setdefault(target, {})
+            # A whole shape and a part of it say two things of one, too.
+            other = parts.get(meaning.part) or (
+                parts.get("") if meaning.part else next(iter(parts.values()), None)
+            )
+            if other is not None:
+                raise MotionError(
+                    f"{path}: columns {other!r} and {name!r} both mean {target}; keep one"
+                )
+            parts[meaning.part] = name
+        columns[meaning.name, meaning.part] = column
+    return columns
+
+
+def _list_targets(name: str) -> tuple[str, ...]:
+    """ARKit's shapes of a name: itself, or both sides of a stem such as `mouthSmile`."""
+    if name in ARKIT_INDEX:
+        return (name,)
+    return tuple(side for side in (f"{name}Left", f"{name}Right") if side in ARKIT_INDEX)
 
 
 def _numbers(path: Path, rows: list[list[str]], columns: list[int]) -> np.ndarray:
