@@ -6,12 +6,15 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+FOLDER = "a folder"
 
 
 @contextlib.contextmanager
@@ -56,6 +59,22 @@ def written_together(*paths: Path) -> Iterator[Path]:
         yield Path(folder)
         for path in paths:
             os.replace(Path(folder) / path.name, path)
+
+
+def tell_fault(path: Path) -> str | None:
+    """Say why `path` is no file whose bytes can be read to an end; None where it is one.
+
+    A pipe may never end, and a device such as /dev/zero has no end.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "no such file"
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    if stat.S_ISDIR(mode):
+        return FOLDER
+    return None if stat.S_ISREG(mode) else "not a regular file (a pipe or device?)"
 
 
 def read_json(path: Path, max_bytes: int) -> Any:

@@ -20,6 +20,7 @@ import numpy as np
 from dualtalker.audio.pcm import CANCEL_MESSAGE, channels_cancel, check_samples, mix_to_mono
 from dualtalker.audio.resampling import check_rate
 from dualtalker.errors import AudioError
+from dualtalker.files import tell_fault
 
 if TYPE_CHECKING:
     import soundfile
@@ -142,9 +143,7 @@ def _import_soundfile() -> Any:
 
 
 def _check_is_file(path: Path) -> None:
-    if not path.is_file():
-        found = "not a regular file (a pipe or device?)" if path.exists() else "no such file"
-        found = "a folder" if path.is_dir() else found
+    if found := tell_fault(path):
         raise AudioError(f"{path}: {found}; expected a wav, flac or ogg recording")
 
 

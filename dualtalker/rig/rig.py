@@ -17,7 +17,9 @@ _CENTRAL_SHARE = 0.35
 # The largest side of a rig's bounding box: from a toy to a stage set.
 MIN_EXTENT_M = 0.001
 MAX_EXTENT_M = 1000.0
-MAX_VERTICES = 400_000  # with 52 shapes on them 250 MB; more is a mistake or an attack
+# More is a mistake or an attack.
+MAX_VERTICES = 400_000
+MAX_MOVED = 200_000 * len(ARKIT_NAMES)  # vertices times shapes: 125 MB of deltas
 
 
 @dataclass(eq=False)
@@ -133,6 +135,7 @@ def build_rig(
     count = len(neutral)
     triangles = _checked_indices(f"{name}: triangles", triangles, count, (None, 3))
     names = _checked_names(name, names)
+    check_moved(count, len(names))
     deltas = _checked(f"{name}: deltas", deltas, np.float32, (len(names), count, 3))
     order = sorted(range(len(names)), key=lambda index: ARKIT_INDEX[names[index]])
     names, deltas = tuple(names[index] for index in order), deltas[order]
@@ -151,6 +154,19 @@ def build_rig(
     upper = _checked_indices(f"{name}: upper_face_vertices", upper_face_vertices, count, (None,))
     shapes = (neutral, triangles, names, deltas, colors)
     return Rig(name, *shapes, lip_upper, lip_lower, lip_vertices, upper)
+
+
+def check_moved(vertex_count: int, shape_count: int) -> None:
+    """Refuse so many vertices and shapes that room for their deltas would be a burden: RigError.
+
+    For readers, which know both before they read the deltas.
+    """
+    if vertex_count > MAX_VERTICES or vertex_count * shape_count > MAX_MOVED:
+        raise RigError(
+            f"found {vertex_count} vertices and {shape_count} shapes; expected at most "
+            f"{MAX_VERTICES} vertices, and at most {MAX_MOVED} vertices times shapes. Export the "
+            "face alone, without subdivision"
+        )
 
 
 def _check_size(name: str, neutral: np.ndarray) -> None:

@@ -7,31 +7,73 @@ from typing import Any
 import numpy as np
 
 from dualtalker.errors import RigError
+from dualtalker.rig.gltf.container import Buffer
 from dualtalker.rig.gltf.format import COMPONENT_DTYPES, TYPE_WIDTHS, find_item
+
+_LARGEST_STRIDE = 252  # bytes, by the specification
+_LARGEST_SPAN = 1 << 27  # bytes; what lies between the rows is read, too
 
 
 class AccessorReader:
     """Accessors of one document over its binary chunk."""
 
-    def __init__(self, document: dict[str, Any], binary: bytes, max_count: int) -> None:
+    def __init__(self, document: dict[str, Any], buffer: Buffer, max_count: int) -> None:
         """max_count bounds the vertices of an accessor; indices may be twelve times as many."""
-        self._document, self._binary, self._max_count = document, binary, max_count
+        self.document, self._buffer, self._max_count = document, buffer, max_count
 
-    def read(self, index: object, kinds: str | tuple[str, ...], whole: bool = False) -> np.ndarray:
-        """Return an accessor as [count, width]: float64, or the integers it holds where `whole`.
+    def count(self, index: object, whole: bool = False) -> int:
+        """Return how many entries an accessor says it has, without reading any of them."""
+        count = _whole(find_item(self.document, "accessors", index), "count", f"accessor {index}")
+        limit = self._max_count * (12 if whole else 1)
+        if not 1 <= count <= limit:
+            raise RigError(f"accessor {index}: found count {count}; expected 1 to {limit}")
+        return count
 
-        `kinds` are the glTF types allowed. RigError on anything that lies outside of its buffer,
-        is of another type, or is not finite.
+    def read(
+        self, index: object, kinds: str | tuple[str, ...], what: str, count: int | None = None
+    ) -> np.ndarray:
+        """Return an accessor as [count, width] float64.
+
+        `kinds` are the glTF types allowed, `what` is how errors call it, and `count` is how many
+        entries it must have. RigError on anything that lies outside of its buffer, is of another
+        type, or is not finite.
         """
-        accessor = find_item(self._document, "accessors", index)
-        what = f"accessor {index}"
+        what = f"{what} (accessor {index})"
+        values = self._values(index, kinds, what, count)
+        result = values.astype(np.float64)
+        normalized = find_item(self.document, "accessors", index).get("normalized")
+        if normalized and values.dtype.kind in "iu":
+            # The specification's 3.6.2.2: both -128 and -127 are -1.
+            result = np.maximum(result / np.iinfo(values.dtype).max, -1.0)
+        if not np.isfinite(result).all():
+            raise RigError(f"{what}: found NaN or infinite values; expected finite numbers")
+        return result
+
+    def read_whole(
+        self, index: object, what: str, kind: str = "SCALAR", count: int | None = None
+    ) -> np.ndarray:
+        """Return the unsigned whole numbers of an accessor, [count] or [count, width]."""
+        what = f"{what} (accessor {index})"
+        values = self._values(index, kind, what, count, whole=True)
+        if values.dtype.kind != "u":
+            raise RigError(f"{what}: found {values.dtype}; expected unsigned whole numbers")
+        return values[:, 0] if kind == "SCALAR" else values
+
+    def _values(
+        self,
+        index: object,
+        kinds: str | tuple[str, ...],
+        what: str,
+        expected: int | None,
+        whole: bool = False,
+    ) -> np.ndarray:
+        accessor = find_item(self.document, "accessors", index)
         kinds = (kinds,) if isinstance(kinds, str) else kinds
         if accessor.get("type") not in kinds:
             raise RigError(f"{what}: found type {accessor.get('type')!r}; expected {kinds}")
-        count = _whole(accessor, "count", what)
-        limit = self._max_count * (12 if whole else 1)
-        if not 1 <= count <= limit:
-            raise RigError(f"{what}: found count {count}; expected 1 to {limit}")
+        count = self.count(index, whole)
+        if expected is not None and count != expected:
+            raise RigError(f"{what}: found {count} entries; expected {expected} as in its mesh")
         width = TYPE_WIDTHS[accessor["type"]]
         dtype = _dtype(accessor, what)
         if "bufferView" in accessor:
@@ -41,16 +83,7 @@ class AccessorReader:
             values = np.zeros((count, width), dtype=dtype)
         if "sparse" in accessor:
             self._fill(values, accessor["sparse"], what)
-        if whole:
-            if dtype.kind != "u":
-                raise RigError(f"{what}: found {dtype}; expected unsigned whole numbers")
-            return values
-        result = values.astype(np.float64)
-        if accessor.get("normalized"):
-            result /= np.iinfo(dtype).max if dtype.kind in "iu" else 1.0
-        if not np.isfinite(result).all():
-            raise RigError(f"{what}: found NaN or infinite values; expected finite numbers")
-        return result
+        return values
 
     def _fill(self, values: np.ndarray, sparse: dict[str, Any], what: str) -> None:
         count = _whole(sparse, "count", what)
@@ -73,30 +106,37 @@ class AccessorReader:
         self, index: object, offset: int, dtype: np.dtype[Any], count: int, width: int, what: str
     ) -> np.ndarray:
         """Rows [count, width] of a buffer view from a byte offset."""
-        view = find_item(self._document, "bufferViews", index)
-        buffer = find_item(self._document, "buffers", view.get("buffer"))
+        view = find_item(self.document, "bufferViews", index)
+        buffer = find_item(self.document, "buffers", view.get("buffer"))
         if view["buffer"] != 0 or "uri" in buffer:
             raise RigError(
                 f"{what}: its data lies in another file; export one self-contained .glb"
             )
-        size = min(len(self._binary), _whole(buffer, "byteLength", what))
+        size = min(self._buffer.size, _whole(buffer, "byteLength", what))
         start = _whole(view, "byteOffset", what, default=0)
         length = _whole(view, "byteLength", what)
         row = dtype.itemsize * width
         stride = _whole(view, "byteStride", what, default=row)
         if count <= 1:  # no second row lies a stride away
             stride = row
+        if stride > max(row, _LARGEST_STRIDE):
+            raise RigError(
+                f"{what}: byteStride {stride}; expected at most {_LARGEST_STRIDE}: the file is "
+                "damaged"
+            )
         needed = offset + (count - 1) * stride + row
         if start + length > size or needed > length or stride < row:
             raise RigError(
                 f"{what}: needs {needed} bytes of a view of {length} at byte {start}, "
                 f"but the buffer has {size}: the file is damaged"
             )
+        span = (count - 1) * stride + row
+        if span > _LARGEST_SPAN:
+            raise RigError(f"{what}: lies on {span} bytes; expected at most {_LARGEST_SPAN}")
         return np.ndarray(
             (count, width),
             dtype=dtype,
-            buffer=self._binary,
-            offset=start + offset,
+            buffer=self._buffer.read(start + offset, span),
             strides=(stride, dtype.itemsize),
         )
 

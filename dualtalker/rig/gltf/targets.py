@@ -10,6 +10,8 @@ from dualtalker.rig.gltf.format import find_item
 from dualtalker.rig.gltf.vrm import Binds, read_expressions
 from dualtalker.rig.retargeting import Plan, Use, choose_shapes, find_used, plan_shapes
 
+_MOST_TARGETS = 50_000  # an avatar of 100 primitives with 100 shapes each has 10,000
+
 
 @dataclass
 class MeshTargets:
@@ -41,9 +43,13 @@ def read_targets(document: dict[str, Any]) -> DocumentTargets:
     """
     expressions = [(use, binds) for use, binds in read_expressions(document)]
     primitives: dict[tuple[int, int], MeshTargets] = {}
+    total = 0
     for mesh_index, mesh in enumerate(document.get("meshes", [])):
         mesh = find_item(document, "meshes", mesh_index)
         for index, primitive in enumerate(mesh["primitives"]):
+            total += len(primitive.get("targets", []))
+            if total > _MOST_TARGETS:
+                raise RigError(f"found over {_MOST_TARGETS} morph targets; expected fewer")
             if primitive.get("targets"):
                 primitives[mesh_index, index] = _read_primitive(mesh, mesh_index, primitive)
     _apply(expressions, primitives)
