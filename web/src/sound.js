@@ -1,0 +1,120 @@
+/**
+ * The page as loudspeaker (`?audio=1`): pieces of PCM become buffers that start at exact context
+ * times. The context runs at the stream's own rate, so that pieces join to the sample and the
+ * browser resamples their sum, not each of them.
+ */
+
+import { FADE_S, HeardClock, SoundSchedule } from './schedule.js';
+
+/** @typedef {import('./protocol.js').Sound} Sound */
+
+export class SoundPlayer {
+  /** @param {(suspended: boolean) => void} onSuspended called when a tap is needed, and after it */
+  constructor(onSuspended) {
+    this.onSuspended = onSuspended;
+    this.open(undefined);
+    const wake = () => this.context.resume();
+    for (const kind of ['pointerdown', 'keydown']) addEventListener(kind, wake);
+  }
+
+  /** @param {number | undefined} rate_hz of the context; undefined: the device's own */
+  open(rate_hz) {
+    this.context?.close();
+    this.context = new AudioContext({ latencyHint: 'interactive', sampleRate: rate_hz });
+    this.context.onstatechange = () => this.tellState();
+    this.clock = new HeardClock();
+    this.schedule = new SoundSchedule(this.context.sampleRate);
+    this.gain = null;
+    // An autoplay policy shows itself only after a moment.
+    setTimeout(() => this.tellState(), 500);
+  }
+
+  tellState() {
+    this.onSuspended(this.context.state !== 'running');
+  }
+
+  get running() {
+    return this.context.state === 'running';
+  }
+
+  /** The next piece begins a new stream, as after a new connection. */
+  interrupt() {
+    this.schedule.interrupt();
+  }
+
+  /** Read the device's clock; once before each frame is drawn. */
+  advance() {
+    if (!this.running) return;
+    const { contextTime, performanceTime } = this.context.getOutputTimestamp();
+    this.clock.add(contextTime, performanceTime / 1000);
+  }
+
+  /**
+   * Play a piece.
+   * @param {Sound} sound
+   * @param {number} due_s page time at which its first sample is to be heard
+   */
+  push(sound, due_s) {
+    if (sound.rate_hz !== this.context.sampleRate) this.open(sound.rate_hz);
+    if (!this.running) return; // Nothing is heard, and the face goes by the server's clock.
+    this.advance();
+    if (!this.clock.known) this.clock.add(this.context.currentTime, this.outputPage_s());
+    const { context, schedule } = this;
+    const end_s = schedule.end / context.sampleRate;
+    const placement = schedule.place(sound, context.currentTime, this.clock.contextTime(due_s));
+    if (!placement) return;
+    const start_s = placement.frame / context.sampleRate;
+    if (!placement.joins) this.begin(start_s, end_s);
+    this.startSource(sound.samples.subarray(placement.skip), start_s);
+    const gain = this.gain.gain;
+    if (placement.joins) gain.cancelScheduledValues(end_s - 1.5 * FADE_S);
+    fadeOut(gain, schedule.end / context.sampleRate);
+  }
+
+  /** When what is rendered now will be heard, before the device has told. Page time. */
+  outputPage_s() {
+    const { baseLatency, outputLatency } = this.context;
+    return performance.now() / 1000 + baseLatency + (outputLatency || 0);
+  }
+
+  /** Begin a stream: it fades in, and what is left of the one before fades out. */
+  begin(start_s, previousEnd_s) {
+    if (this.gain && previousEnd_s > start_s) {
+      this.gain.gain.cancelScheduledValues(start_s);
+      fadeOut(this.gain.gain, start_s + FADE_S);
+    }
+    this.gain = new GainNode(this.context, { gain: 0 });
+    this.gain.connect(this.context.destination);
+    this.gain.gain.setValueAtTime(0, start_s);
+    this.gain.gain.linearRampToValueAtTime(1, start_s + FADE_S);
+  }
+
+  /** @param {Int16Array} samples @param {number} start_s context time */
+  startSource(samples, start_s) {
+    const { context } = this;
+    const buffer = new AudioBuffer({
+      length: samples.length,
+      numberOfChannels: 1,
+      sampleRate: context.sampleRate,
+    });
+    buffer.copyToChannel(Float32Array.from(samples, (sample) => sample / 32768), 0);
+    const source = new AudioBufferSourceNode(context, { buffer });
+    source.connect(this.gain);
+    source.start(start_s);
+  }
+
+  /**
+   * The server time of what is heard at a page time; NaN while nothing plays.
+   * @param {number} page_s
+   */
+  heardTime(page_s) {
+    if (!this.running || !this.clock.known) return NaN;
+    return this.schedule.heardTime(this.clock.contextTime(page_s));
+  }
+}
+
+/** @param {AudioParam} gain @param {number} end_s context time */
+function fadeOut(gain, end_s) {
+  gain.setValueAtTime(1, end_s - FADE_S);
+  gain.linearRampToValueAtTime(0, end_s);
+}
