@@ -1,4 +1,4 @@
-"""The `dualtalker` command: animate recordings, speak, evaluate rosbags, build engines."""
+"""The `dualtalker` command: faces of recordings and voices, in files and live; --version."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+import dualtalker
 from dualtalker.cli.bags import Evaluate, MakeBag
 from dualtalker.cli.engine import Engine
+from dualtalker.cli.face import Face, Live
 from dualtalker.errors import AudioError, DualtalkerError
 from dualtalker.options import TalkerOptions
 
@@ -135,6 +137,8 @@ class Info:
 Commands = (
     Annotated[Animate, tyro.conf.subcommand("animate")]
     | Annotated[Speak, tyro.conf.subcommand("speak")]
+    | Annotated[Face, tyro.conf.subcommand("face")]
+    | Annotated[Live, tyro.conf.subcommand("live")]
     | Annotated[MakeBag, tyro.conf.subcommand("bag")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Engine, tyro.conf.subcommand("engine")]
@@ -144,6 +148,9 @@ Commands = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its status, 2 where the user can mend something (one line)."""
+    if list(sys.argv[1:] if arguments is None else arguments) == ["--version"]:
+        print(f"dualtalker {dualtalker.__version__}")
+        return 0
     return run_command(Commands, "dualtalker", arguments, __doc__)
 
 

@@ -3,6 +3,23 @@
 from __future__ import annotations
 
 from dualtalker.display.face_file import FaceFile, load_face
+from dualtalker.display.kiosk import browser_open
+from dualtalker.display.live import LiveFace, Microphone, pace_recording
+from dualtalker.display.player import FacePlayer, Performance, read_performance
 from dualtalker.display.server import PORT, FaceServer
+from dualtalker.display.show_delay import ShowDelay
 
-__all__ = ["PORT", "FaceFile", "FaceServer", "load_face"]
+__all__ = [
+    "PORT",
+    "FaceFile",
+    "FacePlayer",
+    "FaceServer",
+    "LiveFace",
+    "Microphone",
+    "Performance",
+    "ShowDelay",
+    "browser_open",
+    "load_face",
+    "pace_recording",
+    "read_performance",
+]

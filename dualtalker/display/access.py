@@ -80,9 +80,10 @@ def _host_of(header: str | None) -> str | None:
         return None
 
 
-def list_addresses(host: str, port: int, token: str | None) -> list[str]:
-    """Return the URLs by which people reach a server on `host`; raises DisplayError."""
-    query = "" if token is None else f"?token={token}"
+def list_addresses(host: str, port: int, token: str | None, query: str = "") -> list[str]:
+    """Return the URLs by which people reach a server on `host`; `query` is of the page."""
+    parts = [part for part in ("" if token is None else f"token={token}", query) if part]
+    query = f"?{'&'.join(parts)}" if parts else ""
     if host not in ("0.0.0.0", "::", ""):
         shown = f"[{host}]" if ":" in host else host
         return [f"http://{shown}:{port}/{query}"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +50,6 @@ class Stage:
     viewers: list[Viewer] = field(default_factory=list)
     last_frame: bytes | None = None
     counters: collections.Counter[str] = field(default_factory=collections.Counter)
-    on_arrival: Callable[[], None] = lambda: None
 
 
 class _Guarded(RequestHandler):
@@ -161,7 +160,6 @@ class Viewer(_Guarded, WebSocketHandler):
         if stage.last_frame is not None:
             self.send(stage.last_frame, now_s)
         stage.viewers.append(self)
-        stage.on_arrival()
         return None
 
     def check_origin(self, origin: str) -> bool:

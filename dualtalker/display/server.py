@@ -67,7 +67,7 @@ class FaceServer:
             face: what `load_face` gives.
             fps: frames per second, as viewers are told; 0 is unknown.
             host: address or name to listen on. Other than loopback it demands a token, which is
-                in `addresses`.
+                in its `addresses`.
             port: TCP port; 0 takes a free one.
             names: further host names by which the face may be asked for.
 
@@ -80,18 +80,19 @@ class FaceServer:
         self._sockets = _listen(check_host(host), port)
         self.host, self.port = host, int(self._sockets[0].getsockname()[1])
         access = Access(host, self.port, names)
-        self._stage = Stage(access, face, _read_page(), fps, on_arrival=self._on_arrival)
-        self._arrived = threading.Event()
+        self._stage = Stage(access, face, _read_page(), fps)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
         self._position = 0  # of the next sample of sound
         self._sound_end_s = float("-inf")
 
-    @property
-    def addresses(self) -> list[str]:
-        """The URLs to open, with the token where one is needed."""
-        return list_addresses(self.host, self.port, self._stage.access.token)
+    def addresses(self, query: str = "") -> list[str]:
+        """Return the URLs to open, with the token where one is needed.
+
+        `query` is of the page, for example "audio=1&face=2d".
+        """
+        return list_addresses(self.host, self.port, self._stage.access.token, query)
 
     @property
     def viewer_count(self) -> int:
@@ -167,11 +168,6 @@ class FaceServer:
         self._position += len(samples)
         self._sound_end_s = sounds_at_s + len(samples) / rate_hz
 
-    def wait_for_viewer(self, timeout_s: float | None = None) -> bool:
-        """Wait until a screen is connected; return whether one is."""
-        self._arrived.wait(timeout_s)
-        return self.viewer_count > 0
-
     def close(self) -> None:
         """Tell the viewers, and end the thread."""
         loop, stop, thread = self._loop, self._stop, self._thread
@@ -217,9 +213,6 @@ class FaceServer:
         for viewer in self._stage.viewers:
             if is_frame or viewer.wants_sound:
                 viewer.send(message, now_s)
-
-    def _on_arrival(self) -> None:
-        self._arrived.set()
 
 
 def import_tornado() -> Any:

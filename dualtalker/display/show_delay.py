@@ -1,0 +1,76 @@
+"""How long after its audio's own time a frame is shown, so that it meets its sound."""
+
+from __future__ import annotations
+
+from collections import deque
+
+# The speaker node tells its latency every second; one that is silent for so long has ended.
+LATENCY_AGE_S = 10.0
+WINDOW_S = 10.0  # of transits that count
+# Added to the longest transit: what the way to a screen takes.
+MARGIN_S = 0.02
+# A changed delay is reached by so many seconds each second: a frame's time is stretched a little.
+SLEW = 0.05
+# A change beyond this is made at once.
+STEP_S = 0.1
+
+
+class ShowDelay:
+    """The sound's own delay where that is known, else the longest that frames take to arrive."""
+
+    def __init__(self, fixed_s: float | None = None) -> None:
+        """`fixed_s` is what a player's latency is known to be, from stamp to sound."""
+        self._fixed_s = fixed_s
+        self._latency: tuple[float, float] | None = None  # when it was told, and what
+        self._transits: deque[tuple[float, float]] = deque()  # when, and how long; falling
+        self._s: float | None = None
+        self._now_s = float("-inf")
+        self.late = 0  # frames that came after the time to show them
+
+    @property
+    def source(self) -> str:
+        """What the delay is of: "audio_delay_ms", "speaker" or "arrival"."""
+        if self._fixed_s is not None:
+            return "audio_delay_ms"
+        return "arrival" if self._latency is None else "speaker"
+
+    @property
+    def s(self) -> float:
+        """The delay of now, in seconds."""
+        return self._target_s if self._s is None else self._s
+
+    def note_latency(self, latency_s: float, now_s: float) -> None:
+        """The loudspeaker told how long after their stamps samples sound."""
+        self._latency = (now_s, latency_s)
+
+    def note_frame(self, transit_s: float, now_s: float) -> float:
+        """A frame came so long after its stamp; return the delay by which it is shown."""
+        if self._latency is not None and now_s - self._latency[0] > LATENCY_AGE_S:
+            self._latency = None
+        transits = self._transits
+        while transits and transits[-1][1] <= transit_s:
+            transits.pop()
+        transits.append((now_s, transit_s))
+        while now_s - transits[0][0] > WINDOW_S:
+            transits.popleft()
+        self._approach(now_s)
+        self.late += transit_s > self.s
+        return self.s
+
+    @property
+    def _target_s(self) -> float:
+        if self._fixed_s is not None:
+            return self._fixed_s
+        if self._latency is not None:
+            return self._latency[1]
+        return self._transits[0][1] + MARGIN_S if self._transits else MARGIN_S
+
+    def _approach(self, now_s: float) -> None:
+        target_s = self._target_s
+        most_s = SLEW * max(now_s - self._now_s, 0.0)
+        self._now_s = now_s
+        behind_s = target_s - self.s
+        if self._s is None or abs(behind_s) > STEP_S or (behind_s > 0 and self._latency is None):
+            self._s = target_s
+        else:
+            self._s += min(max(behind_s, -most_s), most_s)
