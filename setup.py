@@ -191,6 +191,7 @@ setup(
             "recorder_node = dualtalker_ros.nodes.recorder_node:main",
             "bag_player_node = dualtalker_ros.nodes.bag_player_node:main",
             "microphone_node = dualtalker_ros.nodes.microphone_node:main",
+            "face_node = dualtalker_ros.nodes.face_node:main",
             "speaker_node = dualtalker_ros.nodes.speaker_node:main",
         ],
     },

@@ -20,6 +20,7 @@ from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 
 def read_list(text: str) -> list[str]:
@@ -89,8 +90,32 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "display",
                 default_value="none",
-                choices=["none", "rviz"],
-                description="rviz: show face_marker in RViz, which must be installed.",
+                choices=["none", "face", "rviz"],
+                description="face: a talking face for browsers, on face_host and face_port; "
+                "rviz: face_marker in RViz, which must be installed.",
+            ),
+            DeclareLaunchArgument(
+                "face_host",
+                default_value="127.0.0.1",
+                description="Address of display:=face: 127.0.0.1 is this machine alone, 0.0.0.0 "
+                "all networks, by a token in the address that the node prints.",
+            ),
+            DeclareLaunchArgument(
+                "face_port",
+                default_value="7652",
+                description="Port of display:=face; with voices each takes the next one.",
+            ),
+            DeclareLaunchArgument(
+                "face_rig",
+                default_value="",
+                description="Face of display:=face: .glb, .npz or a folder of OBJs. Empty: the "
+                "robot head.",
+            ),
+            DeclareLaunchArgument(
+                "audio_delay_ms",
+                default_value="-1.0",
+                description="For display:=face: from the audio's stamp to its sound (ms), where "
+                "a player other than speaker:=true plays it; -1: not known.",
             ),
             DeclareLaunchArgument(
                 "params_file", default_value=config, description="Parameter file (YAML)."
@@ -150,10 +175,10 @@ def make_nodes(context: Any) -> list[Node]:
     if devices:
         raise ValueError(f"{devices[0]} goes with one talker; leave out voices, or start it apart")
     nodes = []
-    for voice in voices:
+    for index, voice in enumerate(voices):
         own = "/".join(part for part in (namespace.rstrip("/"), voice) if part)
         nodes.append(make_talker(context, own, f"/humans/voices/{voice}/audio"))
-        nodes += make_display(context, own)
+        nodes += make_display(context, own, index)
     return nodes
 
 
@@ -168,7 +193,7 @@ def make_talker(context: Any, namespace: str, audio_topic: str) -> Node:
     }
     given["use_sim_time"] = value("use_sim_time").lower() == "true"
     given["autostart"] = value("autostart").lower() == "true"
-    if value("display") != "none":
+    if value("display") == "rviz":
         wanted = given.get("outputs") or read_outputs(value("params_file"))
         given["outputs"] = list(dict.fromkeys([*wanted, MARKER]))
     return Node(
@@ -195,23 +220,55 @@ def read_outputs(params_file: str) -> list[str]:
     return ["blendshapes"]
 
 
-def make_display(context: Any, namespace: str) -> list[Node]:
-    """Return what shows the face of one talker: nothing, or RViz."""
-    if LaunchConfiguration("display").perform(context) == "none":
+def make_display(context: Any, namespace: str, index: int = 0) -> list[Node]:
+    """Return what shows the face of one talker, the `index`-th: nothing, a page or RViz."""
+    display = LaunchConfiguration("display").perform(context)
+    if display == "none":
         return []
+    make = {"face": make_face, "rviz": make_rviz}[display]
+    return [make(context, namespace, index)]
+
+
+def make_face(context: Any, namespace: str, index: int) -> Node:
+    """Return the node that serves the face to browsers."""
+
+    def value(name: str) -> str:
+        return str(LaunchConfiguration(name).perform(context))
+
+    return Node(
+        package="dualtalker",
+        executable="face_node",
+        name="face",
+        namespace=namespace,
+        parameters=[
+            {
+                "host": ParameterValue(value("face_host"), value_type=str),
+                "port": int(value("face_port")) + index,
+                "rig": ParameterValue(value("face_rig"), value_type=str),
+                "audio_delay_ms": float(value("audio_delay_ms")),
+                "use_sim_time": value("use_sim_time") == "true",
+            }
+        ],
+        remappings=[("audio", "audio_synced")],
+        respawn=value("respawn").lower() == "true",
+        respawn_delay=2.0,
+        output="screen",
+    )
+
+
+def make_rviz(context: Any, namespace: str, index: int) -> Node:
+    """Return RViz with the face's marker."""
     config = get_package_share_directory("dualtalker") + "/config/talker.rviz"
-    return [
-        Node(
-            package="rviz2",
-            executable="rviz2",
-            name="face_display",
-            namespace=namespace,
-            arguments=["-d", config],
-            parameters=[
-                {"use_sim_time": LaunchConfiguration("use_sim_time").perform(context) == "true"}
-            ],
-        )
-    ]
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        name="face_display",
+        namespace=namespace,
+        arguments=["-d", config],
+        parameters=[
+            {"use_sim_time": LaunchConfiguration("use_sim_time").perform(context) == "true"}
+        ],
+    )
 
 
 def make_device(context: Any, name: str, namespace: str, audio_topic: str) -> Node:

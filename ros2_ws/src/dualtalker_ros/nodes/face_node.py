@@ -1,0 +1,217 @@
+"""Shows `blendshapes` as a talking face in the browsers of screens and tablets.
+
+    ros2 launch dualtalker talker.launch.py display:=face
+    python -m dualtalker_ros.nodes.face_node --ros-args -p host:=0.0.0.0 -r audio:=audio_synced
+
+docs/face_display.md tells of screens, docs/ros_api.md of topics and parameters.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from statistics import median
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.clock import Clock, ClockType
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float32
+
+from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, HEAD_NAMES
+from dualtalker.audio import AudioChunk, mix_to_mono
+from dualtalker.display import PORT, FaceServer, ShowDelay, load_face
+from dualtalker_ros.parameters import Parameter, ParameterNode
+from dualtalker_ros.processes import run_node, spin
+from dualtalker_ros.topics import INPUT_PARAMETERS, AudioInput, make_diagnostics
+
+# Stamps further from now than this are of another clock: then arrival counts.
+FOREIGN_STAMP_S = 10.0
+_FRAMES_TIMED = 30  # of which the frame rate is told
+_LOOK_S = 0.2  # between looks for a screen that is to sound
+
+PARAMETERS = (
+    Parameter(
+        "host",
+        "127.0.0.1",
+        "Address to listen on: 127.0.0.1 is this machine alone, 0.0.0.0 all networks by a token.",
+        read_only=True,
+    ),
+    Parameter("port", PORT, "TCP port; 0: a free one.", 0, 65535, read_only=True),
+    Parameter(
+        "allow_hosts",
+        [""],
+        "Further names by which this machine is asked for.",
+        read_only=True,
+    ),
+    Parameter(
+        "rig",
+        "",
+        "Face to show: .glb with its materials, .npz or a folder of OBJs; empty: the robot head.",
+        read_only=True,
+    ),
+    Parameter(
+        "audio_delay_ms",
+        -1.0,
+        "From the audio's stamp to its sound (ms), of a player that does not tell; -1: what "
+        "speaker/latency tells, else frames are shown as soon as all have come.",
+        -1.0,
+        5000.0,
+        read_only=True,
+    ),
+    *INPUT_PARAMETERS,
+)
+
+
+class FaceNode(ParameterNode):
+    """The executor's thread hands frames on; the server's thread deals with screens."""
+
+    def __init__(self) -> None:
+        """Raises ValueError for a parameter, RigError and DisplayError where nothing is shown."""
+        super().__init__("face", PARAMETERS)
+        delay_ms = self.value("audio_delay_ms")
+        self._delay = ShowDelay(delay_ms / 1e3 if delay_ms >= 0 else None)
+        self._server = FaceServer(
+            load_face(self.value("rig") or None),
+            host=self.value("host"),
+            port=self.value("port"),
+            names=[name for name in self.value("allow_hosts") if name],
+        ).start()
+        for address in self._server.addresses():
+            self.get_logger().info(f"the face: {address}")
+        self._names: list[str] = []  # of the last message, and where its values belong
+        self._places = np.zeros(0, np.int64)
+        self._values = np.zeros(len(ARKIT_NAMES) + len(HEAD_NAMES), np.float32)
+        self._stamps_s: deque[float] = deque(maxlen=_FRAMES_TIMED)
+        self._shown = 0
+        self._counters = {"foreign_stamps": 0, "bad_frames": 0}
+        self._last_counters: dict[str, int] = {}
+        self._audio = AudioInput(self, self._play)
+        self._hears = False
+        self.create_subscription(JointState, "blendshapes", self._show, 10)
+        self.create_subscription(Float32, "speaker/latency", self._follow_speaker, 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # one that /clock does not stop
+        self.create_timer(_LOOK_S, self._look, clock=steady)
+        self.create_timer(1.0, self._report, clock=steady)
+
+    def close(self) -> None:
+        """Say goodbye to the screens."""
+        self._server.close()
+
+    def _show(self, message: JointState) -> None:
+        now_s, age_s = self._read_age(message.header.stamp.sec, message.header.stamp.nanosec)
+        values = self._read_values(message)
+        if values is None:
+            return
+        delay_s = self._delay.note_frame(age_s, now_s)
+        stamp_s = message.header.stamp.sec + message.header.stamp.nanosec / 1e9
+        count = len(ARKIT_NAMES)
+        self._server.send_frame(
+            self._shown, now_s - age_s + delay_s, values[:count], values[count:], stamp_s
+        )
+        self._shown += 1
+        self._tell_rate(stamp_s)
+
+    def _read_values(self, message: JointState) -> np.ndarray | None:
+        """Return weights and the head's angles [55] by their names, or None for a bad frame."""
+        if message.name != self._names:
+            self._names = list(message.name)
+            places = {**ARKIT_INDEX}
+            places |= {name: len(ARKIT_NAMES) + i for i, name in enumerate(HEAD_NAMES)}
+            self._places = np.array([places.get(name, -1) for name in self._names], np.int64)
+        position = np.asarray(message.position, np.float32)
+        if len(position) != len(self._names) or not np.isfinite(position).all():
+            self._count("bad_frames", "a frame has another count of values than names, or NaN")
+            return None
+        known = self._places >= 0
+        if not known.any():
+            self._count("bad_frames", f"a frame has no ARKit name among {self._names[:3]}")
+            return None
+        self._values[:] = 0.0
+        self._values[self._places[known]] = position[known]
+        return self._values
+
+    def _read_age(self, seconds: int, nanoseconds: int) -> tuple[float, float]:
+        """Return the monotonic time, and how long ago a stamp was; 0 for one of another clock."""
+        now_s, ros_ns = time.monotonic(), self.get_clock().now().nanoseconds
+        age_s = (ros_ns - seconds * 10**9 - nanoseconds) / 1e9
+        if abs(age_s) > FOREIGN_STAMP_S:
+            self._count("foreign_stamps", f"a stamp is {age_s:.1f} s old: taken for now")
+            return now_s, 0.0
+        return now_s, age_s
+
+    def _tell_rate(self, stamp_s: float) -> None:
+        """Tell screens that come later the frame rate, as the stamps show it."""
+        self._stamps_s.append(stamp_s)
+        if self._shown % _FRAMES_TIMED == 0 and len(self._stamps_s) == _FRAMES_TIMED:
+            step_s = median(np.diff(self._stamps_s).tolist())
+            if step_s > 0:
+                self._server.set_fps(round(1.0 / step_s, 2))
+
+    def _follow_speaker(self, message: Float32) -> None:
+        if 0.0 <= message.data < FOREIGN_STAMP_S:
+            self._delay.note_latency(float(message.data), time.monotonic())
+
+    def _look(self) -> None:
+        """Hear the speech while a screen is a loudspeaker, and only then."""
+        wanted = self._server.wants_sound
+        if wanted == self._hears:
+            return
+        self._hears = wanted
+        if wanted:
+            self._audio.open()
+        else:
+            self._audio.close()
+
+    def _play(self, chunk: AudioChunk, received_ns: int) -> None:
+        stamp_ns = chunk.stamp_ns
+        now_s, age_s = time.monotonic(), 0.0
+        if stamp_ns is not None:
+            now_s, age_s = self._read_age(*divmod(stamp_ns, 10**9))
+        mono, _ = mix_to_mono(chunk.samples)
+        self._server.send_sound(mono, chunk.rate_hz, now_s - age_s + self._delay.s)
+
+    def _count(self, kind: str, reason: str) -> None:
+        if self._counters[kind] == 0:
+            self.get_logger().warning(f"{kind}: {reason} (further ones are only counted)")
+        self._counters[kind] += 1
+
+    def _report(self) -> None:
+        server, told = self._server, self._server.statistics()
+        counters = {**server.counters, **self._counters, "late_frames": self._delay.late}
+        new = {k: n - self._last_counters.get(k, 0) for k, n in counters.items()}
+        self._last_counters = counters
+        happened = ", ".join(f"{kind} {count}" for kind, count in new.items() if count)
+        level = DiagnosticStatus.WARN if happened else DiagnosticStatus.OK
+        message = happened or f"{server.viewer_count} screens"
+        values: dict[str, Any] = {
+            "screens": server.viewer_count,
+            "frames": self._shown,
+            "show delay (ms)": f"{self._delay.s * 1e3:.1f}",
+            "show delay is of": self._delay.source,
+        }
+        for name in ("delay_ms", "jitter_ms", "fps", "rtt_ms", "late", "starved"):
+            worst = max((entry[name] for entry in told), default=None, key=abs)
+            values[f"worst screen: {name}"] = "-" if worst is None else f"{worst:.1f}"
+        self._diagnostics.publish(
+            make_diagnostics(self, "face", level, message, {**values, **counters})
+        )
+
+
+def main(args: list[str] | None = None) -> int:
+    """Show the face until interrupted."""
+    return run_node("face", FaceNode, _serve, args)
+
+
+def _serve(node: FaceNode) -> None:
+    try:
+        spin(node)
+    finally:
+        node.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
