@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from dualtalker.errors import AudioError, DisplayError
+from dualtalker.errors import DisplayError
 from dualtalker.options import TalkerOptions
 
 if TYPE_CHECKING:
     import numpy as np
 
     from dualtalker.display import FaceServer, LiveFace, Performance
+    from dualtalker.model import Bundle
 
 # Silence after a recording that is repeated: the face blinks and looks about in it.
 _PAUSE_S = 2.0
@@ -27,7 +28,7 @@ _SETTLE_S = 1.0
 
 
 @dataclass(kw_only=True)
-class _Screen:
+class Screen:
     """Where the face is shown, and which."""
 
     rig: Annotated[Path | None, tyro.conf.arg(metavar="RIG")] = None
@@ -63,7 +64,7 @@ class Face:
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """Recording (wav, flac, ogg, mp3), or motion CSV."""
-    screen: Annotated[_Screen, tyro.conf.OmitArgPrefixes] = field(default_factory=_Screen)
+    screen: Annotated[Screen, tyro.conf.OmitArgPrefixes] = field(default_factory=Screen)
     sound: Annotated[Path | None, tyro.conf.arg(metavar="WAV")] = None
     """Recording that goes with a CSV."""
     once: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -89,14 +90,17 @@ class Face:
             return read_performance(self.file, self.sound)
         if self.sound is not None:
             raise DisplayError("--sound goes with a CSV; a recording brings its own")
-        return _animate(self.file, self.model, self.talker)
+        from dualtalker.audio import read_audio
+
+        samples, rate_hz = read_audio(self.file)
+        return _animate(samples, rate_hz, self.model, self.talker, self.file.name)
 
 
 @dataclass(kw_only=True)
 class Live:
     """Show a face in the browser that says what you say: microphone to face, without ROS."""
 
-    screen: Annotated[_Screen, tyro.conf.OmitArgPrefixes] = field(default_factory=_Screen)
+    screen: Annotated[Screen, tyro.conf.OmitArgPrefixes] = field(default_factory=Screen)
     device: str = ""
     """Microphone: its index, its name or a part of it; empty: the default one."""
     list_devices: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -185,6 +189,26 @@ def play(
             return
 
 
+def play_speech(
+    samples: np.ndarray,
+    rate_hz: int,
+    bundle: Bundle,
+    options: TalkerOptions,
+    where: str,
+    rig: Path | None,
+) -> None:
+    """Say speech [n] aloud, once: on a "page" with its face, or on the "speaker"."""
+    with stopped_by_signals() as stop:
+        if where == "speaker":
+            from dualtalker.devices import play_samples
+
+            play_samples(samples, rate_hz, stop)
+            return
+        performance = _animate(samples, rate_hz, bundle, options, "speech")
+        with Screen(rig=rig).open(performance.fps, "audio=1") as server:
+            play(server, performance, stop, once=True, label="speech")
+
+
 def _wait_for_viewer(server: FaceServer, stop: threading.Event) -> bool:
     """Return whether a screen is there, before `stop` is set."""
     if server.viewer_count:
@@ -196,22 +220,23 @@ def _wait_for_viewer(server: FaceServer, stop: threading.Event) -> bool:
     return not stop.wait(_SETTLE_S)
 
 
-def _animate(path: Path, model: Path | None, options: TalkerOptions) -> Performance:
-    """Return the face of a recording, with a pause at its end in which it lives on."""
+def _animate(
+    samples: np.ndarray,
+    rate_hz: int,
+    model: Path | Bundle | None,
+    options: TalkerOptions,
+    label: str,
+) -> Performance:
+    """Return the face of a recording [n], with a pause at its end in which it lives on."""
     import numpy as np
     from tqdm import tqdm
 
-    from dualtalker.audio import read_audio
     from dualtalker.display import Performance
     from dualtalker.stream import animate
 
-    samples, rate_hz = read_audio(path)
-    if not len(samples):
-        raise AudioError(f"{path}: no samples")
     padded = np.concatenate([samples, np.zeros(round(_PAUSE_S * rate_hz), np.float32)])
-    with tqdm(
-        total=round(len(padded) / rate_hz, 1), desc=path.name, unit="s", disable=None, leave=False
-    ) as bar:
+    total_s = round(len(padded) / rate_hz, 1)
+    with tqdm(total=total_s, desc=label, unit="s", disable=None, leave=False) as bar:
         animation = animate(
             padded, rate_hz, model=model, progress=bar.update, **options.keywords()
         )

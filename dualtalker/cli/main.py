@@ -7,17 +7,17 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 import dualtalker
 from dualtalker.cli.bags import Evaluate, MakeBag
 from dualtalker.cli.engine import Engine
-from dualtalker.cli.face import Face, Live
+from dualtalker.cli.face import Face, Live, play_speech
 from dualtalker.errors import AudioError, DualtalkerError
 from dualtalker.options import TalkerOptions
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from dualtalker.model import Bundle
     from dualtalker.rig import Rig
+    from dualtalker.speech import Speech
     from dualtalker.stream import Animation
 
 log = logging.getLogger("dualtalker")
@@ -74,7 +75,7 @@ class Animate(_Output):
         if len(self.wavs) > 1:  # read twice rather than kept: together they may be too long
             for path in self.wavs:
                 read_audio(path, self.max_minutes)
-        for path in self.wavs:
+        for path in _shown_progress(self.wavs):
             samples, rate_hz = read_audio(path, self.max_minutes)
             samples = _level(path, samples, self.normalize)
             _write_all(self, path.stem, samples, rate_hz, bundle, rig, source=str(path))
@@ -85,6 +86,10 @@ class Animate(_Output):
 class Speak(_Output):
     """Say a text with espeak-ng and animate it: NAME.wav beside the files of `animate`."""
 
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="DIR")] = None  # type: ignore[assignment]
+    """Folder for the results; made where it is missing. Needed, but with --play."""
+    play: Literal["page", "speaker"] | None = None
+    """Also say it aloud: `page` with the face in a browser, `speaker` on the default device."""
     text: Annotated[str, tyro.conf.Positional]
     """What to say."""
     voice: str = "en-us"
@@ -97,17 +102,28 @@ class Speak(_Output):
     """Name of the files in the folder."""
 
     def run(self) -> int:
-        """Synthesize, then write the files."""
-        import soundfile
-
-        from dualtalker.files import written_whole
+        """Synthesize, then write the files and say it."""
         from dualtalker.speech import synthesize
 
         is_plain = Path(self.name).name == self.name and self.name not in ("", "..")
         if not (is_plain and self.name.isprintable()):
             raise DualtalkerError(f"--name {self.name!r}: expected a plain file name, no folder")
+        if self.out is None and self.play is None:
+            raise DualtalkerError("speak needs -o DIR for its files, or --play to be heard")
         bundle, rig = _load(self)
         speech = synthesize(self.text, self.voice, self.rate_wpm, self.pitch)
+        if self.out is not None:
+            self._write(speech, bundle, rig)
+        if self.play is not None:
+            samples, rate_hz = speech.samples, speech.sample_rate_hz
+            play_speech(samples, rate_hz, bundle, self.talker, self.play, self.rig)
+        return 0
+
+    def _write(self, speech: Speech, bundle: Bundle, rig: Rig | None) -> None:
+        import soundfile
+
+        from dualtalker.files import written_whole
+
         self.out.mkdir(parents=True, exist_ok=True)
         wav = self.out / f"{self.name}.wav"
         with written_whole(wav) as temporary:
@@ -115,7 +131,6 @@ class Speak(_Output):
         print(wav)
         said = {"text": self.text, "voice": self.voice}
         _write_all(self, self.name, speech.samples, speech.sample_rate_hz, bundle, rig, **said)
-        return 0
 
 
 @dataclass(kw_only=True)
@@ -271,12 +286,12 @@ def _write_all(
                 paths["mp4"], animation.weights, animation.fps, rig, samples, rate_hz, bar.update
             )
         written.append(paths["mp4"])
-    print(
+    _print(
         f"{stem}: {frames} frames at {animation.fps:g} fps for {animation.duration_s:.2f} s of "
         f"audio, {animation.real_time_factor:.3f} x real time"
     )
     for path in written:
-        print(f"  {path}")
+        _print(f"  {path}")
 
 
 def _animate(
@@ -292,6 +307,21 @@ def _animate(
             progress=bar.update,
             **options.talker.keywords(),
         )
+
+
+def _shown_progress(paths: Sequence[Path]) -> Iterable[Path]:
+    """Return `paths`; where there are several, a bar tells how many are done."""
+    from tqdm import tqdm
+
+    return tqdm(paths, desc="recordings", unit="file", disable=None) if len(paths) > 1 else paths
+
+
+def _print(text: str) -> None:
+    """Print a line above the progress bars."""
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode():
+        print(text)
 
 
 def _bar(label: str, total: float, unit: str) -> tqdm:

@@ -12,6 +12,7 @@ from dualtalker.devices.portaudio import (
     list_devices,
     open_loudspeaker,
     open_microphone,
+    play_samples,
 )
 from dualtalker.devices.stream import Block, DeviceStream
 
@@ -27,4 +28,5 @@ __all__ = [
     "list_devices",
     "open_loudspeaker",
     "open_microphone",
+    "play_samples",
 ]

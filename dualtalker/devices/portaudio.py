@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dualtalker.audio import StreamingResampler
 from dualtalker.devices.stream import Block
 from dualtalker.errors import DeviceError
 
@@ -218,3 +220,29 @@ def open_loudspeaker(
 
     settings = {"samplerate": rate_hz or device.rate_hz, "channels": channels}
     return PortAudioStream("output", device, on_call, latency_s, dtype="float32", **settings)
+
+
+def play_samples(
+    samples: np.ndarray, rate_hz: int, stop: threading.Event, wanted: str = ""
+) -> None:
+    """Play mono float32 samples [n] on an output, and return when they have sounded.
+
+    It ends early where `stop` is set. Raises DeviceError.
+    """
+    rest = samples
+
+    def on_need(stream: PortAudioStream, count: int, sounds_s: float, late: bool) -> np.ndarray:
+        nonlocal rest
+        piece, rest = rest[:count], rest[count:]
+        return np.pad(piece, (0, count - len(piece)))
+
+    device = find_device(list_devices(), wanted, "output")
+    resampler = StreamingResampler(rate_hz, device.rate_hz)
+    rest = np.concatenate([resampler.push(samples), resampler.flush()])
+    stream = open_loudspeaker(wanted, device.rate_hz, 1, on_need, 0.0)
+    try:
+        while len(rest) and stream.is_active() and not stop.wait(0.05):
+            pass
+        stop.wait(stream.latency_s + 0.1)  # the driver still plays what it has
+    finally:
+        stream.close()

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 
+import numpy as np
+
 # The speaker node tells its latency every second; one that is silent for so long has ended.
 LATENCY_AGE_S = 10.0
 WINDOW_S = 10.0  # of transits that count
-# Added to the longest transit: what the way to a screen takes.
+# The last frames of an utterance come late, when its end is certain: they do not count.
+SHARE = 95.0  # percent of the frames are to be in time
+LOOK_S = 0.25  # between looks at the transits
+# Added to the transit: what the way to a screen takes.
 MARGIN_S = 0.02
 # A changed delay is reached by so many seconds each second: a frame's time is stretched a little.
 SLEW = 0.05
@@ -16,13 +21,15 @@ STEP_S = 0.1
 
 
 class ShowDelay:
-    """The sound's own delay where that is known, else the longest that frames take to arrive."""
+    """The sound's own delay where that is known, else what nearly all frames take to arrive."""
 
     def __init__(self, fixed_s: float | None = None) -> None:
         """`fixed_s` is what a player's latency is known to be, from stamp to sound."""
         self._fixed_s = fixed_s
         self._latency: tuple[float, float] | None = None  # when it was told, and what
-        self._transits: deque[tuple[float, float]] = deque()  # when, and how long; falling
+        self._transits: deque[tuple[float, float]] = deque()  # when, and how long
+        self._transit_s = 0.0  # what nearly all of them take
+        self._looked_s = float("-inf")
         self._s: float | None = None
         self._now_s = float("-inf")
         self.late = 0  # frames that came after the time to show them
@@ -47,12 +54,12 @@ class ShowDelay:
         """A frame came so long after its stamp; return the delay by which it is shown."""
         if self._latency is not None and now_s - self._latency[0] > LATENCY_AGE_S:
             self._latency = None
-        transits = self._transits
-        while transits and transits[-1][1] <= transit_s:
-            transits.pop()
-        transits.append((now_s, transit_s))
-        while now_s - transits[0][0] > WINDOW_S:
-            transits.popleft()
+        self._transits.append((now_s, transit_s))
+        while now_s - self._transits[0][0] > WINDOW_S:
+            self._transits.popleft()
+        if now_s - self._looked_s >= LOOK_S:
+            self._looked_s = now_s
+            self._transit_s = float(np.percentile([s for _, s in self._transits], SHARE))
         self._approach(now_s)
         self.late += transit_s > self.s
         return self.s
@@ -63,7 +70,7 @@ class ShowDelay:
             return self._fixed_s
         if self._latency is not None:
             return self._latency[1]
-        return self._transits[0][1] + MARGIN_S if self._transits else MARGIN_S
+        return self._transit_s + MARGIN_S
 
     def _approach(self, now_s: float) -> None:
         target_s = self._target_s

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from dualtalker.speech.espeak import EspeakProcess, Phoneme, synthesize
+from dualtalker.speech.espeak import EspeakProcess, Phoneme, Speech, synthesize
 
-__all__ = ["EspeakProcess", "Phoneme", "synthesize"]
+__all__ = ["EspeakProcess", "Phoneme", "Speech", "synthesize"]
