@@ -124,6 +124,7 @@ class Speak(_Output):
 
         from dualtalker.files import written_whole
 
+        assert self.out is not None
         self.out.mkdir(parents=True, exist_ok=True)
         wav = self.out / f"{self.name}.wav"
         with written_whole(wav) as temporary:
