@@ -30,6 +30,7 @@ from dualtalker_ros.topics import INPUT_PARAMETERS, AudioInput, make_diagnostics
 # Stamps further from now than this are of another clock: then arrival counts.
 FOREIGN_STAMP_S = 10.0
 _FRAMES_TIMED = 30  # of which the frame rate is told
+_QUEUE_DEPTH = 100  # frames: a moment that the machine has no time must lose none
 _LOOK_S = 0.2  # between looks for a screen that is to sound
 
 PARAMETERS = (
@@ -90,7 +91,7 @@ class FaceNode(ParameterNode):
         self._last_counters: dict[str, int] = {}
         self._audio = AudioInput(self, self._play)
         self._hears = False
-        self.create_subscription(JointState, "blendshapes", self._show, 10)
+        self.create_subscription(JointState, "blendshapes", self._show, _QUEUE_DEPTH)
         self.create_subscription(Float32, "speaker/latency", self._follow_speaker, 10)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # one that /clock does not stop
