@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dualtalker.errors import RigError
 from dualtalker.files import sha256
-from dualtalker.rig import arkit_name, load_rig, save_rig
+from dualtalker.rig import list_drivers, load_rig, save_rig
 from dualtalker.rig.robot_head import build_head
 
 # Larger files take a screen longer to load than people wait.
@@ -53,19 +53,13 @@ def load_face(path: str | os.PathLike[str] | None = None) -> FaceFile:
 
 
 def map_targets(glb: bytes) -> dict[str, list[tuple[str, float]]]:
-    """Return for each named morph target of a GLB the ARKit weights that drive it, and factors.
+    """Return for each morph target of a GLB the ARKit weights that drive it, and factors.
 
-    The names are as three.js takes them: of the mesh's `extras.targetNames`, in file order.
+    A key is "mesh/primitive/target", by their indices in the file.
     """
     length = struct.unpack_from("<I", glb, 12)[0]
-    document = json.loads(glb[20 : 20 + length])
-    shapes: dict[str, list[tuple[str, float]]] = {}
-    for mesh in document.get("meshes", ()):
-        for raw in mesh.get("extras", {}).get("targetNames", ()):
-            name, _ = arkit_name(raw)
-            if name is not None:
-                shapes[raw] = [(name, 1.0)]
-    return shapes
+    drivers = list_drivers(json.loads(glb[20 : 20 + length]))
+    return {"/".join(map(str, place)): parts for place, parts in drivers.items()}
 
 
 def _read(path: Path) -> bytes:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dualtalker.rig.decimation import decimate
 from dualtalker.rig.files import load_rig, save_rig
+from dualtalker.rig.gltf.targets import list_drivers
 from dualtalker.rig.rig import Rig, build_rig, vertex_normals
-from dualtalker.rig.shape_names import arkit_name, read_name
+from dualtalker.rig.shape_names import read_name
 
 __all__ = [
     "Rig",
-    "arkit_name",
     "build_rig",
     "decimate",
+    "list_drivers",
     "load_rig",
     "read_name",
     "save_rig",

@@ -178,7 +178,14 @@ def test_files_and_nothing_else(server):
         assert page.code == 200 and page.headers["Content-Type"] == "text/html; charset=utf-8"
         assert page.headers["Content-Security-Policy"] == POLICY
         assert "Server" not in page.headers
-        for path in ("/../server.py", "/page/index.html", "/%2e%2e/server.py", "/face", "//", "/."):
+        for path in (
+            "/../server.py",
+            "/page/index.html",
+            "/%2e%2e/server.py",
+            "/face",
+            "//",
+            "/.",
+        ):
             answer = await get(server.port, path)
             assert answer.code == 404, path
             assert answer.headers["Content-Security-Policy"] == POLICY

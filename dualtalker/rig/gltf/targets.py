@@ -5,10 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import RigError
 from dualtalker.rig.gltf.format import find_item
 from dualtalker.rig.gltf.vrm import Binds, read_expressions
-from dualtalker.rig.retargeting import Plan, Use, choose_shapes, find_used, plan_shapes
+from dualtalker.rig.retargeting import (
+    Plan,
+    Term,
+    Use,
+    choose_shapes,
+    find_stand_in,
+    find_used,
+    plan_shapes,
+)
 
 _MOST_TARGETS = 50_000  # an avatar of 100 primitives with 100 shapes each has 10,000
 
@@ -103,3 +112,22 @@ def _apply(
             targets.plan.pop(name, None)
             if mesh_index in whole:
                 targets.plan[name] = whole[mesh_index]
+
+
+def list_drivers(document: dict[str, Any]) -> dict[tuple[int, int, int], list[tuple[str, float]]]:
+    """Return which ARKit weights move each morph target, and by which factors.
+
+    The key is (mesh, primitive, target). A weighted sum of targets is all that a renderer of the
+    file itself can do: of what `retargeting` makes of whole-mouth shapes, half a shape becomes
+    the whole by half the factor, and nothing is taken out of it. Raises RigError.
+    """
+    targets = read_targets(document)
+    drivers: dict[tuple[int, int, int], list[tuple[str, float]]] = {}
+    for name in ARKIT_NAMES:
+        term = find_stand_in(name, targets.names) or Term(name)
+        factor = term.gain * (0.5 if term.side else 1.0)
+        for (mesh, primitive), entry in targets.primitives.items():
+            for target, weight in entry.plan.get(term.source, ()):
+                moved = drivers.setdefault((mesh, primitive, target), [])
+                moved.append((name, factor * weight))
+    return drivers
