@@ -67,6 +67,8 @@ class PlayoutQueue:
         with self._lock:
             if not self._playing and not self._may_begin(now_s):
                 return out
+            if not self._playing:
+                self._latencies_s.clear()  # it lasts until the queue runs dry
             self._playing, self._waiting_since_s = True, None
             done = self._take(out, 0, dac_s)
             if done < count and self._resampler is not None:
@@ -89,7 +91,10 @@ class PlayoutQueue:
         return forgotten_s
 
     def latency_s(self) -> float | None:
-        """Return the median time from a sample's own to its sounding, of late; None at first."""
+        """Return the median time from a sample's own to its sounding; None at first.
+
+        Of what plays, or played last: each time that playing begins, it is another.
+        """
         with self._lock:
             return float(np.median(self._latencies_s)) if self._latencies_s else None
 

@@ -26,9 +26,10 @@ class ShowDelay:
     def __init__(self, fixed_s: float | None = None) -> None:
         """`fixed_s` is what a player's latency is known to be, from stamp to sound."""
         self._fixed_s = fixed_s
-        self._latency: tuple[float, float] | None = None  # when it was told, and what
+        # By whether it is after stamps or arrivals: when it was told, and what.
+        self._latencies: dict[str, tuple[float, float]] = {}
         self._transits: deque[tuple[float, float]] = deque()  # when, and how long
-        self._transit_s = 0.0  # what nearly all of them take
+        self._transit_s = self._median_s = 0.0  # what nearly all of them take, and half
         self._looked_s = float("-inf")
         self._s: float | None = None
         self._now_s = float("-inf")
@@ -39,37 +40,49 @@ class ShowDelay:
         """What the delay is of: "audio_delay_ms", "speaker" or "arrival"."""
         if self._fixed_s is not None:
             return "audio_delay_ms"
-        return "arrival" if self._latency is None else "speaker"
+        return "speaker" if self._latencies else "arrival"
 
     @property
     def s(self) -> float:
         """The delay of now, in seconds."""
         return self._target_s if self._s is None else self._s
 
-    def note_latency(self, latency_s: float, now_s: float) -> None:
-        """The loudspeaker told how long after their stamps samples sound."""
-        self._latency = (now_s, latency_s)
+    def note_latency(self, latency_s: float, now_s: float, after: str = "stamp") -> None:
+        """The loudspeaker told how long after their stamps samples sound.
+
+        For messages without stamps it is after their "arrival", which is when their frames come.
+        """
+        self._latencies[after] = (now_s, latency_s)
 
     def note_frame(self, transit_s: float, now_s: float) -> float:
         """A frame came so long after its stamp; return the delay by which it is shown."""
-        if self._latency is not None and now_s - self._latency[0] > LATENCY_AGE_S:
-            self._latency = None
+        for after, (told_s, _) in list(self._latencies.items()):
+            if now_s - told_s > LATENCY_AGE_S:
+                del self._latencies[after]
         self._transits.append((now_s, transit_s))
         while now_s - self._transits[0][0] > WINDOW_S:
             self._transits.popleft()
         if now_s - self._looked_s >= LOOK_S:
             self._looked_s = now_s
-            self._transit_s = float(np.percentile([s for _, s in self._transits], SHARE))
+            transits = [s for _, s in self._transits]
+            self._median_s, self._transit_s = np.percentile(transits, [50.0, SHARE]).tolist()
         self._approach(now_s)
         self.late += transit_s > self.s
         return self.s
 
     @property
+    def after_arrival_s(self) -> float:
+        """The delay of what comes now and has no stamp, as it came with the frames."""
+        return self.s - self._median_s
+
+    @property
     def _target_s(self) -> float:
         if self._fixed_s is not None:
             return self._fixed_s
-        if self._latency is not None:
-            return self._latency[1]
+        if "arrival" in self._latencies:
+            return self._median_s + self._latencies["arrival"][1]
+        if "stamp" in self._latencies:
+            return self._latencies["stamp"][1]
         return self._transit_s + MARGIN_S
 
     def _approach(self, now_s: float) -> None:
@@ -77,7 +90,7 @@ class ShowDelay:
         most_s = SLEW * max(now_s - self._now_s, 0.0)
         self._now_s = now_s
         behind_s = target_s - self.s
-        if self._s is None or abs(behind_s) > STEP_S or (behind_s > 0 and self._latency is None):
+        if self._s is None or abs(behind_s) > STEP_S or (behind_s > 0 and not self._latencies):
             self._s = target_s
         else:
             self._s += min(max(behind_s, -most_s), most_s)

@@ -35,6 +35,16 @@ def test_the_speaker_is_followed_and_forgotten_when_it_ends():
     assert late[-1] == pytest.approx(0.15 + MARGIN_S, abs=0.01)
 
 
+def test_a_speaker_without_stamps_counts_from_where_the_frames_come():
+    delay = ShowDelay()
+    feed(delay, [0.15] * 30)
+    delay.note_latency(0.08, 0.5)
+    delay.note_latency(0.08, 0.5, "arrival")
+    assert feed(delay, [0.15] * 120, 0.5)[-1] == pytest.approx(0.23)
+    assert delay.after_arrival_s == pytest.approx(0.08)
+    assert delay.source == "speaker"
+
+
 def test_a_speaker_that_changes_is_followed_without_a_jump():
     delay = ShowDelay()
     delay.note_latency(0.20, 0.0)

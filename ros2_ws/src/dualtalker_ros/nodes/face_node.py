@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -92,7 +93,9 @@ class FaceNode(ParameterNode):
         self._audio = AudioInput(self, self._play)
         self._hears = False
         self.create_subscription(JointState, "blendshapes", self._show, _QUEUE_DEPTH)
-        self.create_subscription(Float32, "speaker/latency", self._follow_speaker, 10)
+        for topic, after in (("latency", "stamp"), ("latency_after_arrival", "arrival")):
+            follow = partial(self._follow_speaker, after)
+            self.create_subscription(Float32, f"speaker/{topic}", follow, 10)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # one that /clock does not stop
         self.create_timer(_LOOK_S, self._look, clock=steady)
@@ -152,9 +155,9 @@ class FaceNode(ParameterNode):
             if step_s > 0:
                 self._server.set_fps(round(1.0 / step_s, 2))
 
-    def _follow_speaker(self, message: Float32) -> None:
+    def _follow_speaker(self, after: str, message: Float32) -> None:
         if 0.0 <= message.data < FOREIGN_STAMP_S:
-            self._delay.note_latency(float(message.data), time.monotonic())
+            self._delay.note_latency(float(message.data), time.monotonic(), after)
 
     def _look(self) -> None:
         """Hear the speech while a screen is a loudspeaker, and only then."""
@@ -168,12 +171,13 @@ class FaceNode(ParameterNode):
             self._audio.close()
 
     def _play(self, chunk: AudioChunk, received_ns: int) -> None:
-        stamp_ns = chunk.stamp_ns
-        now_s, age_s = time.monotonic(), 0.0
-        if stamp_ns is not None:
-            now_s, age_s = self._read_age(*divmod(stamp_ns, 10**9))
+        if chunk.stamp_ns is None:
+            sounds_s = time.monotonic() + self._delay.after_arrival_s
+        else:
+            now_s, age_s = self._read_age(*divmod(chunk.stamp_ns, 10**9))
+            sounds_s = now_s - age_s + self._delay.s
         mono, _ = mix_to_mono(chunk.samples)
-        self._server.send_sound(mono, chunk.rate_hz, now_s - age_s + self._delay.s)
+        self._server.send_sound(mono, chunk.rate_hz, sounds_s)
 
     def _count(self, kind: str, reason: str) -> None:
         if self._counters[kind] == 0:

@@ -24,6 +24,9 @@ from dualtalker_ros.nodes.device_node import DeviceNode, run_device_node
 from dualtalker_ros.parameters import Parameter
 from dualtalker_ros.topics import INPUT_PARAMETERS, AudioInput
 
+# The latency is told once a second, and within so much when it changes by more than so much.
+LOOK_S = 0.05
+CHANGE_S = 0.001
 # Stamps further from now than this are of another clock: then arrival counts for the latency.
 FOREIGN_STAMP_S = 10.0
 
@@ -54,6 +57,10 @@ class SpeakerNode(DeviceNode):
         self._counters = {"cancelled_audio": 0, "device_underflows": 0, "unheard_ms": 0}
         self._played = 0
         self._latency = self.create_publisher(Float32, "~/latency", 10)
+        self._latency_after_arrival = self.create_publisher(Float32, "~/latency_after_arrival", 10)
+        self._told_s: float | None = None  # the latency
+        self._stamped = True  # whether the last message's stamp counted
+        self.create_timer(LOOK_S, self._look)
         self._audio = AudioInput(self, self._play)
         self._audio.open()
 
@@ -90,17 +97,33 @@ class SpeakerNode(DeviceNode):
         return {**super().counters(), **queues, **self._audio.refused, **self._counters}
 
     def measurements(self) -> Mapping[str, Any]:
-        """Publish and return the latency, and what waits."""
+        """Return the latency, which is also published, and what waits."""
         queue = self._queue
         latency_s = queue.latency_s() if queue is not None else None
         if queue is None or latency_s is None:
             return {"latency p50 (ms)": "-", "queued audio (s)": "-", "messages": self._played}
-        self._latency.publish(Float32(data=float(latency_s)))
+        self._tell(latency_s)
         return {
             "latency p50 (ms)": f"{latency_s * 1e3:.1f}",
             "queued audio (s)": f"{queue.queued_s:.2f}",
             "messages": self._played,
         }
+
+    def _look(self) -> None:
+        """Tell a latency that has changed, as it does when an utterance begins."""
+        queue = self._queue
+        latency_s = queue.latency_s() if queue is not None else None
+        if latency_s is None:
+            return
+        if self._told_s is None or abs(latency_s - self._told_s) > CHANGE_S:
+            self._tell(latency_s)
+
+    def _tell(self, latency_s: float) -> None:
+        self._told_s = latency_s
+        message = Float32(data=float(latency_s))
+        self._latency.publish(message)
+        if not self._stamped:
+            self._latency_after_arrival.publish(message)
 
     def _play(self, chunk: AudioChunk, received_ns: int) -> None:
         now_s = time.monotonic()
@@ -111,7 +134,8 @@ class SpeakerNode(DeviceNode):
         age_s = 0.0
         if chunk.stamp_ns is not None:
             age_s = (self.get_clock().now().nanoseconds - chunk.stamp_ns) / 1e9
-        time_s = now_s - age_s if abs(age_s) < FOREIGN_STAMP_S else now_s
+        self._stamped = chunk.stamp_ns is not None and abs(age_s) < FOREIGN_STAMP_S
+        time_s = now_s - age_s if self._stamped else now_s
         mono, _ = mix_to_mono(chunk.samples)
         if channels_cancel(chunk.samples, mono):
             if self._counters["cancelled_audio"] == 0:
