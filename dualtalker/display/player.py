@@ -14,7 +14,7 @@ from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.display.server import FaceServer
 
 # Frames and sound leave so long before they are due: for the way, and for the page's own queue.
-LEAD_S = 0.25
+_LEAD_S = 0.25
 _STEP_S = 0.01
 _PIECE_S = 0.02
 
@@ -59,12 +59,12 @@ class FacePlayer:
 
         `progress` is called with the seconds played since its last call.
         """
-        start_s = time.monotonic() + LEAD_S
+        start_s = time.monotonic() + _LEAD_S
         frame = sample = 0
         done_s = 0.0
         while (played_s := time.monotonic() - start_s) < performance.duration_s:
-            frame = self._send_frames(performance, start_s, frame, played_s + LEAD_S)
-            sample = self._send_sound(performance, start_s, sample, played_s + LEAD_S)
+            frame = self._send_frames(performance, start_s, frame, played_s + _LEAD_S)
+            sample = self._send_sound(performance, start_s, sample, played_s + _LEAD_S)
             if played_s > done_s:
                 progress(played_s - done_s)
                 done_s = played_s

@@ -7,17 +7,17 @@ from collections import deque
 import numpy as np
 
 # The speaker node tells its latency every second; one that is silent for so long has ended.
-LATENCY_AGE_S = 10.0
-WINDOW_S = 10.0  # of transits that count
+_LATENCY_AGE_S = 10.0
+_WINDOW_S = 10.0  # of transits that count
 # The last frames of an utterance come late, when its end is certain: they do not count.
-SHARE = 95.0  # percent of the frames are to be in time
-LOOK_S = 0.25  # between looks at the transits
+_SHARE = 95.0  # percent of the frames are to be in time
+_LOOK_S = 0.25  # between looks at the transits
 # Added to the transit: what the way to a screen takes.
-MARGIN_S = 0.02
+_MARGIN_S = 0.02
 # A changed delay is reached by so many seconds each second: a frame's time is stretched a little.
-SLEW = 0.05
+_SLEW = 0.05
 # A change beyond this is made at once.
-STEP_S = 0.1
+_STEP_S = 0.1
 
 
 class ShowDelay:
@@ -57,15 +57,15 @@ class ShowDelay:
     def note_frame(self, transit_s: float, now_s: float) -> float:
         """A frame came so long after its stamp; return the delay by which it is shown."""
         for after, (told_s, _) in list(self._latencies.items()):
-            if now_s - told_s > LATENCY_AGE_S:
+            if now_s - told_s > _LATENCY_AGE_S:
                 del self._latencies[after]
         self._transits.append((now_s, transit_s))
-        while now_s - self._transits[0][0] > WINDOW_S:
+        while now_s - self._transits[0][0] > _WINDOW_S:
             self._transits.popleft()
-        if now_s - self._looked_s >= LOOK_S:
+        if now_s - self._looked_s >= _LOOK_S:
             self._looked_s = now_s
             transits = [s for _, s in self._transits]
-            self._median_s, self._transit_s = np.percentile(transits, [50.0, SHARE]).tolist()
+            self._median_s, self._transit_s = np.percentile(transits, [50.0, _SHARE]).tolist()
         self._approach(now_s)
         self.late += transit_s > self.s
         return self.s
@@ -83,14 +83,14 @@ class ShowDelay:
             return self._median_s + self._latencies["arrival"][1]
         if "stamp" in self._latencies:
             return self._latencies["stamp"][1]
-        return self._transit_s + MARGIN_S
+        return self._transit_s + _MARGIN_S
 
     def _approach(self, now_s: float) -> None:
         target_s = self._target_s
-        most_s = SLEW * max(now_s - self._now_s, 0.0)
+        most_s = _SLEW * max(now_s - self._now_s, 0.0)
         self._now_s = now_s
         behind_s = target_s - self.s
-        if self._s is None or abs(behind_s) > STEP_S or (behind_s > 0 and not self._latencies):
+        if self._s is None or abs(behind_s) > _STEP_S or (behind_s > 0 and not self._latencies):
             self._s = target_s
         else:
             self._s += min(max(behind_s, -most_s), most_s)

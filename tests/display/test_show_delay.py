@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualtalker.display import ShowDelay
-from dualtalker.display.show_delay import LATENCY_AGE_S, MARGIN_S, SLEW, STEP_S
+from dualtalker.display.show_delay import _LATENCY_AGE_S, _MARGIN_S, _SLEW, _STEP_S
 
 FRAME_S = 1 / 60
 
@@ -30,9 +30,9 @@ def test_the_speaker_is_followed_and_forgotten_when_it_ends():
     delay.note_latency(0.22, 0.0)
     assert delay.source == "speaker"
     assert feed(delay, [0.15] * 60)[-1] == pytest.approx(0.22)
-    late = feed(delay, [0.15] * 60, LATENCY_AGE_S + 1.0)
+    late = feed(delay, [0.15] * 60, _LATENCY_AGE_S + 1.0)
     assert delay.source == "arrival"
-    assert late[-1] == pytest.approx(0.15 + MARGIN_S, abs=0.01)
+    assert late[-1] == pytest.approx(0.15 + _MARGIN_S, abs=0.01)
 
 
 def test_a_speaker_without_stamps_counts_from_where_the_frames_come():
@@ -52,15 +52,15 @@ def test_a_speaker_that_changes_is_followed_without_a_jump():
     delay.note_latency(0.24, 0.2)
     shown = feed(delay, [0.15] * 120, 0.2)
     assert shown[-1] == pytest.approx(0.24)
-    assert max(np.abs(np.diff(shown))) <= SLEW * FRAME_S * 1.001
+    assert max(np.abs(np.diff(shown))) <= _SLEW * FRAME_S * 1.001
 
 
 def test_a_large_change_is_made_at_once():
     delay = ShowDelay()
     delay.note_latency(0.20, 0.0)
     feed(delay, [0.15] * 10)
-    delay.note_latency(0.20 + 2 * STEP_S, 0.2)
-    assert feed(delay, [0.15], 0.2) == [pytest.approx(0.20 + 2 * STEP_S)]
+    delay.note_latency(0.20 + 2 * _STEP_S, 0.2)
+    assert feed(delay, [0.15], 0.2) == [pytest.approx(0.20 + 2 * _STEP_S)]
 
 
 def test_the_end_of_an_utterance_delays_no_frame_after_it():
@@ -69,7 +69,7 @@ def test_the_end_of_an_utterance_delays_no_frame_after_it():
     speech = [0.15] * 300
     end = [0.25] * 6
     shown = feed(delay, [*speech, *end, *speech])
-    assert max(shown) < 0.15 + MARGIN_S + 0.005
+    assert max(shown) < 0.15 + _MARGIN_S + 0.005
 
 
 @settings(max_examples=50)
@@ -85,5 +85,5 @@ def test_frames_that_come_sooner_are_shown_sooner_but_not_at_once():
     delay = ShowDelay()
     feed(delay, [0.2] * 300)
     shown = feed(delay, [0.15] * 1200, 5.0)
-    assert shown[-1] == pytest.approx(0.15 + MARGIN_S)
-    assert min(np.diff(shown)) >= -SLEW * FRAME_S * 1.001
+    assert shown[-1] == pytest.approx(0.15 + _MARGIN_S)
+    assert min(np.diff(shown)) >= -_SLEW * FRAME_S * 1.001

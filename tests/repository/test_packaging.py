@@ -32,6 +32,7 @@ NODES = {
     "bag_player_node",
     "microphone_node",
     "speaker_node",
+    "face_node",
 }
 COMMANDS = {"dualtalker", *NODES}
 

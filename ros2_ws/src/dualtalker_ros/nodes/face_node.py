@@ -29,7 +29,7 @@ from dualtalker_ros.processes import run_node, spin
 from dualtalker_ros.topics import INPUT_PARAMETERS, AudioInput, make_diagnostics
 
 # Stamps further from now than this are of another clock: then arrival counts.
-FOREIGN_STAMP_S = 10.0
+_FOREIGN_STAMP_S = 10.0
 _FRAMES_TIMED = 30  # of which the frame rate is told
 _QUEUE_DEPTH = 100  # frames: a moment that the machine has no time must lose none
 _LOOK_S = 0.2  # between looks for a screen that is to sound
@@ -142,7 +142,7 @@ class FaceNode(ParameterNode):
         """Return the monotonic time, and how long ago a stamp was; 0 for one of another clock."""
         now_s, ros_ns = time.monotonic(), self.get_clock().now().nanoseconds
         age_s = (ros_ns - seconds * 10**9 - nanoseconds) / 1e9
-        if abs(age_s) > FOREIGN_STAMP_S:
+        if abs(age_s) > _FOREIGN_STAMP_S:
             self._count("foreign_stamps", f"a stamp is {age_s:.1f} s old: taken for now")
             return now_s, 0.0
         return now_s, age_s
@@ -156,7 +156,7 @@ class FaceNode(ParameterNode):
                 self._server.set_fps(round(1.0 / step_s, 2))
 
     def _follow_speaker(self, after: str, message: Float32) -> None:
-        if 0.0 <= message.data < FOREIGN_STAMP_S:
+        if 0.0 <= message.data < _FOREIGN_STAMP_S:
             self._delay.note_latency(float(message.data), time.monotonic(), after)
 
     def _look(self) -> None:

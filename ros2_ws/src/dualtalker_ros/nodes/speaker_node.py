@@ -25,10 +25,10 @@ from dualtalker_ros.parameters import Parameter
 from dualtalker_ros.topics import INPUT_PARAMETERS, AudioInput
 
 # The latency is told once a second, and within so much when it changes by more than so much.
-LOOK_S = 0.05
-CHANGE_S = 0.001
+_LOOK_S = 0.05
+_CHANGE_S = 0.001
 # Stamps further from now than this are of another clock: then arrival counts for the latency.
-FOREIGN_STAMP_S = 10.0
+_FOREIGN_STAMP_S = 10.0
 
 PARAMETERS = (
     Parameter(
@@ -60,7 +60,7 @@ class SpeakerNode(DeviceNode):
         self._latency_after_arrival = self.create_publisher(Float32, "~/latency_after_arrival", 10)
         self._told_s: float | None = None  # the latency
         self._stamped = True  # whether the last message's stamp counted
-        self.create_timer(LOOK_S, self._look)
+        self.create_timer(_LOOK_S, self._look)
         self._audio = AudioInput(self, self._play)
         self._audio.open()
 
@@ -115,7 +115,7 @@ class SpeakerNode(DeviceNode):
         latency_s = queue.latency_s() if queue is not None else None
         if latency_s is None:
             return
-        if self._told_s is None or abs(latency_s - self._told_s) > CHANGE_S:
+        if self._told_s is None or abs(latency_s - self._told_s) > _CHANGE_S:
             self._tell(latency_s)
 
     def _tell(self, latency_s: float) -> None:
@@ -134,7 +134,7 @@ class SpeakerNode(DeviceNode):
         age_s = 0.0
         if chunk.stamp_ns is not None:
             age_s = (self.get_clock().now().nanoseconds - chunk.stamp_ns) / 1e9
-        self._stamped = chunk.stamp_ns is not None and abs(age_s) < FOREIGN_STAMP_S
+        self._stamped = chunk.stamp_ns is not None and abs(age_s) < _FOREIGN_STAMP_S
         time_s = now_s - age_s if self._stamped else now_s
         mono, _ = mix_to_mono(chunk.samples)
         if channels_cancel(chunk.samples, mono):
