@@ -12,10 +12,11 @@ export class FrameRing {
   constructor() {
     /** @type {Frame[]} sorted by `at_s` */
     this.frames = [];
-    this.missing = 0;
+    this.missing = 0; // numbers that did not come
     this.duplicates = 0;
-    this.discarded = 0;
+    this.discarded = 0; // thrown away before their time
     this.highestIndex = -1;
+    this.sampled_s = -Infinity;
   }
 
   /** Forget the frames, as after a new hello; the counts go on. */
@@ -41,8 +42,7 @@ export class FrameRing {
     frames.splice(place, 0, frame);
     const newest_s = frames[frames.length - 1].at_s;
     while (frames[0].at_s < newest_s - SPAN_S) {
-      frames.shift();
-      this.discarded += 1;
+      if (frames.shift().at_s > this.sampled_s) this.discarded += 1;
     }
     return true;
   }
@@ -77,6 +77,7 @@ export class FrameRing {
    */
   sample(t_s, out) {
     const { before, after } = this.around(t_s);
+    this.sampled_s = t_s;
     if (!before || !after) {
       const held = before ?? after;
       if (!held) return Infinity;

@@ -6,6 +6,8 @@
 
 import { FADE_S, HeardClock, SoundSchedule } from './schedule.js';
 
+const LONGEST_WAIT_S = 0.3; // past its time a piece is no longer worth playing
+
 /** @typedef {import('./protocol.js').Sound} Sound */
 
 export class SoundPlayer {
@@ -25,6 +27,8 @@ export class SoundPlayer {
     this.clock = new HeardClock();
     this.schedule = new SoundSchedule(this.context.sampleRate);
     this.gain = null;
+    /** @type {{sound: Sound, due_s: number}[]} pieces that came before the device's time */
+    this.waiting = [];
     // An autoplay policy shows itself only after a moment.
     setTimeout(() => this.tellState(), 500);
   }
@@ -42,23 +46,31 @@ export class SoundPlayer {
     this.schedule.interrupt();
   }
 
-  /** Read the device's clock; once before each frame is drawn. */
+  /** Read the device's clock and play what waits for it; once before each frame is drawn. */
   advance() {
     if (!this.running) return;
     const { contextTime, performanceTime } = this.context.getOutputTimestamp();
     this.clock.add(contextTime, performanceTime / 1000);
+    if (!this.clock.known) return;
+    for (const { sound, due_s } of this.waiting) this.place(sound, due_s);
+    this.waiting = [];
   }
 
   /**
-   * Play a piece.
+   * Play a piece, as soon as the device runs and has told its time.
    * @param {Sound} sound
    * @param {number} due_s page time at which its first sample is to be heard
    */
   push(sound, due_s) {
     if (sound.rate_hz !== this.context.sampleRate) this.open(sound.rate_hz);
-    if (!this.running) return; // Nothing is heard, and the face goes by the server's clock.
+    const recent_s = performance.now() / 1000 - LONGEST_WAIT_S;
+    this.waiting = this.waiting.filter((piece) => piece.due_s > recent_s);
+    this.waiting.push({ sound, due_s });
     this.advance();
-    if (!this.clock.known) this.clock.add(this.context.currentTime, this.outputPage_s());
+  }
+
+  /** @param {Sound} sound @param {number} due_s page time */
+  place(sound, due_s) {
     const { context, schedule } = this;
     const end_s = schedule.end / context.sampleRate;
     const placement = schedule.place(sound, context.currentTime, this.clock.contextTime(due_s));
@@ -69,12 +81,6 @@ export class SoundPlayer {
     const gain = this.gain.gain;
     if (placement.joins) gain.cancelScheduledValues(end_s - 1.5 * FADE_S);
     fadeOut(gain, schedule.end / context.sampleRate);
-  }
-
-  /** When what is rendered now will be heard, before the device has told. Page time. */
-  outputPage_s() {
-    const { baseLatency, outputLatency } = this.context;
-    return performance.now() / 1000 + baseLatency + (outputLatency || 0);
   }
 
   /** Begin a stream: it fades in, and what is left of the one before fades out. */

@@ -63,6 +63,13 @@ test('2 s are kept', () => {
   for (let index = 0; index < 600; index += 1) ring.add(frame(index, 0));
   assert.ok(ring.frames.length <= 2 * FPS + 1);
   assert.ok(ring.frames.length >= 2 * FPS - 1);
+  assert.equal(ring.discarded, 600 - ring.frames.length); // none was shown
+  const shown = new FrameRing();
+  for (let index = 0; index < 600; index += 1) {
+    shown.add(frame(index, 0));
+    sample(shown, index / FPS);
+  }
+  assert.equal(shown.discarded, 0);
 });
 
 test('before the first frame it stands; after the last one it stands and is missed', () => {
