@@ -4,8 +4,8 @@
 
 import { Box3, Vector3 } from 'three';
 
-const HEAD_SHARE = 1.4; // a head is so much higher and wider than what moves in its face
-const MARGIN = 1.06;
+const HEAD_SHARE = 1.9; // a head is so much higher and wider than what moves in its face
+const MARGIN = 1.04;
 
 /**
  * The box around the head: what the targets move, made larger, but no larger than the whole.
@@ -43,7 +43,7 @@ export function placeCamera(camera, box, [yaw_deg, pitch_deg, distance]) {
   const center = box.getCenter(new Vector3());
   const slope = Math.tan((camera.fov * Math.PI) / 360);
   const fits = Math.max(size.y, size.x / camera.aspect) / (2 * slope);
-  const away = (MARGIN * fits + size.z / 4) * distance;
+  const away = (MARGIN * fits + size.z / 10) * distance;
   const yaw = (yaw_deg * Math.PI) / 180;
   const pitch = (pitch_deg * Math.PI) / 180;
   camera.position
