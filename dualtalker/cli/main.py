@@ -18,6 +18,7 @@ import dualtalker
 from dualtalker.cli.bags import Evaluate, MakeBag
 from dualtalker.cli.engine import Engine
 from dualtalker.cli.face import Face, Live, play_speech
+from dualtalker.cli.rig import ShowRig
 from dualtalker.errors import AudioError, DualtalkerError
 from dualtalker.options import TalkerOptions
 
@@ -157,6 +158,7 @@ Commands = (
     | Annotated[Live, tyro.conf.subcommand("live")]
     | Annotated[MakeBag, tyro.conf.subcommand("bag")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[ShowRig, tyro.conf.subcommand("rig")]
     | Annotated[Engine, tyro.conf.subcommand("engine")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dualtalker.drawing.curves import (
+    draw_faces,
     draw_waveform,
     pick_moments,
     plot_curves,
@@ -15,6 +16,7 @@ from dualtalker.drawing.video import write_face_video, write_video
 
 __all__ = [
     "Renderer",
+    "draw_faces",
     "draw_waveform",
     "new_figure",
     "pick_moments",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,17 +113,36 @@ def write_contact_sheet(
     else:
         chosen = np.arange(len(times_s))
         captions = [f"{label}  {times_s[index]:.2f} s" for index, label in enumerate(labels)]
+    return draw_faces(path, rig, weights[chosen], captions, columns=columns, size_px=size_px)
+
+
+def draw_faces(
+    path: str | os.PathLike[str],
+    rig: Rig,
+    weights: np.ndarray,
+    captions: Sequence[str],
+    *,
+    columns: int = 4,
+    size_px: int = 240,
+    progress: Callable[[int], object] = lambda count: None,
+) -> Path:
+    """Draw rendered faces in a grid, each with its caption.
+
+    weights [faces, 52]; `progress` is told of each face. The ending of `path` chooses the format.
+    DualtalkerError where the picture cannot be written.
+    """
     renderer = Renderer(rig, size_px, size_px, close_up=True)
-    columns = min(columns, len(chosen))
-    rows = -(-len(chosen) // columns)
+    columns = min(columns, len(captions))
+    rows = -(-len(captions) // columns)
     inches = size_px / 100
     figure = new_figure((columns * inches, rows * (inches + 0.3)))
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    for axis, index, caption in zip(axes.flat, chosen, captions, strict=False):
-        axis.imshow(renderer.render(weights[index]), interpolation="antialiased")
+    for axis, row, caption in zip(axes.flat, weights, captions, strict=False):
+        axis.imshow(renderer.render(row), interpolation="antialiased")
         axis.set_title(caption, fontsize=9)
+        progress(1)
     return _save(figure, path)
 
 

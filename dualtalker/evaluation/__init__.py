@@ -12,6 +12,7 @@ from dualtalker.evaluation.accuracy import (
 )
 from dualtalker.evaluation.metrics import BILABIAL, LABIODENTAL, measure_loudness
 from dualtalker.evaluation.motion_files import read_motion_csv, write_motion_csv
+from dualtalker.evaluation.mouth import Mouth, measure_mouth
 from dualtalker.evaluation.pictures import (
     draw_panels,
     draw_sweep,
@@ -40,6 +41,7 @@ __all__ = [
     "SUBJECT",
     "Columns",
     "Figure",
+    "Mouth",
     "Picture",
     "Recording",
     "Report",
@@ -57,6 +59,7 @@ __all__ = [
     "list_mouth_curves",
     "measure_loudness",
     "measure_motions",
+    "measure_mouth",
     "measure_rest_gap",
     "measure_speeds",
     "paint_errors",

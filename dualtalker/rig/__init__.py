@@ -6,15 +6,24 @@ from dualtalker.rig.decimation import decimate
 from dualtalker.rig.files import load_rig, save_rig
 from dualtalker.rig.gltf.targets import list_drivers
 from dualtalker.rig.rig import Rig, build_rig, vertex_normals
-from dualtalker.rig.shape_names import read_name
+from dualtalker.rig.shape_names import EXPRESSIONS, list_spellings, read_name
+from dualtalker.rig.survey import ShapeGroup, Survey, survey_rig
+from dualtalker.rig.visemes import VISEMES, expand
 
 __all__ = [
+    "EXPRESSIONS",
+    "VISEMES",
     "Rig",
+    "ShapeGroup",
+    "Survey",
     "build_rig",
     "decimate",
+    "expand",
     "list_drivers",
+    "list_spellings",
     "load_rig",
     "read_name",
     "save_rig",
+    "survey_rig",
     "vertex_normals",
 ]

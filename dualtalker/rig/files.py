@@ -31,19 +31,27 @@ def load_rig(path: str | os.PathLike[str], scale: float | None = None) -> Rig:
     RigError says which file is at fault, what was found and what was expected.
     """
     path = Path(path)
+    kind = find_kind(path)
+    if kind == FOLDER:
+        return read_folder(path, scale)
+    scale = 1.0 if scale is None else scale
+    return read_archive(path, scale) if kind == ".npz" else read_glb(path, scale)
+
+
+def find_kind(path: Path) -> str:
+    """Return the ending of a rig's file, in lower case, or FOLDER; RigError for anything else."""
     fault = tell_fault(path)
     if fault == FOLDER:
-        return read_folder(path, scale)
+        return FOLDER
     if fault is not None:
         raise RigError(f"{path}: {fault}; expected {_EXPECTED}")
-    if path.suffix.lower() == ".npz":
-        return read_archive(path, 1.0 if scale is None else scale)
-    if path.suffix.lower() in (".glb", ".vrm"):
-        return read_glb(path, 1.0 if scale is None else scale)
-    raise RigError(
-        f"{path}: found the ending {path.suffix!r}; expected {_EXPECTED} "
-        "(other formats: export as .glb with shape keys, for example from Blender)"
-    )
+    ending = path.suffix.lower()
+    if ending not in (".npz", ".glb", ".vrm"):
+        raise RigError(
+            f"{path}: found the ending {path.suffix!r}; expected {_EXPECTED} "
+            "(other formats: export as .glb with shape keys, for example from Blender)"
+        )
+    return ending
 
 
 def save_rig(rig: Rig, path: str | os.PathLike[str]) -> Path:

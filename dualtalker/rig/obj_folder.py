@@ -41,18 +41,7 @@ def read_folder(folder: Path, scale: float | None) -> Rig:
 
     `scale` is metres per unit; None guesses it. Raises RigError.
     """
-    try:
-        files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".obj")
-    except OSError as error:
-        raise RigError(f"{folder}: cannot be read ({error})") from error
-    by_stem = {file.stem.lower(): file for file in files}
-    neutral_file = next((by_stem[stem] for stem in _NEUTRAL_STEMS if stem in by_stem), None)
-    if neutral_file is None:
-        raise RigError(
-            f"{folder}: found {len(files)} OBJ files, none of them neutral; "
-            "expected neutral.obj, base.obj or generic_neutral_mesh.obj and one OBJ per shape"
-        )
-    files.remove(neutral_file)
+    neutral_file, files = _find_files(folder)
     neutral, colors, triangles = _read_obj(neutral_file, with_faces=True)
     try:
         uses = choose_shapes([file.stem for file in files])
@@ -73,6 +62,32 @@ def read_folder(folder: Path, scale: float | None) -> Rig:
     except RigError as error:
         told = str(error).startswith(str(folder))
         raise error if told else RigError(f"{folder}: {error}") from error
+
+
+def list_files(folder: Path) -> list[Use]:
+    """Return what becomes of each file of a folder, by its name. Raises RigError."""
+    _, files = _find_files(folder)
+    try:
+        return choose_shapes([file.stem for file in files])
+    except RigError as error:
+        raise RigError(f"{folder}: {error}") from error
+
+
+def _find_files(folder: Path) -> tuple[Path, list[Path]]:
+    """Return the neutral file, and the others in order."""
+    try:
+        files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".obj")
+    except OSError as error:
+        raise RigError(f"{folder}: cannot be read ({error})") from error
+    by_stem = {file.stem.lower(): file for file in files}
+    neutral_file = next((by_stem[stem] for stem in _NEUTRAL_STEMS if stem in by_stem), None)
+    if neutral_file is None:
+        raise RigError(
+            f"{folder}: found {len(files)} OBJ files, none of them neutral; "
+            "expected neutral.obj, base.obj or generic_neutral_mesh.obj and one OBJ per shape"
+        )
+    files.remove(neutral_file)
+    return neutral_file, files
 
 
 def _plan_shapes(uses: Sequence[Use]) -> Plan:

@@ -22,6 +22,7 @@ Plan = dict[str, list[tuple[int, float]]]
 _log = logging.getLogger("dualtalker")
 
 _MOST_TOLD = 12  # names in a line of the log; `dualtalker rig` lists all
+_NOTHING_SHARE = 0.02  # of its source's largest displacement: less is no shape of its own
 _MOVED_SHARE = 0.1  # of a shape's largest displacement: less does not tell where its middle is
 _BLEND_SHARE = 0.15  # of a shape's width: so far around the middle one half fades into the other
 
@@ -48,6 +49,12 @@ class Term:
     gain: float = 1.0
     side: str = ""  # "left" or "right" half only
     is_closed: bool = False  # without what it has in common with the open mouth of "aa"
+
+    def __str__(self) -> str:
+        """Tell it in words: `0.6 x left half of ee without its opening`."""
+        gain = "" if self.gain == 1.0 else f"{self.gain:g} x "
+        half = f"{self.side} half of " if self.side else ""
+        return gain + half + self.source + (" without its opening" if self.is_closed else "")
 
 
 def _both(stem: str, source: str, gain: float, is_closed: bool = True) -> dict[str, Term]:
@@ -127,7 +134,8 @@ def tell_ignored(source: str, uses: Iterable[Use]) -> None:
     """Log the names that mean nothing, and those that another name is used for."""
     unused = dict.fromkeys(use.raw for use in uses if not use.is_used)
     if unused:
-        names = list(unused)
+        # Without what a terminal would obey.
+        names = ["".join(c if c.isprintable() else "?" for c in raw[:80]) for raw in unused]
         more = f" and {len(names) - _MOST_TOLD} more" if len(names) > _MOST_TOLD else ""
         _log.warning(
             "%signored shapes that ARKit does not have: %s%s",
@@ -147,13 +155,21 @@ def complete_shapes(
     what is missing. x of `neutral` [vertices, 3] points to the face's own left.
 
     Raises:
-        RigError: none of them means anything to ARKit.
+        RigError: what they give moves nothing.
     """
     shapes = {name: delta for name, delta in found.items() if name in ARKIT_INDEX}
     for name in ARKIT_INDEX:
         term = find_stand_in(name, found)
-        if term is not None:
-            shapes[name] = _make(term, found, neutral)
+        if term is None:
+            continue
+        made, source = _make(term, found, neutral), found[term.source]
+        # An "oh" that is a smaller "aa" rounds nothing.
+        if np.abs(made).max(initial=0) > _NOTHING_SHARE * np.abs(source).max(initial=0):
+            shapes[name] = made
+    if not shapes:
+        raise RigError(
+            f"the shapes {sorted(found)[:8]} move no vertex; export them with their data"
+        )
     names = tuple(sorted(shapes, key=ARKIT_INDEX.__getitem__))
     return names, np.stack([shapes[name] for name in names]).astype(np.float32, copy=False)
 

@@ -92,17 +92,6 @@ def read_name(raw: str) -> Meaning | None:
     return replace(found, distance=0 if raw == found.name else distance, spelling=spelling)
 
 
-def arkit_name(raw: str) -> tuple[str | None, bool]:
-    """Return the ARKit name that a shape's name in a file means, and whether it is a part of it.
-
-    `head.MouthSmile_L` -> (mouthSmileLeft, False), `browInnerUp_R` -> (browInnerUp, True).
-    """
-    meaning = read_name(raw)
-    if meaning is None or not meaning.is_shape:
-        return None, False
-    return meaning.name, bool(meaning.part)
-
-
 def list_spellings(name: str) -> list[str]:
     """Return how other programs write a shape or an expression; case and separators are free."""
     stem = _stem_of(name)

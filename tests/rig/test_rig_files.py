@@ -14,7 +14,7 @@ from checkout import ROOT
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import RigError
 from dualtalker.rig import Rig, load_rig, save_rig
-from dualtalker.rig.shape_names import arkit_name
+from dualtalker.rig.shape_names import read_name
 from tiny_rig import parts, tiny_rig, write_obj, write_obj_folder
 
 SHARED = ROOT.parent / "shared" / "data" / "face"
@@ -94,16 +94,17 @@ def test_obj_face_beyond_the_vertices_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
-        ("jawOpen", ("jawOpen", False)),
-        ("head.MOUTHSMILELEFT", ("mouthSmileLeft", False)),
-        ("eyeBlink_R", ("eyeBlinkRight", False)),
-        ("browInnerUp_L", ("browInnerUp", True)),
-        ("cheekPuff_R", ("cheekPuff", True)),
-        ("PupilDilate_L", (None, False)),
+        ("jawOpen", ("jawOpen", "")),
+        ("head.MOUTHSMILELEFT", ("mouthSmileLeft", "")),
+        ("eyeBlink_R", ("eyeBlinkRight", "")),
+        ("browInnerUp_L", ("browInnerUp", "left")),
+        ("cheekPuff_R", ("cheekPuff", "right")),
+        ("PupilDilate_L", None),
     ],
 )
 def test_names_of_other_tools_are_understood(raw, expected):
-    assert arkit_name(raw) == expected
+    meaning = read_name(raw)
+    assert (meaning and (meaning.name, meaning.part)) == expected
 
 
 def test_npz_without_an_array_is_refused(tmp_path):

@@ -9,7 +9,7 @@ from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import RigError
 from dualtalker.rig import Rig, load_rig
 from named_rigs import Mesh, mesh_of, write_meshes
-from tiny_rig import tiny_rig
+from tiny_rig import tiny_rig, write_obj_folder
 
 JAW, SMILE = ARKIT_NAMES.index("jawOpen"), ARKIT_NAMES.index("mouthSmileLeft")
 
@@ -186,6 +186,31 @@ def test_rounding_and_spreading_do_not_open_a_mouth_of_vowels(vowel_rig):
     for names in (["mouthFunnel"], ["mouthPucker"], ["mouthStretchLeft", "mouthStretchRight"]):
         delta = sum(delta_of(vowel_rig, name) for name in names)
         assert abs((delta * opening).sum()) < 1e-3 * (opening * opening).sum()
+
+
+def test_a_vowel_that_only_opens_rounds_nothing(tmp_path):
+    mesh = vowel_mesh()
+    mesh.targets[4] = 0.5 * mesh.targets[0]
+    rig = load_rig(write_meshes(tmp_path / "a.vrm", [mesh], vrm_1()))
+    assert "mouthFunnel" not in rig.names and "mouthPucker" in rig.names
+
+
+@pytest.mark.parametrize("ending", ["glb", "obj"])
+def test_expressions_that_move_nothing_are_refused(tmp_path, ending):
+    rig = tiny_rig()
+    if ending == "glb":
+        still = Mesh(rig.neutral, rig.triangles, [0 * rig.neutral], ["viseme_O"])
+        path = write_meshes(tmp_path / "a.glb", [still])
+    else:
+        path = tmp_path / "objs"
+        path.mkdir()
+        write_obj_folder(path, rig)
+        for file in path.glob("*.obj"):
+            if file.stem != "Neutral":
+                file.unlink()
+        (path / "viseme_O.obj").write_bytes((path / "Neutral.obj").read_bytes())
+    with pytest.raises(RigError, match="move no vertex"):
+        load_rig(path)
 
 
 def test_lips_of_a_mouth_of_vowels_part_and_meet(vowel_rig):

@@ -18,6 +18,7 @@ import numpy as np
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, MOUTH_INDICES
 from dualtalker.evaluation import BILABIAL, LABIODENTAL
+from dualtalker.rig import VISEMES, expand
 from training.data.clips import MOTION_RATE_HZ, Phone, frame_count
 from training.data.phones import PHONE_CLASSES, SILENCE
 
@@ -41,7 +42,7 @@ PARTING = ("mouthLowerDown", "mouthUpperUp", "mouthFunnel", "mouthShrug", "tongu
 class Target:
     """The ideal shape of a class, and how strongly it insists (alpha) on jaw and on lips.
 
-    Names without Left or Right stand for both sides.
+    Names without Left or Right stand for both sides. In a closure /p b m/ have more (`_SEAL`).
     """
 
     alpha_jaw: float
@@ -52,7 +53,7 @@ class Target:
 # Own values, set against the shapes of two ARKit rigs and 8 s of articulograph data.
 TARGETS: dict[str, Target] = {
     SILENCE: Target(0.6, 0.35, {}),
-    "AA": Target(1.0, 0.5, {"jawOpen": 0.62, "mouthLowerDown": 0.25, "mouthUpperUp": 0.08}),
+    "AA": Target(1.0, 0.5, VISEMES["AA"]),
     "AE": Target(
         1.0,
         0.6,
@@ -61,37 +62,19 @@ TARGETS: dict[str, Target] = {
     "AH": Target(0.8, 0.4, {"jawOpen": 0.36, "mouthLowerDown": 0.2}),
     "AX": Target(0.4, 0.2, {"jawOpen": 0.22, "mouthLowerDown": 0.15}),
     "AO": Target(1.0, 0.9, {"jawOpen": 0.45, "mouthFunnel": 0.45, "mouthPucker": 0.15}),
-    "OW": Target(1.0, 1.0, {"jawOpen": 0.32, "mouthFunnel": 0.45, "mouthPucker": 0.35}),
-    "UW": Target(0.9, 1.2, {"jawOpen": 0.14, "mouthFunnel": 0.25, "mouthPucker": 0.75}),
-    "EH": Target(
-        0.9,
-        0.6,
-        {"jawOpen": 0.36, "mouthStretch": 0.2, "mouthLowerDown": 0.28, "mouthUpperUp": 0.1},
-    ),
+    "OW": Target(1.0, 1.0, VISEMES["OW"]),
+    "UW": Target(0.9, 1.2, VISEMES["UW"]),
+    "EH": Target(0.9, 0.6, VISEMES["EH"]),
     "ER": Target(0.7, 0.7, {"jawOpen": 0.24, "mouthFunnel": 0.3, "mouthPucker": 0.15}),
-    "IY": Target(
-        0.8,
-        0.8,
-        {
-            "jawOpen": 0.15,
-            "mouthStretch": 0.35,
-            "mouthSmile": 0.2,
-            "mouthLowerDown": 0.3,
-            "mouthUpperUp": 0.1,
-        },
-    ),
+    "IY": Target(0.8, 0.8, VISEMES["IY"]),
     "IH": Target(
         0.7,
         0.5,
         {"jawOpen": 0.22, "mouthStretch": 0.22, "mouthSmile": 0.1, "mouthLowerDown": 0.25},
     ),
     "PP": Target(1.6, 2.2, {"jawOpen": 0.06, "mouthRollLower": 0.25, "mouthRollUpper": 0.2}),
-    "FF": Target(
-        1.5,
-        2.0,
-        {"jawOpen": 0.09, "mouthRollLower": 0.4, "mouthUpperUp": 0.25, "mouthShrugLower": 0.2},
-    ),
-    "TH": Target(1.0, 0.6, {"jawOpen": 0.14, "mouthLowerDown": 0.25, "tongueOut": 0.3}),
+    "FF": Target(1.5, 2.0, VISEMES["FF"]),
+    "TH": Target(1.0, 0.6, VISEMES["TH"]),
     "DD": Target(1.0, 0.25, {"jawOpen": 0.13, "mouthLowerDown": 0.22}),
     "NN": Target(0.9, 0.2, {"jawOpen": 0.14, "mouthLowerDown": 0.2}),
     "LL": Target(0.8, 0.25, {"jawOpen": 0.22, "mouthLowerDown": 0.22, "tongueOut": 0.05}),
@@ -113,16 +96,6 @@ TARGETS: dict[str, Target] = {
 # What the rules speak about. Eyes and brows do not follow from phones, so they carry no evidence.
 RULE_MASK = np.zeros(len(ARKIT_NAMES), bool)
 RULE_MASK[list(MOUTH_INDICES)] = True
-
-
-def expand(shape: dict[str, float]) -> np.ndarray:
-    """Return weights float32 [52] for a shape whose names may leave out Left and Right."""
-    weights = np.zeros(len(ARKIT_NAMES), np.float32)
-    for name, value in shape.items():
-        sides = (name,) if name in ARKIT_INDEX else (f"{name}Left", f"{name}Right")
-        for side in sides:
-            weights[ARKIT_INDEX[side]] = value
-    return weights
 
 
 def _columns(names: Sequence[str]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dualtalker.rig.gltf.reader import read_glb
+from dualtalker.rig.gltf.reader import list_targets, read_glb
 from dualtalker.rig.gltf.writer import write_glb
 
-__all__ = ["read_glb", "write_glb"]
+__all__ = ["list_targets", "read_glb", "write_glb"]

@@ -5,8 +5,9 @@ Nothing in a file is trusted: every offset and count is checked before it is use
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 
 from dualtalker.errors import RigError
 from dualtalker.rig.gltf.accessors import AccessorReader
-from dualtalker.rig.gltf.container import open_container
+from dualtalker.rig.gltf.container import Buffer, open_container
 from dualtalker.rig.gltf.format import TRIANGLES, find_item, srgb_from_linear
 from dualtalker.rig.gltf.nodes import find_mesh_nodes, place_nodes
 from dualtalker.rig.gltf.targets import DocumentTargets, MeshTargets, read_targets
@@ -37,14 +38,30 @@ def read_glb(path: Path, scale: float = 1.0) -> Rig:
     their bind pose. What is too much is refused by the file's JSON, before any of it is read.
     RigError on any damage, and on compression extensions, which it cannot undo.
     """
+    with _open(path) as (document, buffer):
+        reader = AccessorReader(document, buffer, MAX_VERTICES)
+        world = place_nodes(document)
+        faces = _find_faces(document, reader, find_mesh_nodes(document))
+        parts = [_read_face(node, face, world, reader) for node, face in faces]
+        return _merge(path, parts, scale)
+
+
+def list_targets(path: Path) -> DocumentTargets:
+    """Return the morph targets of a .glb or .vrm, of which nothing but the JSON is read.
+
+    Raises:
+        RigError: the file is damaged.
+    """
+    with _open(path) as (document, _):
+        return read_targets(document)
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[tuple[dict[str, Any], Buffer]]:
+    """Open a file; whatever is wrong with it, also later, is a RigError that names it."""
     try:
         with path.open("rb") as file:
-            document, buffer = open_container(file)
-            reader = AccessorReader(document, buffer, MAX_VERTICES)
-            world = place_nodes(document)
-            faces = _find_faces(document, reader, find_mesh_nodes(document))
-            parts = [_read_face(node, face, world, reader) for node, face in faces]
-        return _merge(path, parts, scale)
+            yield open_container(file)
     except RigError as error:
         raise RigError(f"{path}: {error}") from error
     except (

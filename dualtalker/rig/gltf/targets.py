@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dualtalker.arkit import ARKIT_NAMES
@@ -108,6 +108,12 @@ def _apply(
             for mesh_index, moved in binds.items():
                 whole.setdefault(mesh_index, []).extend(moved.items())
     for (mesh_index, _), targets in primitives.items():
+        targets.uses = [
+            replace(use, note="an expression is used")
+            if use.is_used and use.meaning is not None and use.meaning.name in made
+            else use
+            for use in targets.uses
+        ]
         for name, whole in made.items():
             targets.plan.pop(name, None)
             if mesh_index in whole:
