@@ -88,7 +88,7 @@ class Page {
     try {
       await this.face.load(hello);
     } catch (error) {
-      this.face = this.fallBack(error.message);
+      this.face = this.fallBack(`the rig cannot be shown (${error.message})`);
       this.resize();
       await this.face.load(hello);
     }

@@ -5,7 +5,7 @@
 
 export const FADE_S = 0.004; // at the beginning and end of a stream, so that nothing clicks
 const LEAD_S = 0.02; // no piece can be scheduled nearer than this to now
-const MAX_LATE_S = 0.4; // later pieces are dropped instead of delaying all that follows
+const MAX_LATE_S = 0.03; // what is later is left out instead of delaying all that follows
 const RETIME_S = 0.005; // less deviation than this is left alone
 const MAX_RETIME_S = 0.01; // of one quiet piece
 const FOLLOW_S = 1; // the times of pieces jitter: what they say is followed this slowly
@@ -135,8 +135,10 @@ export class SoundSchedule {
   begin(sound, now_s, due_s) {
     if (!Number.isNaN(this.next)) this.gaps += 1;
     const start_s = Math.max(due_s, now_s + LEAD_S);
-    if (start_s - due_s > MAX_LATE_S) return null;
-    return { frame: Math.ceil(start_s * this.rate_hz), skip: 0, joins: false };
+    const late_s = start_s - due_s;
+    const skip = late_s > MAX_LATE_S ? Math.ceil(late_s * this.rate_hz) : 0;
+    if (skip >= sound.samples.length) return null;
+    return { frame: Math.ceil(start_s * this.rate_hz), skip, joins: false };
   }
 
   /**
