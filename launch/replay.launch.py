@@ -38,6 +38,7 @@ from dualtalker.errors import BagError
 # Arguments handed on to `dualtalker evaluate`, and to the talker where it is live.
 OPTIONS = {
     "reference": "Motion to compare with, a topic of the bag or a CSV file.",
+    "channel": "Channel of the speech that is heard, an index from 0.",
     "model": "Model bundle: path of its .onnx; the .json lies beside it.",
     "engine": "Backend that runs the model: auto, onnxruntime, tensorrt.",
     "playout_delay_ms": "From the audio's stamp to its frame's going out (ms); more where a busy "

@@ -43,6 +43,7 @@ PARAMETERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "sample_rate_hz": ("Sample rate of messages that do not carry their own (Hz).", int),
     "channels": ("Channels of messages that do not carry their own count.", int),
     "sample_format": ("Format of the samples in byte arrays, for example S16LE.", str),
+    "channel": ("Channel that is heard, an index from 0; mix: the mean of all.", str),
     "idle_motion": (
         "true or false: blinks and glances while nothing is said.",
         lambda text: text.lower() in ("true", "1"),

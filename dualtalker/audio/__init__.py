@@ -20,10 +20,13 @@ from dualtalker.audio.messages import (
 )
 from dualtalker.audio.pcm import (
     CANCEL_MESSAGE,
+    ChannelError,
     NonFiniteError,
     channels_cancel,
     check_samples,
     mix_to_mono,
+    pick_channel,
+    read_channel,
     scale_samples,
 )
 from dualtalker.audio.resampling import StreamingResampler, check_rate, fit_length
@@ -39,6 +42,7 @@ __all__ = [
     "SUPPORTED_TYPES",
     "AudioChunk",
     "AudioFormat",
+    "ChannelError",
     "NonFiniteError",
     "StreamingResampler",
     "channels_cancel",
@@ -48,7 +52,9 @@ __all__ = [
     "is_info",
     "kind_of",
     "mix_to_mono",
+    "pick_channel",
     "read_audio",
+    "read_channel",
     "read_info",
     "read_message",
     "scale_samples",

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
-from dualtalker.audio.pcm import CANCEL_MESSAGE, channels_cancel, check_samples, mix_to_mono
+from dualtalker.audio.pcm import (
+    CANCEL_MESSAGE,
+    channels_cancel,
+    check_samples,
+    mix_to_mono,
+    pick_channel,
+)
 from dualtalker.audio.resampling import check_rate
 from dualtalker.errors import AudioError
 from dualtalker.files import tell_fault
@@ -46,22 +52,26 @@ _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 log = logging.getLogger("dualtalker")
 
 
-def read_audio(path: str | Path, max_minutes: float = MAX_MINUTES) -> tuple[np.ndarray, int]:
+def read_audio(
+    path: str | Path, max_minutes: float = MAX_MINUTES, channel: int | None = None
+) -> tuple[np.ndarray, int]:
     """Read a wav, flac or ogg file; return mono float32 samples [n] in [-1, 1] and the rate in Hz.
 
+    They are those of one channel, counted from 0, or the mean of all for None.
+
     Raises:
-        AudioError: missing, unreadable, truncated, empty or non-finite, a rate out of range, or
-            longer than `max_minutes`.
+        AudioError: missing, unreadable, truncated, empty or non-finite, a rate out of range,
+            longer than `max_minutes`, or without that channel.
     """
     path = Path(path)
     _check_is_file(path)
-    mono, rate_hz = _decode_file(path, max_minutes)
+    mono, rate_hz = _decode_file(path, max_minutes, channel)
     if len(mono) == 0:
         raise AudioError(f"{path}: holds no samples; record or copy it again")
     return mono, rate_hz
 
 
-def _decode_file(path: Path, max_minutes: float) -> tuple[np.ndarray, int]:
+def _decode_file(path: Path, max_minutes: float, channel: int | None) -> tuple[np.ndarray, int]:
     """Return mono samples [n] float32 and the rate; raises AudioError unless it is whole."""
     soundfile = _import_soundfile()
     filled = check_container(path)
@@ -81,7 +91,7 @@ def _decode_file(path: Path, max_minutes: float) -> tuple[np.ndarray, int]:
                     f"write it anew with: ffmpeg -i {path.name} mended.flac"
                 )
             _check_length(path, file, max_minutes)
-            return _mix_blocks(path, file), file.samplerate
+            return _mix_blocks(path, file, channel), file.samplerate
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise AudioError(
             f"{path}: not readable as audio ({error}); expected wav, flac or ogg. Convert it "
@@ -108,15 +118,16 @@ def _check_length(path: Path, file: soundfile.SoundFile, max_minutes: float) -> 
         )
 
 
-def _mix_blocks(path: Path, file: soundfile.SoundFile) -> np.ndarray:
-    """Return the mono mix [n] of a file, of which one block of all channels is held at a time."""
+def _mix_blocks(path: Path, file: soundfile.SoundFile, channel: int | None) -> np.ndarray:
+    """Return a channel [n] of a file, or the mix; a block of all channels is held at a time."""
     mono = np.empty(file.frames, np.float32)
     clipped = at = 0
     cancelled = False
     # Not `blocks`, which refuses codecs in which libsndfile cannot seek, such as GSM 6.10.
     while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
         try:
-            mixed, beyond = mix_to_mono(check_samples(block))
+            block = pick_channel(check_samples(block), channel)
+            mixed, beyond = mix_to_mono(block)
         except AudioError as error:
             raise AudioError(f"{path}: {error}") from error
         mono[at : at + len(mixed)] = mixed[: len(mono) - at]

@@ -13,12 +13,18 @@ ros-drivers' AudioInfo tells the format of bytes that do not (`read_info`).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from dualtalker.audio.pcm import MAX_CHANNELS, NonFiniteError, decode_pcm
+from dualtalker.audio.pcm import (
+    MAX_CHANNELS,
+    ChannelError,
+    NonFiniteError,
+    decode_pcm,
+    pick_channel,
+)
 from dualtalker.audio.resampling import check_rate
 from dualtalker.audio.sniffing import name_compression
 from dualtalker.errors import AudioError
@@ -81,6 +87,7 @@ class AudioFormat:
     rate_hz: int = 16000
     channels: int = 1
     sample_format: str = "S16LE"  # of byte arrays
+    channel: int | None = None  # the one that is heard; None: their mean
 
 
 class EmptyError(AudioError):
@@ -96,6 +103,7 @@ REFUSALS = {
     "empty_messages": EmptyError,
     "compressed_messages": CompressedError,
     "nonfinite_messages": NonFiniteError,
+    "missing_channels": ChannelError,
     "undecodable_messages": AudioError,
 }
 
@@ -109,7 +117,8 @@ def read_message(message: Any, defaults: AudioFormat) -> AudioChunk:
     """Return the audio of a message of one of the SUPPORTED_TYPES.
 
     Raises:
-        AudioError: no samples, a size that does not fit, NaN, compressed or unknown content.
+        AudioError: no samples, a size that does not fit, NaN, compressed or unknown content, or
+            fewer channels than `defaults` wants to hear.
     """
     stamp_ns = _read_stamp(message)
     body = message.audio if hasattr(message, "audio") else message
@@ -125,7 +134,7 @@ def read_message(message: Any, defaults: AudioFormat) -> AudioChunk:
     if len(samples) == 0:
         raise EmptyError("the message holds no samples")
     check_rate(rate_hz)
-    return AudioChunk(samples, rate_hz, stamp_ns, message)
+    return AudioChunk(pick_channel(samples, defaults.channel), rate_hz, stamp_ns, message)
 
 
 def is_info(message: Any) -> bool:
@@ -155,7 +164,8 @@ def read_info(message: Any, parameters: AudioFormat) -> AudioFormat:
         raise AudioError(f"audio_info tells of {channels} channels; expected 1 to {MAX_CHANNELS}")
     rate_hz = int(message.sample_rate) or parameters.rate_hz
     check_rate(rate_hz)
-    return AudioFormat(rate_hz, channels, told or parameters.sample_format)
+    sample_format = told or parameters.sample_format
+    return replace(parameters, rate_hz=rate_hz, channels=channels, sample_format=sample_format)
 
 
 def _read_stamp(message: Any) -> int | None:

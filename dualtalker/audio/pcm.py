@@ -85,6 +85,43 @@ class NonFiniteError(AudioError):
     """NaN or infinity among the samples, told apart so that it can be counted."""
 
 
+class ChannelError(AudioError):
+    """Audio without the channel that is to be heard."""
+
+
+def read_channel(value: object) -> int | None:
+    """Return the index of the channel that is to be heard; None for "mix", the mean of all.
+
+    Raises:
+        AudioError: it is neither "mix" nor an index, as a number or a text.
+    """
+    text = str(value)
+    is_index = not isinstance(value, bool) and text.isascii() and text.isdigit()
+    if text != "mix" and not (is_index and int(text[:9]) < MAX_CHANNELS):
+        raise AudioError(
+            f"found {value!r} for a channel; expected mix, or an index from 0 to "
+            f"{MAX_CHANNELS - 1}"
+        )
+    return None if text == "mix" else int(text)
+
+
+def pick_channel(samples: np.ndarray, channel: int | None) -> np.ndarray:
+    """Return one channel [n] of checked samples [n] or [n, channels]; all of them for None.
+
+    Raises:
+        ChannelError: there are not so many.
+    """
+    if channel is None:
+        return samples
+    count = 1 if samples.ndim == 1 else samples.shape[1]
+    if channel >= count:
+        raise ChannelError(
+            f"found {count} channels, but channel {channel} is to be heard; expected one of 0 to "
+            f"{count - 1}, or mix"
+        )
+    return samples if samples.ndim == 1 else samples[:, channel]
+
+
 def mix_to_mono(samples: np.ndarray) -> tuple[np.ndarray, int]:
     """Average checked samples [n] or [n, channels] to float32 [n] in [-1, 1].
 
@@ -120,8 +157,8 @@ def channels_cancel(samples: np.ndarray, mono: np.ndarray) -> bool:
 
 
 CANCEL_MESSAGE = (
-    "the channels cancel each other, their mean is silent: one of them is inverted. Feed one of "
-    "them alone, for example: ffmpeg -i in.wav -af 'pan=mono|c0=c0' out.wav"
+    "the channels cancel each other, their mean is silent: one of them is inverted. Hear one "
+    "of them alone: --channel 0, of a node the parameter channel"
 )
 
 

@@ -34,6 +34,8 @@ class GivenFormat:
     rate_hz: int | None = None
     channels: int | None = None
     sample_format: str | None = None
+    channel: int | None = None
+    """The one that is heard, of all audio; None is the mean."""
 
 
 @dataclass(frozen=True)
@@ -131,13 +133,14 @@ def find_audio_topic(bag: Bag, wanted: str | None) -> str:
 
 def _find_format(bag: Bag, topic: str, given: GivenFormat) -> tuple[AudioFormat, str]:
     """The user's word counts most, then an AudioInfo in the bag, then the node's defaults."""
-    audio_format, sources = AudioFormat(), []
+    audio_format, sources = AudioFormat(channel=given.channel), []
     if bag.topics[topic].type_name in BARE_TYPES and (name := find_info_topic(bag, topic)):
         told = _read_infos(bag, name, audio_format)
         if told is not None:
             audio_format = told
             sources.append(name)
-    said = {key: value for key, value in vars(given).items() if value is not None}
+    fields = ("rate_hz", "channels", "sample_format")
+    said = {name: getattr(given, name) for name in fields if getattr(given, name) is not None}
     if said:
         audio_format = replace(audio_format, **said)
         sources.append("the command line")

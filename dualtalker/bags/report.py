@@ -193,6 +193,8 @@ def describe(evaluation: BagEvaluation) -> dict[str, str]:
     known = f"{audio.times.rate_hz} Hz" + (
         "" if audio.times.stamps_ns is not None else ", no stamps: time is that of arrival"
     )
+    if audio.format.channel is not None:
+        known += f", channel {audio.format.channel}"
     facts = {
         "bag": str(evaluation.path),
         "audio": f"{audio.topic} ({audio.type_name}), {first.duration_s:.2f} s, {known}",

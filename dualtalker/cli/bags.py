@@ -42,6 +42,8 @@ class MakeBag:
     )
     """Type of the audio messages: AudioDataStamped and AudioData of ros-drivers, AudioStamped of
     mgonzs13's audio_common, Int16MultiArray of std_msgs."""
+    channel: str = "mix"
+    """Channel of the recording, an index from 0; mix is the mean of all."""
     chunk_ms: float = 20.0
     """Length of one message's audio, ms."""
     storage: Literal["", "mcap", "sqlite3"] = ""
@@ -53,12 +55,12 @@ class MakeBag:
 
     def run(self) -> int:
         """Read everything, then write the bag."""
-        from dualtalker.audio import read_audio
+        from dualtalker.audio import read_audio, read_channel
         from dualtalker.bags import Motion, write_bag
         from dualtalker.evaluation import read_motion_csv
 
         wav, csv, out = _sort_files(self.files, self.out)
-        samples, rate_hz = read_audio(wav)
+        samples, rate_hz = read_audio(wav, channel=read_channel(self.channel))
         motion = None
         if csv is not None:
             times_s, weights = read_motion_csv(csv, self.timecode_rate)
@@ -135,6 +137,8 @@ class Evaluate:
     """Channels of audio that does not tell them. Default: an AudioInfo in the bag, else 1."""
     sample_format: str | None = None
     """Format of audio in bytes, such as S16LE. Default: an AudioInfo in the bag, else S16LE."""
+    channel: str = "mix"
+    """Channel that is heard, an index from 0; mix is the mean of all. As the node's parameter."""
     model: Annotated[Path | None, tyro.conf.arg(metavar="BUNDLE")] = None
     """Model bundle: path of its .onnx. Default: the shipped model."""
     talker: Annotated[_ReplayOptions, tyro.conf.OmitArgPrefixes] = _ReplayOptions()
@@ -207,6 +211,7 @@ class Evaluate:
         return write_comparison(self.out, pair, rig, self.video_s)
 
     def _options(self) -> BagOptions:
+        from dualtalker.audio import read_channel
         from dualtalker.bags import BagOptions, GivenFormat, ReplaySettings
 
         if not 0 <= self.video_s <= 3600:
@@ -218,7 +223,12 @@ class Evaluate:
             run_topic=self.run_topic,
             reference=self.reference,
             reference_shift_s=self.reference_offset_ms / 1e3,
-            given=GivenFormat(self.sample_rate_hz, self.channels, self.sample_format),
+            given=GivenFormat(
+                self.sample_rate_hz,
+                self.channels,
+                self.sample_format,
+                read_channel(self.channel),
+            ),
             fps=self.talker.fps,
             settings=ReplaySettings(
                 talker=self.talker,

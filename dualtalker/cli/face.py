@@ -67,6 +67,8 @@ class Face:
     screen: Annotated[Screen, tyro.conf.OmitArgPrefixes] = field(default_factory=Screen)
     sound: Annotated[Path | None, tyro.conf.arg(metavar="WAV")] = None
     """Recording that goes with a CSV."""
+    channel: str = "mix"
+    """Channel of the recording that is heard, an index from 0; mix is the mean of all."""
     once: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Play once to the first viewer and end; without it, repeat until Ctrl-C."""
     model: Annotated[Path | None, tyro.conf.arg(metavar="BUNDLE")] = None
@@ -90,9 +92,9 @@ class Face:
             return read_performance(self.file, self.sound)
         if self.sound is not None:
             raise DisplayError("--sound goes with a CSV; a recording brings its own")
-        from dualtalker.audio import read_audio
+        from dualtalker.audio import read_audio, read_channel
 
-        samples, rate_hz = read_audio(self.file)
+        samples, rate_hz = read_audio(self.file, channel=read_channel(self.channel))
         return _animate(samples, rate_hz, self.model, self.talker, self.file.name)
 
 
@@ -107,6 +109,10 @@ class Live:
     """Print the sound devices and end."""
     rate_hz: int = 16000
     """Sample rate of the microphone (Hz); 0: the one that the device prefers."""
+    channels: int = 1
+    """Channels of the microphone to record."""
+    channel: str = "mix"
+    """Channel that is heard, an index from 0; mix is the mean of all."""
     wav: Annotated[Path | None, tyro.conf.arg(metavar="WAV")] = None
     """Recording to hear instead of a microphone, at speaking speed; ends with it."""
     model: Annotated[Path | None, tyro.conf.arg(metavar="BUNDLE")] = None
@@ -122,12 +128,13 @@ class Live:
 
             print(format_devices(list_devices()))
             return 0
-        from dualtalker.audio import read_audio
+        from dualtalker.audio import read_audio, read_channel
         from dualtalker.devices import import_sounddevice
         from dualtalker.display import LiveFace
         from dualtalker.stream import Talker
 
-        recording = None if self.wav is None else read_audio(self.wav)
+        channel = read_channel(self.channel)
+        recording = None if self.wav is None else read_audio(self.wav, channel=channel)
         if recording is None:
             import_sounddevice()
         talker = Talker(self.model, **self.talker.keywords())
@@ -139,16 +146,16 @@ class Live:
         ):
             print(f"from sound to face: {face.delay_s * 1e3:.0f} ms", flush=True)
             if recording is None:
-                self._hear(face, stop)
+                self._hear(face, channel, stop)
             else:
                 _wait_for_viewer(server, stop)
                 self._read_out(face, *recording, stop)
         return 0
 
-    def _hear(self, face: LiveFace, stop: threading.Event) -> None:
+    def _hear(self, face: LiveFace, channel: int | None, stop: threading.Event) -> None:
         from dualtalker.display import Microphone
 
-        with Microphone(face, self.device, self.rate_hz):
+        with Microphone(face, self.device, self.rate_hz, self.channels, channel):
             stop.wait()
 
     def _read_out(

@@ -60,6 +60,8 @@ class Animate(_Output):
     wavs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="WAV...")]
     """Recordings: wav, flac or ogg, 8 to 192 kHz, any number of channels."""
 
+    channel: str = "mix"
+    """Channel that is heard, an index from 0; mix is the mean of all."""
     normalize: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Bring each recording's peak to -3 dBFS: a very quiet one gives a still face."""
     max_minutes: float = 60.0
@@ -67,17 +69,18 @@ class Animate(_Output):
 
     def run(self) -> int:
         """Write the files of every recording; all are read and checked before any is written."""
-        from dualtalker.audio import read_audio
+        from dualtalker.audio import read_audio, read_channel
 
         if not self.wavs:
             raise AudioError("no recording given: dualtalker animate speech.wav -o out/")
         _refuse_same_stem(self.wavs)
+        channel = read_channel(self.channel)
         bundle, rig = _load(self)
         if len(self.wavs) > 1:  # read twice rather than kept: together they may be too long
             for path in self.wavs:
-                read_audio(path, self.max_minutes)
+                read_audio(path, self.max_minutes, channel)
         for path in _shown_progress(self.wavs):
-            samples, rate_hz = read_audio(path, self.max_minutes)
+            samples, rate_hz = read_audio(path, self.max_minutes, channel)
             samples = _level(path, samples, self.normalize)
             _write_all(self, path.stem, samples, rate_hz, bundle, rig, source=str(path))
         return 0

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dualtalker.audio import AudioChunk
+from dualtalker.audio import AudioChunk, mix_to_mono, pick_channel
 from dualtalker.delivery import Delivery
 from dualtalker.devices import (
     Block,
@@ -21,6 +21,7 @@ from dualtalker.devices import (
     open_microphone,
 )
 from dualtalker.display.server import FaceServer
+from dualtalker.errors import DeviceError
 from dualtalker.stream import Talker
 
 # A frame leaves when its playout is due and is shown so much later: the way to a screen.
@@ -102,9 +103,27 @@ class LiveFace:
 class Microphone:
     """Feeds a live face from a sound device, which may be unplugged and return."""
 
-    def __init__(self, face: LiveFace, device: str = "", rate_hz: int = 16000) -> None:
-        """`device` is an index, a name or a part of it; empty is the default one."""
+    def __init__(
+        self,
+        face: LiveFace,
+        device: str = "",
+        rate_hz: int = 16000,
+        channels: int = 1,
+        channel: int | None = None,
+    ) -> None:
+        """`device` is an index, a name or a part of it; empty is the default one.
+
+        Of the channels that are recorded one is heard, or their mean for None.
+
+        Raises:
+            DeviceError: there is no channel to record.
+            ChannelError: the one to hear is none of them.
+        """
+        if channels < 1:
+            raise DeviceError(f"{channels} channels to record; expected 1 or more")
+        pick_channel(np.zeros((0, channels), np.int16), channel)
         self._face, self._device, self._rate_hz = face, device, rate_hz
+        self._channels, self._channel = channels, channel
         self._stream: DeviceStream | None = None
         self._clock = CaptureClock(rate_hz, 0.0)
         self.keeper = StreamKeeper(
@@ -125,7 +144,9 @@ class Microphone:
 
     def _open(self) -> DeviceStream:
         frames = max(round(self._rate_hz * _CHUNK_S), 1)
-        return open_microphone(self._device, self._rate_hz, 1, frames, self._on_block, 0.0)
+        return open_microphone(
+            self._device, self._rate_hz, self._channels, frames, self._on_block, 0.0
+        )
 
     def _on_block(self, stream: PortAudioStream, block: Block) -> None:
         """In PortAudio's thread."""
@@ -134,8 +155,9 @@ class Microphone:
             self._clock = CaptureClock(stream.rate_hz, stream.latency_s)
         taken_s = self._clock.stamp(block)
         if taken_s is not None:
-            samples = np.frombuffer(block.pcm, np.int16).astype(np.float32) / 32768
-            self._face.push(samples, stream.rate_hz, taken_s)
+            samples = np.frombuffer(block.pcm, np.int16).reshape(block.frames, -1)
+            mono, _ = mix_to_mono(pick_channel(samples, self._channel))
+            self._face.push(mono, stream.rate_hz, taken_s)
 
 
 def pace_recording(

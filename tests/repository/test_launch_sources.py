@@ -78,11 +78,12 @@ def test_replay_runs_a_command_that_exists():
 
     arguments = ["bag", "--out", "report", "--reference", "a.csv", "--model", "m.onnx"]
     arguments += ["--engine", "auto", "--audio-topic", "/audio", "--playout-delay-ms", "300"]
+    arguments += ["--channel", "0"]
     assert str(tyro.cli(Evaluate, args=arguments).bag) == "bag"
     source = path_of("replay").read_text("utf-8")
     assert '"python3", "-m", "dualtalker", "evaluate", bag, "--out", output' in source
     assert '"--audio-topic"' in source
-    options = {"reference", "model", "engine", "playout_delay_ms"}
+    options = {"reference", "channel", "model", "engine", "playout_delay_ms"}
     assert set(read_keys(read_tree("replay"), "OPTIONS")) == options
 
 

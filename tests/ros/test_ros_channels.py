@@ -7,10 +7,12 @@ import array
 import numpy as np
 import pytest
 
+from dualtalker.arkit import ARKIT_INDEX
 from ros_processes import running
 from simulated_delivery import RATE_HZ, speak
 
 CHUNK = 320
+JAW = ARKIT_INDEX["jawOpen"]
 
 pytestmark = pytest.mark.usefixtures("ros")
 
@@ -87,3 +89,45 @@ def test_faults_of_channels_are_counted_and_told_once(talk):
     for kind in ("cancelled_audio", "clipped", "channel_changes"):
         assert log.count(f"{kind}:") == 1, log
     assert "2 became 1 channels" in log and "one of them is inverted" in log
+
+
+def test_one_channel_of_an_array(talk):
+    """As a ReSpeaker sends it: the voice on one channel; one that is not there is no voice."""
+    from rcl_interfaces.msg import Parameter, ParameterValue
+    from rcl_interfaces.srv import SetParameters
+
+    client = talk.listener.node.create_client(SetParameters, "/talker/set_parameters")
+    talk.listener.spin_until(client.service_is_ready)
+
+    def choose(**value):
+        parameters = [Parameter(name="channel", value=ParameterValue(**value))]
+        future = client.call_async(SetParameters.Request(parameters=parameters))
+        talk.listener.spin_until(future.done)
+        return future.result().results[0]
+
+    def jaw():
+        talk.listener.spin_until(lambda: len(talk.faces) > 30)
+        return max(message.position[JAW] for _, message in talk.faces)
+
+    sound = speak(1.0)
+    array_of = np.zeros((len(sound), 6))
+    array_of[:, 2] = sound
+    for value, heard in (
+        ({"type": 2, "integer_value": 2}, True),
+        ({"type": 4, "string_value": "3"}, False),
+        ({"type": 4, "string_value": "2"}, True),
+    ):
+        assert choose(**value).successful
+        talk.faces.clear()
+        assert talk.say(array_of)["missing_channels"] == 0
+        assert (jaw() > 0.4) == heard
+
+    missing = talk.say(array_of[:, :2])
+    assert missing["missing_channels"] == len(sound) // CHUNK
+    assert talk.log.read_text().count("found 2 channels, but channel 2 is to be heard") == 1
+    for value in ({"type": 4, "string_value": "left"}, {"type": 2, "integer_value": 64}):
+        refused = choose(**value)
+        assert not refused.successful and "expected mix, or an index" in refused.reason
+    assert "needs a value" in choose(type=0).reason
+    assert choose(type=4, string_value="mix").successful
+    assert talk.say(array_of[:, :2])["missing_channels"] == 0

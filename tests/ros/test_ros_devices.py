@@ -6,6 +6,8 @@ import builtins
 import subprocess
 import sys
 import threading
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -223,5 +225,53 @@ def test_a_microphone_ends_though_nobody_takes_its_blocks(ros_domain, monkeypatc
         closing.join(30.0)
         assert not closing.is_alive()
         node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+
+
+@pytest.mark.parametrize(("channel", "sent"), [("mix", [0, 1, 2]), (1, [1])])
+def test_a_microphone_sends_all_channels_or_one(ros_domain, monkeypatch, channel, sent):
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from std_msgs.msg import Int16MultiArray
+
+    from dualtalker.audio import AudioFormat, read_message
+    from dualtalker.devices import Block
+    from dualtalker_ros.nodes import device_node, microphone_node
+
+    monkeypatch.setattr(device_node, "import_sounddevice", lambda: None)
+    options = [f"channel:={channel}", "channels:=3", "audio_type:=std_msgs/msg/Int16MultiArray"]
+    rclpy.init(args=["--ros-args", *(word for option in options for word in ("-p", option))])
+    try:
+        node = microphone_node.MicrophoneNode()
+        heard = []
+        node.create_subscription(Int16MultiArray, "audio", heard.append, 10)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        pcm = np.arange(3 * CHUNK, dtype=np.int16).reshape(-1, 3)
+        stream = SimpleNamespace(rate_hz=RATE_HZ, latency_s=0.0)
+        until = time.monotonic() + TIMEOUT_S
+        while not heard and time.monotonic() < until:
+            now_s = time.monotonic()
+            node._on_block(stream, Block(pcm.tobytes(), CHUNK, now_s, now_s, False))
+            executor.spin_once(timeout_sec=0.05)
+        chunk = read_message(heard[0], AudioFormat())
+        np.testing.assert_array_equal(chunk.samples, pcm[:, sent])
+        node.close()
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+
+
+def test_a_microphone_without_the_channel_is_refused(ros_domain, monkeypatch):
+    import rclpy
+
+    from dualtalker_ros.nodes import device_node, microphone_node
+
+    monkeypatch.setattr(device_node, "import_sounddevice", lambda: None)
+    rclpy.init(args=["--ros-args", "-p", "channel:=6", "-p", "channels:=6"])
+    try:
+        with pytest.raises(ValueError, match="channel is 6, but channels is 6"):
+            microphone_node.MicrophoneNode()
     finally:
         rclpy.try_shutdown()

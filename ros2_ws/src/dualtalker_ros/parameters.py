@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from rcl_interfaces.msg import (
 )
 from rclpy.exceptions import InvalidParameterTypeException, ParameterException
 
+from dualtalker.errors import DualtalkerError
 from dualtalker_ros.processes import GuardedNode
 
 _WHEN = {
@@ -34,6 +36,8 @@ class Parameter:
     choices: tuple[str, ...] = ()
     read_only: bool = False
     changes: str = "configure"  # what it takes effect in: configure, activate, or live: at once
+    # Of one that takes several types: raises a DualtalkerError for a value that it does not take.
+    takes: Callable[[Any], Any] | None = None
 
     def describe(self) -> ParameterDescriptor:
         """Return the descriptor that `ros2 param describe` shows."""
@@ -41,6 +45,7 @@ class Parameter:
             description=f"{self.description}{'' if self.read_only else _WHEN[self.changes]}",
             read_only=self.read_only,
             additional_constraints=" | ".join(self.choices),
+            dynamic_typing=self.takes is not None,
         )
         if self.low is not None and self.high is not None:
             if isinstance(self.default, int):
@@ -86,10 +91,14 @@ class DeclaringNode(GuardedNode):
 
     def set_parameters_atomically(self, parameter_list: list[Any]) -> SetParametersResult:
         """Set parameters, all or none, as the services of every node do."""
-        unknown = [p.name for p in parameter_list if not self.has_parameter(p.name)]
-        if unknown:
-            reason = f"found {unknown}, which are no parameters of this node"
-            return SetParametersResult(successful=False, reason=reason)
+        for given in parameter_list:
+            reason = None
+            if not self.has_parameter(given.name):
+                reason = f"{given.name!r} is no parameter of this node"
+            elif given.type_ == given.Type.NOT_SET:  # which deletes those of several types
+                reason = f"{given.name} needs a value"
+            if reason is not None:
+                return SetParametersResult(successful=False, reason=reason)
         return super().set_parameters_atomically(
             [widen(p, self.get_parameter(p.name).value) for p in parameter_list]
         )
@@ -117,7 +126,7 @@ def widen(given: Any, known: Any) -> Any:
 
 
 def check_choices(node: Any, parameters: tuple[Parameter, ...]) -> None:
-    """ROS knows ranges but no choices: raise ValueError for a text that is none of them."""
+    """ROS knows ranges but no choices: raise ValueError for a value that is none of them."""
     for parameter in parameters:
         complaint = complain_about(parameter, node.get_parameter(parameter.name).value)
         if complaint is not None:
@@ -125,7 +134,13 @@ def check_choices(node: Any, parameters: tuple[Parameter, ...]) -> None:
 
 
 def complain_about(parameter: Parameter, value: Any) -> str | None:
-    """Return what is wrong with a value, where it is none of the choices."""
+    """Return what is wrong with a value, where the parameter does not take it."""
+    if parameter.takes is not None:
+        try:
+            parameter.takes(value)
+        except DualtalkerError as error:
+            return f"is refused: {error}"
+        return None
     texts = [value] if isinstance(value, str) else value
     if not parameter.choices or set(texts) <= set(parameter.choices):
         return None

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rcl_interfaces.msg import ParameterDescriptor
 
 from dualtalker.devices import (
     DeviceStream,
@@ -26,6 +25,13 @@ LIST_FLAG = "--list-devices"
 HANGING_S = 15.0
 
 DEVICE_PARAMETERS = (
+    Parameter(
+        "device",
+        "",
+        "Sound device: its index, its name or a part of it; empty: the default one.",
+        read_only=True,
+        takes=str,
+    ),
     Parameter("list_devices", False, "Print the sound devices and end.", read_only=True),
     Parameter(
         "device_latency_ms",
@@ -44,7 +50,6 @@ DEVICE_PARAMETERS = (
         read_only=True,
     ),
 )
-DEVICE_DESCRIPTION = "Sound device: its index, its name or a part of it; empty: the default one."
 
 
 class DeviceNode(ParameterNode):
@@ -53,14 +58,6 @@ class DeviceNode(ParameterNode):
     def __init__(self, name: str, parameters: tuple[Parameter, ...]) -> None:
         """Raises ValueError for a parameter, DeviceError without PortAudio; opens nothing."""
         super().__init__(name, (*DEVICE_PARAMETERS, *parameters))
-        # An index comes as an integer from `-p device:=3`, a name as text.
-        self.declare_parameter(
-            "device",
-            "",
-            ParameterDescriptor(
-                description=DEVICE_DESCRIPTION, dynamic_typing=True, read_only=True
-            ),
-        )
         import_sounddevice()
         self._last_counters: dict[str, int] = {}
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from dualtalker.audio import INFO_TYPE
+from dualtalker.audio import INFO_TYPE, pick_channel, read_channel
 from dualtalker.devices import Block, CaptureClock, DeviceStream, PortAudioStream, open_microphone
 from dualtalker_ros.nodes.device_node import DeviceNode, run_device_node
 from dualtalker_ros.parameters import Parameter
@@ -50,6 +50,13 @@ PARAMETERS = (
     ),
     Parameter("channels", 1, "Channels to record, sent interleaved.", 1, 64, read_only=True),
     Parameter(
+        "channel",
+        "mix",
+        "Channel that is sent alone, an index from 0; mix: all are sent, and who hears mixes.",
+        read_only=True,
+        takes=read_channel,
+    ),
+    Parameter(
         "chunk_ms", 20.0, "Length of one message's audio (ms).", 5.0, 1000.0, read_only=True
     ),
     Parameter(
@@ -70,6 +77,12 @@ class MicrophoneNode(DeviceNode):
     def __init__(self) -> None:
         """Raises ValueError and ImportError for parameters, DeviceError without PortAudio."""
         super().__init__("microphone", PARAMETERS)
+        self._channel, channels = read_channel(self.value("channel")), self.value("channels")
+        if self._channel is not None and self._channel >= channels:
+            raise ValueError(
+                f"channel is {self._channel}, but channels is {channels}; record more: "
+                f"-p channels:={self._channel + 1}, or as many as the device has"
+            )
         self._message_class = choose_type(self.value("audio_type"))
         qos = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
         self._audio = self.create_publisher(self._message_class, "audio", qos)
@@ -142,6 +155,7 @@ class MicrophoneNode(DeviceNode):
 
     def _publish(self, stream: DeviceStream, block: Block, stamp_s: float) -> None:
         samples = np.frombuffer(block.pcm, np.int16).reshape(block.frames, -1)
+        samples = pick_channel(samples, self._channel)
         magnitude = np.abs(samples.astype(np.int32))
         self._peak = max(self._peak, int(magnitude.max(initial=0)))
         self._counters["clipped_samples"] += int(np.count_nonzero(magnitude >= CLIPPED))
@@ -167,7 +181,7 @@ class MicrophoneNode(DeviceNode):
         return self.create_publisher(self._info_class, INFO_TOPIC, qos)
 
     def _publish_info(self, stream: DeviceStream) -> None:
-        channels = self.value("channels")
+        channels = self.value("channels") if self._channel is None else 1
         info = self._info_class(
             channels=channels,
             sample_rate=stream.rate_hz,

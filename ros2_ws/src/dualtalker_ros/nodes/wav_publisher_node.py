@@ -12,7 +12,7 @@ import rclpy
 from rclpy.duration import Duration
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from dualtalker.audio import SUPPORTED_TYPES, read_audio
+from dualtalker.audio import SUPPORTED_TYPES, read_audio, read_channel
 from dualtalker.errors import AudioError
 from dualtalker_ros.parameters import Parameter, ParameterNode
 from dualtalker_ros.processes import run_node
@@ -21,7 +21,13 @@ from dualtalker_ros.topics import fill_message, import_type, wait_for_listeners
 LINGER_S = 1.0  # after the last chunk
 
 PARAMETERS = (
-    Parameter("file", "", "Recording to publish: wav, flac or ogg of any rate, mixed to mono."),
+    Parameter("file", "", "Recording to publish: wav, flac or ogg of any rate."),
+    Parameter(
+        "channel",
+        "mix",
+        "Channel of it that is published, an index from 0; mix: the mean of all.",
+        takes=read_channel,
+    ),
     Parameter("chunk_ms", 20.0, "Length of one message's audio (ms).", 1.0, 1000.0),
     Parameter(
         "speed",
@@ -50,7 +56,9 @@ class WavPublisherNode(ParameterNode):
         super().__init__("wav_publisher", PARAMETERS)
         if not self.value("file"):
             raise AudioError("no recording given; for example: wav_publisher_node speech.wav")
-        self._samples, self._rate_hz = read_audio(self.value("file"))
+        self._samples, self._rate_hz = read_audio(
+            self.value("file"), channel=read_channel(self.value("channel"))
+        )
         self._message_class = import_type(self.value("audio_type"))
         # Reliable: what is sent at once must not be lost. Best-effort subscribers match, too.
         qos = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)

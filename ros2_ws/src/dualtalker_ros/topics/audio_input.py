@@ -18,6 +18,7 @@ from dualtalker.audio import (
     AudioChunk,
     AudioFormat,
     kind_of,
+    read_channel,
     read_message,
 )
 from dualtalker.errors import AudioError
@@ -31,8 +32,8 @@ INFO_TOPIC = "audio_info"
 _QUEUE_DEPTH = 1000
 LOOK_AROUND_S = 0.1  # between looks for a publisher, while the audio's type is not known
 
-# The latter three are the fields of AudioFormat.
-FORMAT_PARAMETERS = ("sample_rate_hz", "channels", "sample_format")
+# Those that the fields of AudioFormat come from.
+FORMAT_PARAMETERS = ("sample_rate_hz", "channels", "sample_format", "channel")
 INPUT_PARAMETERS = (
     Parameter(
         "audio_type",
@@ -64,12 +65,22 @@ INPUT_PARAMETERS = (
         choices=SAMPLE_FORMATS,
         changes="live",
     ),
+    Parameter(
+        "channel",
+        "mix",
+        "Channel that is heard, an index from 0; mix: the mean of all.",
+        changes="live",
+        takes=read_channel,
+    ),
 )
 
 
 def read_format(node: Node) -> AudioFormat:
     """Return the format of messages that do not carry their own, as the parameters tell it."""
-    return AudioFormat(*(node.get_parameter(name).value for name in FORMAT_PARAMETERS))
+    rate_hz, channels, sample_format, channel = (
+        node.get_parameter(name).value for name in FORMAT_PARAMETERS
+    )
+    return AudioFormat(rate_hz, channels, sample_format, read_channel(channel))
 
 
 class AudioInput:
