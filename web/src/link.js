@@ -17,7 +17,7 @@ const LONGEST_WAIT_S = 4;
 const BURST = 8; // pings at first
 const BURST_INTERVAL_S = 0.08;
 const PING_INTERVAL_S = 1;
-const SILENT_S = 6; // without an answer for so long, the connection is taken for dead
+const SILENT_S = 6; // with a ping unanswered for so long, the connection is taken for dead
 const WRONG_PROTOCOL = 1002;
 
 /** @typedef {import('./protocol.js').Hello} Hello */
@@ -58,7 +58,7 @@ export class Link {
     this.pings = 0;
     /** @type {Map<number, number>} page time at which a ping was sent */
     this.sent = new Map();
-    this.answered_s = performance.now() / 1000;
+    this.answered_s = -Infinity;
     const socket = new WebSocket(this.url, SUBPROTOCOL);
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => this.opened(socket);
@@ -118,7 +118,7 @@ export class Link {
   /** Ask for the time, again and again, and tell the statistics. */
   start() {
     const tick = () => {
-      if (performance.now() / 1000 - this.answered_s > SILENT_S) {
+      if (this.isSilent(performance.now() / 1000)) {
         this.socket.close();
         this.closed(0); // a dead network answers no closing handshake
         return;
@@ -129,6 +129,16 @@ export class Link {
       this.timer = setTimeout(tick, 1000 * (bursting ? BURST_INTERVAL_S : PING_INTERVAL_S));
     };
     tick();
+  }
+
+  /**
+   * Whether no ping of the last seconds was answered. A hidden page pings once a minute only, so
+   * the time since the last answer says nothing.
+   * @param {number} page_s
+   */
+  isSilent(page_s) {
+    const waiting = [...this.sent.values()].filter((sent_s) => sent_s > this.answered_s);
+    return waiting.length > 0 && page_s - waiting[0] > SILENT_S;
   }
 
   ping() {

@@ -37,7 +37,7 @@ export function paintMouth(c, colors, mouth) {
 
 /** The opening: from the left corner over the upper lip to the right, and back. @param {Context} c */
 function traceInner(c, m) {
-  const [left, right] = m.corners;
+  const [left, right] = m.corners.map(({ x, y }) => ({ x: m.middle + 0.96 * (x - m.middle), y }));
   c.beginPath();
   c.moveTo(left.x, left.y);
   traceHalf(c, left, { x: m.middle, y: m.upper }, m.round, -m.slant / 2, false);

@@ -9,6 +9,7 @@ const MAX_LATE_S = 0.03; // what is later is left out instead of delaying all th
 const RETIME_S = 0.005; // less deviation than this is left alone
 const MAX_RETIME_S = 0.01; // of one quiet piece
 const FOLLOW_S = 1; // the times of pieces jitter: what they say is followed this slowly
+const KEPT_S = 2;
 const QUIET = 64; // of 32768
 const STAMP_COUNT = 31; // half a second at 60 Hz
 const SLEW_S = 0.001;
@@ -110,6 +111,7 @@ export class SoundSchedule {
     const at_s = sound.at_s - jitter_s;
     this.at_s = at_s + length_s;
     this.end = frame + sound.samples.length - skip;
+    while (this.segments[0]?.end_s < now_s - KEPT_S) this.segments.shift(); // of a hidden page
     this.segments.push({
       start_s: frame / rate_hz,
       end_s: this.end / rate_hz,

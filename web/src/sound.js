@@ -6,6 +6,7 @@
 
 import { FADE_S, HeardClock, SoundSchedule } from './schedule.js';
 
+const SILENT_DEVICE_S = 1;
 const LONGEST_WAIT_S = 0.3; // past its time a piece is no longer worth playing
 
 /** @typedef {import('./protocol.js').Sound} Sound */
@@ -49,11 +50,21 @@ export class SoundPlayer {
   /** Read the device's clock and play what waits for it; once before each frame is drawn. */
   advance() {
     if (!this.running) return;
-    const { contextTime, performanceTime } = this.context.getOutputTimestamp();
-    this.clock.add(contextTime, performanceTime / 1000);
+    this.clock.add(...this.readDevice());
     if (!this.clock.known) return;
     for (const { sound, due_s } of this.waiting) this.place(sound, due_s);
     this.waiting = [];
+  }
+
+  /** Which sample was heard at which page time. @returns {[number, number]} */
+  readDevice() {
+    const { contextTime, performanceTime } = this.context.getOutputTimestamp();
+    const { currentTime, baseLatency, outputLatency } = this.context;
+    if (contextTime > 0 || currentTime < SILENT_DEVICE_S) {
+      return [contextTime, performanceTime / 1000];
+    }
+    // Some devices never tell; then the latencies that the browser knows must do.
+    return [currentTime - (baseLatency || 0) - (outputLatency || 0), performance.now() / 1000];
   }
 
   /**
