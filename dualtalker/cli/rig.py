@@ -115,6 +115,9 @@ def _tell_group(group: ShapeGroup, used: set[str]) -> Iterator[str]:
     if group.note:
         yield f"{group.label}: left out: {group.note}"
         return
+    if not group.uses:
+        yield f"{group.label}: no names; the expressions move it"
+        return
     yield f"{group.label}: {len(group.uses)} shape{'s' * (len(group.uses) != 1)}"
     plain, unknown = [], []
     for use in group.uses:

@@ -79,11 +79,12 @@ def read_name(raw: str) -> Meaning | None:
     """Return what a shape's name in a file means; None where it means nothing known.
 
     `head.MouthSmile_L` is mouthSmileLeft, `browInnerUp_R` the right part of browInnerUp,
-    `A25_Jaw_Open` jawOpen. Case, separators, Blender's `.001`, Maya's last digit and what stands
-    before the name do not count, unless it is a shape itself (`jawOpen_mouthClose` is none).
+    `A25_Jaw_Open` jawOpen. Case, separators, Blender's `.001` (also where its dot got lost),
+    Maya's last digit and what stands before the name do not count, unless that is a shape itself
+    (`jawOpen_mouthClose` is none).
     """
-    plain = re.sub(r"(\.\d+)+\s*$", "", raw[-_TAIL:])
-    plain, digits = re.subn(r"(?<=[^\W\d_])\d\d?$", "", plain.strip())
+    plain = re.sub(r"(\.\d+|_0\d\d)+\s*$", "", raw[-_TAIL:])
+    plain, digits = re.subn(r"(?<=[^\W\d_])(0\d\d|\d\d?)$", "", plain.strip())
     spelling, start = _find_ending(plain)
     if not spelling or not _may_precede(plain[:start], spelling):
         return None

@@ -63,7 +63,10 @@ def survey_rig(path: str | os.PathLike[str]) -> Survey:
     if kind == ".npz":
         return _survey([ShapeGroup("shapes", choose_shapes(read_archive(path, 1.0).names))])
     targets = list_targets(path)
-    groups = [ShapeGroup(own.mesh, own.uses, own.note) for own in targets.primitives.values()]
+    groups = [
+        ShapeGroup(own.mesh, own.uses, "" if own.plan else own.note)
+        for own in targets.primitives.values()
+    ]
     if targets.expressions:
         groups.insert(0, ShapeGroup("expressions", targets.expressions))
     return Survey(groups, frozenset(targets.names))

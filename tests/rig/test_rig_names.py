@@ -7,7 +7,9 @@ import pytest
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import RigError
-from dualtalker.rig import Rig, load_rig
+from dualtalker.rig import VISEMES, Rig, expand, load_rig
+from dualtalker.rig.robot_head import build_head
+from made_glb import edit_glb, set_in
 from named_rigs import Mesh, mesh_of, write_meshes
 from tiny_rig import tiny_rig, write_obj_folder
 
@@ -115,6 +117,34 @@ def test_a_shape_without_a_side_is_cut_in_two_that_add_up(tmp_path):
     x = rig.neutral[:, 0]
     assert not left[x < -0.02].any() and not right[x > 0.02].any()
     assert left[9:36][x[9:36] > 0.02].all(axis=0)[1]
+
+
+@pytest.mark.parametrize("strength", [0.6, 1.0])
+def test_a_head_of_five_vowels_speaks_much_as_the_whole_one(tmp_path, strength):
+    """In each viseme its lips move the way of all 52 shapes, about as far.
+
+    `strength` is how much of the jaw the avatar's own "aa" opens: authors differ.
+    """
+    head = build_head()
+    full = {"aa": "AA", "ih": "IY", "ou": "UW", "ee": "EH", "oh": "OW"}
+    strongest = {"aa": VISEMES["AA"]["jawOpen"], "ou": 0.75}
+    targets = [
+        head.pose(expand(VISEMES[viseme]) * strength / strongest.get(vowel, 1.0)) - head.neutral
+        for vowel, viseme in full.items()
+    ]
+    mesh = Mesh(
+        head.neutral, head.triangles, targets, [f"viseme_{v}" for v in ("aa", "I", "U", "E", "O")]
+    )
+    vowels = load_rig(write_meshes(tmp_path / "a.glb", [mesh]))
+    for viseme in full.values():
+        weights = expand(VISEMES[viseme])
+        there = (head.pose(weights) - head.neutral)[head.lip_vertices]
+        here = (vowels.pose(weights) - head.neutral)[head.lip_vertices]
+        assert np.sum(here * there) > 0.9 * np.linalg.norm(here) * np.linalg.norm(there), viseme
+        assert 0.4 < np.linalg.norm(here) / np.linalg.norm(there) < 1.5, viseme
+    gaps = [vowels.lip_gap(expand(VISEMES[v])) for v in ("AA", "EH", "OW", "UW", "PP")]
+    assert gaps[0] > gaps[1] > gaps[3] > gaps[4] and gaps[0] > gaps[2] > gaps[3]
+    assert gaps[4] == pytest.approx(float(vowels.lip_gap(np.zeros(52))), abs=1e-6)
 
 
 # ---- VRM ----------------------------------------------------------------------------------------
@@ -252,6 +282,22 @@ def test_a_vrm_needs_no_names_of_targets(tmp_path):
     mesh.names = None
     rig = load_rig(write_meshes(tmp_path / "a.vrm", [mesh], vrm_1()))
     assert "jawOpen" in rig.names
+
+
+def test_vrm_0_groups_without_a_preset_go_by_their_names(tmp_path):
+    extensions = vrm_0()
+    for group in extensions["VRM"]["blendShapeMaster"]["blendShapeGroups"]:
+        group["presetName"] = "unknown"
+    rig = load_rig(write_meshes(tmp_path / "a.vrm", [vowel_mesh()], extensions))
+    assert {"jawOpen", "mouthPucker", "eyeBlinkLeft"} <= set(rig.names)
+
+
+@pytest.mark.parametrize("extras", ["made by hand", 7, [], None, {"targetNames": None}])
+def test_extras_of_any_kind_are_no_damage(tmp_path, extras):
+    rig = tiny_rig()
+    path = write_meshes(tmp_path / "a.glb", [mesh_of(rig, rig.names, names_on="primitive")])
+    edit_glb(path, set_in("meshes", 0, "extras", extras))
+    assert load_rig(path).names == rig.names
 
 
 def test_visemes_by_name_stand_in_too(tmp_path):

@@ -34,7 +34,7 @@ PREFIXES = [
     ),
     *("teeth_lower_", "Scene/Head/", "blendShapes."),
 ]
-ENDINGS = ["", ".001", ".012", ".001.002", " ", "1"]
+ENDINGS = ["", ".001", ".012", ".001.002", " ", "1", "_001", "012"]
 
 
 def shape_of(raw: str) -> tuple[str, str] | None:

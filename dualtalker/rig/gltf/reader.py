@@ -19,7 +19,7 @@ from dualtalker.rig.gltf.accessors import AccessorReader
 from dualtalker.rig.gltf.container import Buffer, open_container
 from dualtalker.rig.gltf.format import TRIANGLES, find_item, srgb_from_linear
 from dualtalker.rig.gltf.nodes import find_mesh_nodes, place_nodes
-from dualtalker.rig.gltf.targets import DocumentTargets, MeshTargets, read_targets
+from dualtalker.rig.gltf.targets import DocumentTargets, MeshTargets, read_extras, read_targets
 from dualtalker.rig.gltf.vrm import faces_backward
 from dualtalker.rig.retargeting import Plan, complete_shapes, tell_ignored
 from dualtalker.rig.rig import MAX_VERTICES, Rig, build_rig, check_moved
@@ -177,7 +177,7 @@ def _read_face(
         "triangles": triangles,
         "shapes": shapes,
         "colors": _read_colors(attributes, face.count, reader),
-        "extras": (face.mesh.get("extras") or {}).get("dualtalker"),
+        "extras": read_extras(face.mesh).get("dualtalker"),
     }
 
 

@@ -90,11 +90,17 @@ def _read_primitive(
 def _find_names(mesh: dict[str, Any], primitive: dict[str, Any]) -> list[Any] | None:
     """Names where exporters put them: on the mesh, on the primitive (VRM 0.x), on each target."""
     for holder in (mesh, primitive):
-        names = (holder.get("extras") or {}).get("targetNames")
+        names = read_extras(holder).get("targetNames")
         if isinstance(names, list):
             return names
-    names = [(target.get("extras") or {}).get("name") for target in primitive["targets"]]
+    names = [read_extras(target).get("name") for target in primitive["targets"]]
     return None if None in names else names
+
+
+def read_extras(holder: dict[str, Any]) -> dict[str, Any]:
+    """The extras of an object, which may be anything at all."""
+    extras = holder.get("extras")
+    return extras if isinstance(extras, dict) else {}
 
 
 def _apply(

@@ -63,10 +63,11 @@ def _list_all(document: dict[str, Any]) -> Iterator[tuple[str, Binds]]:
         for group in master.get("blendShapeGroups") or []:
             binds = {}
             preset = str(group.get("presetName") or "unknown").lower()
-            name = group.get("name") if preset == "unknown" else _PRESETS_OF_0.get(preset, preset)
+            name = str(group.get("name") if preset == "unknown" else preset)
+            name = _PRESETS_OF_0.get(name.lower(), name)
             for bind in group.get("binds") or []:
-                _add(document, binds, bind["mesh"], bind, str(name), 100.0)
-            yield str(name), binds
+                _add(document, binds, bind["mesh"], bind, name, 100.0)
+            yield name, binds
 
 
 def _add(
