@@ -15,7 +15,7 @@ const OFF = 1e-4; // a weight below this is zero
  * @typedef {object} Mesh
  * @property {Float32Array} positions [vertices * 3]
  * @property {Float32Array} normals [vertices * 3] unit vectors
- * @property {ArrayLike<number> | null} triangles [triangles * 3]; null: each three vertices are one
+ * @property {ArrayLike<number> | null} triangles [triangles * 3]; null: three vertices each
  */
 
 /**
@@ -28,11 +28,8 @@ const OFF = 1e-4; // a weight below this is zero
  */
 export function sparseTarget(mesh, deltas, normalDeltas, size) {
   const moved = (i) =>
-    Math.max(
-      Math.abs(deltas[3 * i]),
-      Math.abs(deltas[3 * i + 1]),
-      Math.abs(deltas[3 * i + 2]),
-    ) > STILL * size;
+    Math.max(Math.abs(deltas[3 * i]), Math.abs(deltas[3 * i + 1]), Math.abs(deltas[3 * i + 2])) >
+    STILL * size;
   const count = mesh.positions.length / 3;
   const touched = new Uint8Array(count);
   for (let i = 0; i < count; i += 1) touched[i] = moved(i) ? 1 : 0;

@@ -10,8 +10,20 @@ const WIDTH = 480;
 const HEIGHT = 320;
 const TURN = 70; // units that a head turned by one radian shifts the face
 const COLORS = [
-  'background', 'sclera', 'iris', 'pupil', 'glint', 'lid', 'lash',
-  'brow', 'lip', 'line', 'mouth', 'teeth', 'tongue', 'cheek',
+  'background',
+  'sclera',
+  'iris',
+  'pupil',
+  'glint',
+  'lid',
+  'lash',
+  'brow',
+  'lip',
+  'line',
+  'mouth',
+  'teeth',
+  'tongue',
+  'cheek',
 ];
 
 export class Face2D {

@@ -117,11 +117,24 @@ function readMouth(w) {
   const shift = 26 * (w('mouthLeft') - w('mouthRight'));
   const jawX = 22 * (w('jawLeft') - w('jawRight'));
   const upper =
-    -1 - 20 * both('mouthUpperUp') - 7 * frown - 13 * funnel - 8 * both('noseSneer') + close * 0.12 -
-    9 * w('mouthShrugUpper') + 3 * w('mouthRollUpper');
+    -1 -
+    20 * both('mouthUpperUp') -
+    7 * frown -
+    13 * funnel -
+    8 * both('noseSneer') +
+    close * 0.12 -
+    9 * w('mouthShrugUpper') +
+    3 * w('mouthRollUpper');
   const lower =
-    -1 + open - close * 0.88 - 7 * frown + 19 * both('mouthLowerDown') + 15 * funnel -
-    4 * w('mouthRollLower') - 15 * w('mouthShrugLower') - 3 * press;
+    -1 +
+    open -
+    close * 0.88 -
+    7 * frown +
+    19 * both('mouthLowerDown') +
+    15 * funnel -
+    4 * w('mouthRollLower') -
+    15 * w('mouthShrugLower') -
+    3 * press;
   const crossed = Math.max(0, upper - lower); // pressed lips meet in the middle
   return {
     ...readLips(w, { pucker, funnel, press }),
@@ -168,7 +181,12 @@ function readCorner(w, name, side) {
     0.12 * w('jawOpen') +
     0.04 * w('cheekPuff');
   const lift =
-    5 + 25 * of('mouthSmile') + 4 * of('mouthDimple') - 24 * of('mouthFrown') -
-    5 * of('mouthStretch') - 5 * w('mouthPucker') - 5 * w('mouthFunnel');
+    5 +
+    25 * of('mouthSmile') +
+    4 * of('mouthDimple') -
+    24 * of('mouthFrown') -
+    5 * of('mouthStretch') -
+    5 * w('mouthPucker') -
+    5 * w('mouthFunnel');
   return { x: side * MOUTH_HALF_WIDTH * Math.max(0.3, wide), y: -lift };
 }

@@ -52,7 +52,11 @@ export function readOptions(search, complain) {
   };
 }
 
-/** @param {string} text @param {(problem: string) => void} complain @returns {[number, number, number]} */
+/**
+ * @param {string} text
+ * @param {(problem: string) => void} complain
+ * @returns {[number, number, number]}
+ */
 function readCamera(text, complain) {
   if (Object.hasOwn(VIEWS, text)) return VIEWS[text];
   const [yaw, pitch = 4, distance = 1, ...rest] = text.split(',').map(Number);

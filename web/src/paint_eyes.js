@@ -10,7 +10,11 @@ const BROW = { x: 104, y: -121, half: 43 };
 
 /** @typedef {CanvasRenderingContext2D} Context */
 
-/** @param {Context} c @param {Record<string, string>} colors @param {import('./features.js').Eye} eye */
+/**
+ * @param {Context} c
+ * @param {Record<string, string>} colors
+ * @param {import('./features.js').Eye} eye
+ */
 export function paintEye(c, colors, eye) {
   c.save();
   c.translate(eye.side * EYE.x, EYE.y);

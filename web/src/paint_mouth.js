@@ -35,7 +35,7 @@ export function paintMouth(c, colors, mouth) {
   c.restore();
 }
 
-/** The opening: from the left corner over the upper lip to the right, and back. @param {Context} c */
+/** The opening: from the left corner over the upper lip to the right, and back. */
 function traceInner(c, m) {
   const [left, right] = m.corners.map(({ x, y }) => ({ x: m.middle + 0.96 * (x - m.middle), y }));
   c.beginPath();

@@ -31,8 +31,8 @@ const MAX_CLOSED_REASON = 80;
  * @typedef {object} RigNote
  * @property {string} url
  * @property {string} sha256
- * @property {Record<string, [string, number][]>} shapes which weights, by which factors, drive each
- *   morph target of the GLB; the key is mesh/primitive/target, by index
+ * @property {Record<string, [string, number][]>} shapes which weights drive each morph target of
+ *   the GLB, and factors; the key is mesh/primitive/target, by index
  *
  * @typedef {object} Hello
  * @property {'hello'} type

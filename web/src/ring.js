@@ -47,7 +47,7 @@ export class FrameRing {
     return true;
   }
 
-  /** Count the numbers that are missing; one that comes late fills its gap. @param {number} index */
+  /** Count the numbers that are missing; one that comes late fills its gap. */
   count(index) {
     const ahead = index - this.highestIndex;
     if (this.highestIndex < 0 || Math.abs(ahead) > 1000) {

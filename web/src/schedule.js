@@ -96,8 +96,7 @@ export class SoundSchedule {
    */
   place(sound, now_s, due_s) {
     const { rate_hz } = this;
-    const joins =
-      sound.first === this.next && this.end / rate_hz - FADE_S > now_s + LEAD_S / 2;
+    const joins = sound.first === this.next && this.end / rate_hz - FADE_S > now_s + LEAD_S / 2;
     const length_s = sound.samples.length / rate_hz;
     const jitter_s = joins ? (sound.at_s - this.at_s) * (1 - Math.min(1, length_s / FOLLOW_S)) : 0;
     const smooth_s = due_s - jitter_s;
@@ -112,6 +111,7 @@ export class SoundSchedule {
     this.at_s = at_s + length_s;
     this.end = frame + sound.samples.length - skip;
     while (this.segments[0]?.end_s < now_s - KEPT_S) this.segments.shift(); // of a hidden page
+    if (!joins) this.segments = this.segments.filter(({ start_s }) => start_s < frame / rate_hz);
     this.segments.push({
       start_s: frame / rate_hz,
       end_s: this.end / rate_hz,
@@ -133,7 +133,7 @@ export class SoundSchedule {
       : { frame: this.end, skip: shift, joins: true };
   }
 
-  /** @returns {Placement | null} @param {Sound} sound @param {number} now_s @param {number} due_s */
+  /** Place the first piece of a stream; arguments as for `place`. @returns {Placement | null} */
   begin(sound, now_s, due_s) {
     if (!Number.isNaN(this.next)) this.gaps += 1;
     const start_s = Math.max(due_s, now_s + LEAD_S);

@@ -12,7 +12,7 @@ const LONGEST_WAIT_S = 0.3; // past its time a piece is no longer worth playing
 /** @typedef {import('./protocol.js').Sound} Sound */
 
 export class SoundPlayer {
-  /** @param {(suspended: boolean) => void} onSuspended called when a tap is needed, and after it */
+  /** @param {(suspended: boolean) => void} onSuspended whether a tap is needed, when it changes */
   constructor(onSuspended) {
     this.onSuspended = onSuspended;
     this.open(undefined);
@@ -114,7 +114,10 @@ export class SoundPlayer {
       numberOfChannels: 1,
       sampleRate: context.sampleRate,
     });
-    buffer.copyToChannel(Float32Array.from(samples, (sample) => sample / 32768), 0);
+    buffer.copyToChannel(
+      Float32Array.from(samples, (sample) => sample / 32768),
+      0,
+    );
     const source = new AudioBufferSourceNode(context, { buffer });
     source.connect(this.gain);
     source.start(start_s);

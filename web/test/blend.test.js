@@ -58,7 +58,10 @@ test('sparse blending equals dense', () => {
   const random = seeded(9);
   const mesh = sheet();
   const dense = Array.from({ length: 20 }, () => bump(random));
-  const blend = new Blend(mesh, dense.map((deltas) => sparseTarget(mesh, deltas, null, SIDE)));
+  const blend = new Blend(
+    mesh,
+    dense.map((deltas) => sparseTarget(mesh, deltas, null, SIDE)),
+  );
   const positions = new Float32Array(mesh.positions.length);
   const normals = new Float32Array(mesh.positions.length);
   for (let round = 0; round < 5; round += 1) {
@@ -109,7 +112,14 @@ test('weights that return to zero give the resting mesh to the bit', () => {
 
 test('a target follows the sum of what drives it, within 0 and 1', () => {
   const names = ['eyeBlinkLeft', 'eyeBlinkRight', 'jawOpen'];
-  const driver = driverOf([['eyeBlinkLeft', 0.5], ['eyeBlinkRight', 0.5], ['unknown', 1]], names);
+  const driver = driverOf(
+    [
+      ['eyeBlinkLeft', 0.5],
+      ['eyeBlinkRight', 0.5],
+      ['unknown', 1],
+    ],
+    names,
+  );
   assert.equal(drivenWeight(driver, Float32Array.of(1, 0.5, 1)), 0.75);
   assert.equal(drivenWeight(driverOf([['jawOpen', 3]], names), Float32Array.of(0, 0, 1)), 1);
   assert.equal(drivenWeight(driverOf([['jawOpen', -1]], names), Float32Array.of(0, 0, 1)), 0);

@@ -3,16 +3,41 @@ import { test } from 'node:test';
 import { featureReader } from '../src/features.js';
 
 const SIDED = [
-  'eyeBlink', 'eyeLookDown', 'eyeLookIn', 'eyeLookOut', 'eyeLookUp', 'eyeSquint', 'eyeWide',
-  'mouthSmile', 'mouthFrown', 'mouthDimple', 'mouthStretch', 'mouthPress', 'mouthLowerDown',
-  'mouthUpperUp', 'browDown', 'browOuterUp', 'cheekSquint', 'noseSneer',
+  'eyeBlink',
+  'eyeLookDown',
+  'eyeLookIn',
+  'eyeLookOut',
+  'eyeLookUp',
+  'eyeSquint',
+  'eyeWide',
+  'mouthSmile',
+  'mouthFrown',
+  'mouthDimple',
+  'mouthStretch',
+  'mouthPress',
+  'mouthLowerDown',
+  'mouthUpperUp',
+  'browDown',
+  'browOuterUp',
+  'cheekSquint',
+  'noseSneer',
 ];
 const SHIFTS = ['jawLeft', 'jawRight', 'mouthLeft', 'mouthRight'];
 const NAMES = [
   ...SIDED.flatMap((name) => [`${name}Left`, `${name}Right`]),
   ...SHIFTS,
-  'jawForward', 'jawOpen', 'mouthClose', 'mouthFunnel', 'mouthPucker', 'mouthRollLower',
-  'mouthRollUpper', 'mouthShrugLower', 'mouthShrugUpper', 'browInnerUp', 'cheekPuff', 'tongueOut',
+  'jawForward',
+  'jawOpen',
+  'mouthClose',
+  'mouthFunnel',
+  'mouthPucker',
+  'mouthRollLower',
+  'mouthRollUpper',
+  'mouthShrugLower',
+  'mouthShrugUpper',
+  'browInnerUp',
+  'cheekPuff',
+  'tongueOut',
 ];
 const read = featureReader(NAMES);
 const pose = (weights) => read(NAMES.map((name) => weights[name] ?? 0));
@@ -60,7 +85,9 @@ test('rounding narrows the mouth, smiling widens and lifts it', () => {
 
 test('the lips never cross, whatever the weights', () => {
   for (let round = 0; round < 500; round += 1) {
-    const weights = Object.fromEntries(NAMES.map((name, i) => [name, ((i * 7 + round) % 11) / 10]));
+    const weights = Object.fromEntries(
+      NAMES.map((name, i) => [name, ((i * 7 + round) % 11) / 10]),
+    );
     assert.ok(gap(pose(weights)) >= 0);
   }
 });

@@ -121,7 +121,7 @@ test('it comes back after the server was away, and greets anew', () => {
   assert.equal(heard.outdated, 0);
 });
 
-test('a network that is dead without a word is noticed, one that stands still for 2 s is not', () => {
+test('a network that is dead is noticed, one that stands still for 2 s is left alone', () => {
   latest().open();
   latest().say(HELLO);
   pass(2000, () => latest().answer());

@@ -45,8 +45,18 @@ test('what the address says is read', () => {
 
 test('what cannot be understood is told and left at its default', () => {
   for (const part of [
-    'face=4d', 'audio=yes', 'fps=0.5', 'fps=x', 'pixel_ratio=9', 'camera=up', 'camera=1,2,3,4',
-    'camera=0,95', 'camera=0,0,0', 'background=pink', 'theme=<script>', 'display_ms=1e9',
+    'face=4d',
+    'audio=yes',
+    'fps=0.5',
+    'fps=x',
+    'pixel_ratio=9',
+    'camera=up',
+    'camera=1,2,3,4',
+    'camera=0,95',
+    'camera=0,0,0',
+    'background=pink',
+    'theme=<script>',
+    'display_ms=1e9',
   ]) {
     const { problems, ...options } = read(`?${part}`);
     const { problems: none, ...usual } = read('');

@@ -15,41 +15,71 @@ function draw(rest, from_s, to_s, missing, onFrame) {
 }
 
 test('a fed face is left as it is', () => {
-  draw(new Rest(NAMES), 0, 10, () => 0, (t_s, weights) => {
-    assert.deepEqual(weights, Float32Array.of(0, 0, 0.8));
-  });
+  draw(
+    new Rest(NAMES),
+    0,
+    10,
+    () => 0,
+    (t_s, weights) => {
+      assert.deepEqual(weights, Float32Array.of(0, 0, 0.8));
+    },
+  );
 });
 
 test('the mouth rests within 200 ms after 100 ms, without a jump, and blinks go on', () => {
   const rest = new Rest(NAMES);
   let last = 0.8;
   let blinked = 0;
-  draw(rest, 0, 20, (t_s) => t_s, (t_s, weights) => {
-    if (t_s <= 0.1) assert.ok(Math.abs(weights[JAW] - 0.8) < 1e-6);
-    if (t_s > 0.1 + 0.2 + 2 / 60) assert.ok(weights[JAW] < 1e-6);
-    assert.ok(last - weights[JAW] < 0.15);
-    last = weights[JAW];
-    blinked = Math.max(blinked, weights[0]);
-    assert.equal(weights[0], weights[1]);
-  });
+  draw(
+    rest,
+    0,
+    20,
+    (t_s) => t_s,
+    (t_s, weights) => {
+      if (t_s <= 0.1) assert.ok(Math.abs(weights[JAW] - 0.8) < 1e-6);
+      if (t_s > 0.1 + 0.2 + 2 / 60) assert.ok(weights[JAW] < 1e-6);
+      assert.ok(last - weights[JAW] < 0.15);
+      last = weights[JAW];
+      blinked = Math.max(blinked, weights[0]);
+      assert.equal(weights[0], weights[1]);
+    },
+  );
   assert.ok(blinked > 0.9);
   assert.equal(rest.times, 1);
 });
 
 test('it comes back without a jump', () => {
   const rest = new Rest(NAMES);
-  draw(rest, 0, 2, (t_s) => t_s, () => {});
+  draw(
+    rest,
+    0,
+    2,
+    (t_s) => t_s,
+    () => {},
+  );
   let last = 0;
-  draw(rest, 2, 3, () => 0, (t_s, weights) => {
-    assert.ok(weights[JAW] - last < 0.15);
-    last = weights[JAW];
-    if (t_s > 2.2) assert.ok(Math.abs(last - 0.8) < 1e-6);
-  });
+  draw(
+    rest,
+    2,
+    3,
+    () => 0,
+    (t_s, weights) => {
+      assert.ok(weights[JAW] - last < 0.15);
+      last = weights[JAW];
+      if (t_s > 2.2) assert.ok(Math.abs(last - 0.8) < 1e-6);
+    },
+  );
 });
 
 test('without any frame the face rests from the first picture on', () => {
   const rest = new Rest(NAMES);
-  draw(rest, 0, 1, () => Infinity, (t_s, weights) => assert.equal(weights[JAW], 0));
+  draw(
+    rest,
+    0,
+    1,
+    () => Infinity,
+    (t_s, weights) => assert.equal(weights[JAW], 0),
+  );
   assert.equal(rest.times, 0);
 });
 

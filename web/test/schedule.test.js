@@ -22,7 +22,7 @@ function placeAll(schedule, pieces, ahead_s = () => 0.1) {
   return pieces.map((one) => schedule.place(one, due(one) - ahead_s(one), due(one)));
 }
 
-test('pieces that follow each other join to the sample, whatever the jitter of their times', () => {
+test('pieces that follow each other join to the sample, whatever their times say', () => {
   const random = seeded(7);
   const schedule = new SoundSchedule(RATE_HZ);
   const pieces = Array.from({ length: 500 }, (_, k) => {
@@ -46,8 +46,14 @@ test('pieces that follow each other join to the sample, whatever the jitter of t
 test('a gap and a smaller number begin a new stream at its own time', () => {
   const schedule = new SoundSchedule(RATE_HZ);
   const numbers = [0, 1, 2, 10, 11];
-  const placed = placeAll(schedule, numbers.map((k) => piece(k)));
-  assert.deepEqual(placed.map(({ joins }) => joins), [false, true, true, false, true]);
+  const placed = placeAll(
+    schedule,
+    numbers.map((k) => piece(k)),
+  );
+  assert.deepEqual(
+    placed.map(({ joins }) => joins),
+    [false, true, true, false, true],
+  );
   assert.ok(Math.abs(placed[3].frame / RATE_HZ - due(piece(10))) < 1e-4);
   assert.equal(schedule.gaps, 1);
   const again = { ...piece(0), at_s: SERVER_S + 3 };
@@ -95,12 +101,28 @@ test('quartzes that drift apart are brought together in the pauses, and only the
 
 test('the time that is heard is that of the sample at the loudspeaker', () => {
   const schedule = new SoundSchedule(RATE_HZ);
-  placeAll(schedule, [0, 1, 2, 3].map((k) => piece(k)));
+  placeAll(
+    schedule,
+    [0, 1, 2, 3].map((k) => piece(k)),
+  );
   assert.ok(Number.isNaN(schedule.heardTime(0.99)));
   for (const t_s of [1.001, 1.03, 1.079]) {
     assert.ok(Math.abs(schedule.heardTime(t_s) - (SERVER_S + t_s)) < 1e-3);
   }
   assert.ok(Number.isNaN(schedule.heardTime(1.081)));
+});
+
+test('a stream that cuts another short is heard from its beginning on', () => {
+  const schedule = new SoundSchedule(RATE_HZ);
+  placeAll(
+    schedule,
+    Array.from({ length: 20 }, (_, k) => piece(k)),
+  );
+  const cut = { ...piece(0), at_s: SERVER_S + 1.105 };
+  assert.equal(schedule.place(cut, 1.05, 1.105).joins, false);
+  assert.ok(Math.abs(schedule.heardTime(1.09) - SERVER_S - 1.09) < 1e-3);
+  assert.ok(Math.abs(schedule.heardTime(1.11) - SERVER_S - 1.11) < 1e-3);
+  assert.ok(Number.isNaN(schedule.heardTime(1.13)));
 });
 
 test('the device clock: jitter is smoothed, a stall of the device is followed', () => {
