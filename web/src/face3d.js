@@ -4,10 +4,12 @@
 
 import {
   DirectionalLight,
+  Euler,
   Group,
   HemisphereLight,
   NeutralToneMapping,
   PerspectiveCamera,
+  Quaternion,
   Scene,
   Vector3,
   WebGLRenderer,
@@ -39,6 +41,8 @@ export class Face3D {
     this.addLights();
     this.head = new Group();
     this.scene.add(this.head);
+    this.angles = new Euler();
+    this.turn = new Quaternion();
     this.rig = null;
   }
 
@@ -88,7 +92,8 @@ export class Face3D {
     if (!this.rig) return;
     this.rig.pose(weights);
     const [pitch, yaw, roll] = this.turns.map((index) => (index < 0 ? 0 : weights[index]));
-    (this.rig.headBone ?? this.head).rotation.set(pitch, yaw, roll, 'YXZ');
+    this.turn.setFromEuler(this.angles.set(pitch, yaw, roll, 'YXZ'));
+    if (!this.rig.turnHead(this.turn)) this.head.quaternion.copy(this.turn);
     this.renderer.render(this.scene, this.camera);
   }
 }

@@ -2,7 +2,7 @@
  * A GLB with morph targets, posed by weights: the default head or the user's own.
  */
 
-import { BufferAttribute, DynamicDrawUsage, TextureLoader } from 'three';
+import { BufferAttribute, DynamicDrawUsage, Quaternion, TextureLoader } from 'three';
 import { GLTFLoader } from 'three/addons/loaders/GLTFLoader.js';
 import { Blend, drivenWeight, driverOf, sparseTarget } from './blend.js';
 
@@ -16,11 +16,28 @@ export class Rig {
   constructor(scene, meshes) {
     this.scene = scene;
     this.meshes = meshes;
-    /** The bone that carries the head, where the file has one. */
-    this.headBone = null;
     scene.traverse((object) => {
-      if (object.isBone && /head$/i.test(object.name)) this.headBone ??= object;
+      if (object.isBone && /head$/i.test(object.name)) this.bone ??= object;
     });
+    if (!this.bone) return;
+    this.rest = this.bone.quaternion.clone();
+    this.frame = this.bone.parent.getWorldQuaternion(new Quaternion());
+  }
+
+  /**
+   * Turn the bone that carries the head, where the file has one.
+   * @param {import('three').Quaternion} turn in the world's frame
+   * @returns {boolean} whether there is such a bone
+   */
+  turnHead(turn) {
+    if (!this.bone) return false;
+    this.bone.quaternion
+      .copy(this.frame)
+      .invert()
+      .multiply(turn)
+      .multiply(this.frame)
+      .multiply(this.rest);
+    return true;
   }
 
   /** @param {Float32Array} weights in the order of the hello's names */
