@@ -116,7 +116,7 @@ def _read_delta(neutral_file: Path, neutral: np.ndarray, file: Path) -> np.ndarr
 def _guess_scale(
     folder: Path, neutral: np.ndarray, names: Sequence[str], deltas: np.ndarray
 ) -> float:
-    lips = neutral[find_lip_vertices(names, deltas), 0]
+    lips = neutral[find_lip_vertices(neutral, names, deltas), 0]
     width = float(lips.max() - lips.min()) if len(lips) else 0.0
     if not 1e-12 < width:
         raise RigError(

@@ -142,7 +142,7 @@ def build_rig(
     if colors is not None:
         colors = _checked(f"{name}: colors", colors, np.uint8, (count, 3))
     if lip_vertices is None:
-        lip_vertices = find_lip_vertices(names, deltas)
+        lip_vertices = find_lip_vertices(neutral, names, deltas)
     lip_vertices = _checked_indices(f"{name}: lip_vertices", lip_vertices, count, (None,))
     if (lip_upper is None) != (lip_lower is None):
         raise RigError(f"{name}: lip_upper and lip_lower belong together; only one is given")

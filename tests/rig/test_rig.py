@@ -13,6 +13,7 @@ from checkout import ROOT
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import RigError
 from dualtalker.rig import Rig, build_rig
+from dualtalker.rig.landmarks import _find_near
 from dualtalker.rig.robot_head import build_head
 from tiny_rig import SHAPES, parts, tiny_rig
 
@@ -107,6 +108,45 @@ def test_a_rig_whose_lips_do_not_part_is_refused():
     changed["deltas"][changed["names"].index("jawOpen")] *= -1
     with pytest.raises(RigError, match="jawOpen does not part"):
         build_rig(**changed)
+
+
+@pytest.mark.parametrize("apart_m", [0.0, 0.002, 0.008])
+def test_a_jaw_alone_tells_the_lips(apart_m):
+    """Also of a mouth that stands open."""
+    changed = parts(tiny_rig())
+    at = changed["names"].index("jawOpen")
+    changed["neutral"][:27, 1] += apart_m
+    rig = build_rig(
+        "jaw", changed["neutral"], changed["triangles"], ["jawOpen"], changed["deltas"][[at]]
+    )
+    np.testing.assert_array_equal(rig.lip_vertices, np.arange(18, 36))
+    np.testing.assert_array_equal(rig.lip_lower, rig.lip_upper + 9)
+    assert rig.lip_gap(np.zeros(52)) == pytest.approx(0.001 + apart_m, abs=1e-6)
+
+
+def test_a_jaw_alone_finds_the_lips_of_the_robot_head_before_its_teeth():
+    head = build_head()
+    jaw = head.deltas[[head.names.index("jawOpen")]]
+    rig = build_rig("jaw", head.neutral, head.triangles, ["jawOpen"], jaw)
+    weights = np.zeros((2, 52))
+    weights[1, ARKIT_NAMES.index("jawOpen")] = 0.6
+    gaps_mm, whole_mm = 1000 * rig.lip_gap(weights), 1000 * head.lip_gap(weights)
+    assert abs(gaps_mm[0] - whole_mm[0]) < 1
+    assert abs(gaps_mm[1] - whole_mm[1]) < 0.1 * whole_mm[1]
+    assert 0.04 < np.ptp(rig.neutral[rig.lip_vertices, 0]) < 0.07
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), spread=st.sampled_from([1e-3, 1.0, 1e7]))
+def test_near_vertices_are_those_within_reach(seed, spread):
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(rng.integers(1, 40), 3)) * spread
+    others = rng.normal(size=(rng.integers(0, 40), 3)) * spread
+    reach = float(rng.uniform(0.01, 0.5)) * spread
+    found = _find_near(points, others, reach)
+    distance = np.linalg.norm(points[:, None] - others[None], axis=2).min(axis=1, initial=np.inf)
+    assert found[distance <= reach].all()
+    assert not found[distance > 2 * np.sqrt(3) * reach].any()
 
 
 def ict_rig() -> Rig:
