@@ -168,6 +168,8 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
+        # After a colcon build: the programs on the PATH (colcon.pkg names it).
+        (f"share/{NAME}/hook", ["resource/path.dsv"]),
         (f"share/{NAME}/launch", sorted(glob("launch/*.launch.py"))),
         (f"share/{NAME}/config", sorted(glob("config/talker.*"))),
     ],

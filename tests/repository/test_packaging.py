@@ -20,6 +20,7 @@ from checkout import ROOT, run_apart
 SHARE = {
     "share/ament_index/resource_index/packages/dualtalker",
     "share/dualtalker/package.xml",
+    "share/dualtalker/hook/path.dsv",
     "share/dualtalker/launch/replay.launch.py",
     "share/dualtalker/launch/talker.launch.py",
     "share/dualtalker/config/talker.yaml",
@@ -226,6 +227,10 @@ def test_colcon_builds_the_package(ros, checkout, start):
     assert not any(re.search(r"site-packages/(training|engines)(/|$)", name) for name in present)
     if start == ".":
         check_it_runs(installed)
+    for shell, setup in (("bash", "setup.bash"), ("sh", "setup.sh")):
+        script = f". install/{setup} && command -v dualtalker && dualtalker animate --help"
+        told = run_apart([shell, "-c", script], workspace, **environment)
+        assert told.splitlines()[0] == str(scripts / "dualtalker") and "--channel" in told
     shutil.rmtree(workspace / "install")
     shutil.rmtree(workspace / "build")
     shutil.rmtree(workspace / "log")

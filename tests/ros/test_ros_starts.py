@@ -22,6 +22,7 @@ NODES = (
     "bag_player_node",
     "microphone_node",
     "speaker_node",
+    "face_node",
 )
 
 pytestmark = pytest.mark.usefixtures("ros_domain")

@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def copy_package(folder: Path) -> Path:
     """Copy the files that make the package."""
     folder.mkdir()
-    for name in ("setup.py", "setup.cfg", "package.xml", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.py", "setup.cfg", "package.xml", "colcon.pkg", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     for name in ("dualtalker", "resource", "launch", "config", "ros2_ws", "training", "engines"):
         shutil.copytree(
