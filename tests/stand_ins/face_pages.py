@@ -1,0 +1,164 @@
+"""A real browser that shows the face's page, and what a test asks it."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# WebGL without a GPU, and sound without a touch.
+OPTIONS = (
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--autoplay-policy=no-user-gesture-required",
+    # Pictures are drawn as they are due, also where nobody sees the window.
+    "--disable-background-timer-throttling",
+    "--disable-renderer-backgrounding",
+)
+PATIENCE_S = 60.0
+
+
+def why_not() -> str:
+    """Return what is missing here for a browser, or "" where there is one."""
+    if find_spec("playwright") is None:
+        return 'no playwright here; pip install ".[test]"'
+    if CHROMIUM is None:
+        return "no chromium here; sudo apt install chromium"
+    return ""
+
+
+@contextmanager
+def browser_running() -> Iterator[Any]:
+    """Have a browser in the `with`; asyncio.run does not work beside it in this thread."""
+    from playwright.sync_api import sync_playwright
+
+    options = [*OPTIONS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Face:
+    """One page; `problems` are what it complains of, `requests` what it asks for."""
+
+    def __init__(self, browser: Any, address: str, size: tuple[int, int] = (320, 240)):
+        self.address = address
+        self.context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, reduced_motion="no-preference"
+        )
+        self.page = self.context.new_page()
+        self.problems: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("websocket", lambda socket: self.requests.append(socket.url))
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("console", self._note)
+        self.page.goto(address)
+
+    def _note(self, message: Any) -> None:
+        # The server that a test ends is no fault of the page.
+        if message.type == "error" and "WebSocket connection" not in message.text:
+            self.problems.append(message.text)
+
+    def __enter__(self) -> Face:
+        """Wait until it draws."""
+        self.wait("window.dualtalkerFace && window.dualtalkerFace.statistics().fps > 0")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.context.close()
+        if error[0] is None:
+            assert not self.problems
+
+    def ask(self, script: str) -> Any:
+        return self.page.evaluate(script)
+
+    def wait(self, condition: str, patience_s: float = PATIENCE_S) -> None:
+        """Wait until a script is true."""
+        end_s = time.monotonic() + patience_s
+        while not self.ask(f"Boolean({condition})"):
+            assert time.monotonic() < end_s, (condition, self.problems, self.statistics())
+            time.sleep(0.05)
+
+    def statistics(self) -> dict[str, float]:
+        return self.ask("window.dualtalkerFace ? window.dualtalkerFace.statistics() : {}")
+
+    def picture(self) -> np.ndarray:
+        """What the canvas shows, uint8 [height, width, 3]."""
+        from PIL import Image
+
+        image = Image.open(io.BytesIO(self.page.locator("canvas").screenshot()))
+        return np.asarray(image.convert("RGB"))
+
+    def watch(self) -> None:
+        """From now on keep what is drawn: `drawn`."""
+        self.ask(
+            """() => { window.drawn = []; window.dualtalkerFace.onDraw = (info) => {
+              const sound = window.dualtalkerFace.sound;
+              const out = sound?.context.getOutputTimestamp?.();
+              window.drawn.push([info.now_s, info.face_s, info.weights[17],
+                                 out ? out.contextTime : 0, out ? out.performanceTime / 1e3 : 0,
+                                 info.weights[0]]);
+            }; }"""
+        )
+
+    def drawn(self) -> np.ndarray:
+        """Rows of page time, face time, jawOpen, heard context time, its page time, blink."""
+        return np.array(self.ask("window.drawn"), np.float64).reshape(-1, 6)
+
+
+class Proxy:
+    """A TCP relay that can be held up, as a network is."""
+
+    def __init__(self, port: int):
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._flows = threading.Event()
+        self._flows.set()
+        self._sockets: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def hold(self) -> None:
+        self._flows.clear()
+
+    def release(self) -> None:
+        self._flows.set()
+
+    def close(self) -> None:
+        self._flows.set()
+        for end in (self._listener, *self._sockets):
+            end.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                viewer, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                return
+            self._sockets += [viewer, server]
+            for source, sink in ((viewer, server), (server, viewer)):
+                threading.Thread(target=self._relay, args=(source, sink), daemon=True).start()
+
+    def _relay(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                self._flows.wait()
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
