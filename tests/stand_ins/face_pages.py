@@ -70,7 +70,8 @@ class Face:
 
     def _note(self, message: Any) -> None:
         # The server that a test ends is no fault of the page.
-        if message.type == "error" and "WebSocket connection" not in message.text:
+        ended = ("WebSocket connection", "ERR_CONNECTION_REFUSED")
+        if message.type == "error" and not any(text in message.text for text in ended):
             self.problems.append(message.text)
 
     def __enter__(self) -> Face:
@@ -81,7 +82,7 @@ class Face:
     def __exit__(self, *error: object) -> None:
         self.context.close()
         if error[0] is None:
-            assert not self.problems
+            assert not self.problems, self.problems
 
     def ask(self, script: str) -> Any:
         return self.page.evaluate(script)
