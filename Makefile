@@ -9,6 +9,9 @@ WAV ?=
 MODEL ?=
 FPS ?= 30
 OUT ?= demo_out
+# With 1, `make demo` ends without its page; so it does where it has no terminal.
+DEMO_ONCE ?=
+export DEMO_ONCE
 # Of `make soak`.
 MINUTES ?= 10
 
@@ -35,7 +38,8 @@ TORCH := engines training/network training/learning training/evaluation training
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    speak a sentence through the talker node on ROS 2; results in $(OUT)/"
+	@echo "make demo    speak a sentence through the talker node on ROS 2; results in $(OUT)/, and"
+	@echo "             a page that talks until Ctrl-C (DEMO_ONCE=1: without it)"
 	@echo "             options: TEXT=\"a sentence\"  WAV=recording.wav  FPS=60  OUT=folder"
 	@echo "                      MODEL=bundle.onnx"
 	@echo "make check   lint, types and the tests that need neither ROS nor torch (2 minutes)"

@@ -44,7 +44,8 @@ def test_the_sources_build_what_is_committed(tmp_path):
         timeout=150,
     )
     if installed.returncode and any(
-        sign in installed.stderr for sign in ("ENOTFOUND", "ECONNREFUSED", "EAI_AGAIN", "ETIMEDOUT")
+        sign in installed.stderr
+        for sign in ("ENOTFOUND", "ECONNREFUSED", "EAI_AGAIN", "ETIMEDOUT")
     ):
         pytest.skip("no package registry for three.js and esbuild here")
     assert installed.returncode == 0, installed.stderr

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import pty
+import signal
 import subprocess
 import sys
 
@@ -15,6 +18,7 @@ pytest.importorskip("rosbags", reason="no rosbags here; `make test` installs it"
 
 from dualtalker_ros.demo.pictures import choose_moments
 from dualtalker_ros.demo.recording import Recording, read_recording
+from face_viewers import join, read_frames, run
 
 FPS = 30.0
 
@@ -33,6 +37,63 @@ def test_moments_of_the_sheet():
     assert (np.diff(times_s) > 0).all()
 
 
+SHOW = """
+import sys
+import numpy as np
+from dualtalker_ros.demo.page import is_watched, show_recording
+from dualtalker_ros.demo.recording import Recording
+
+if not is_watched():
+    sys.exit("nobody watches")
+times_s = np.arange(90) / 30
+weights = np.full((90, 52), 0.25, np.float32)
+show_recording(Recording(np.zeros(48000, np.float32), 16000, 30.0, times_s, weights, {}))
+"""
+
+
+def test_at_a_terminal_the_demo_ends_in_a_page_that_talks():
+    terminal, end = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", SHOW], stdin=end, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        lines = iter(process.stdout.readline, "")
+        address = next(line for line in lines if "the face:" in line)
+        assert "audio=1" in address
+
+        async def look():
+            viewer, hello = await join(7652, "?audio=1")
+            assert hello["fps"] == 30.0
+            seen = await read_frames(viewer, 60)
+            assert {frame.kind for frame in seen} == {1, 2}
+            assert any(frame.values[0] == 0.25 for frame in seen if frame.kind == 1)
+
+        run(look)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+        os.close(end)
+
+
+@pytest.mark.parametrize(("once", "terminal"), [("1", True), ("", False)])
+def test_the_demo_ends_where_nobody_watches(once, terminal):
+    master, end = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW],
+        stdin=end if terminal else subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "DEMO_ONCE": once},
+        timeout=60,
+    )
+    os.close(master)
+    os.close(end)
+    assert done.returncode == 1 and "nobody watches" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def folder(ros, ros_domain, tiny, tmp_path_factory):
     """Results of the demo on a second of stereo noise at 44.1 kHz."""
@@ -43,7 +104,9 @@ def folder(ros, ros_domain, tiny, tmp_path_factory):
     soundfile.write(folder / "my own: voice.wav", noise, 44100)
     options = ["--wav", str(folder / "my own: voice.wav"), "--fps", "60", "--model", str(tiny)]
     command = [sys.executable, "-m", "dualtalker_ros.demo", *options, "-o", str(folder / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=150)
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=150
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "out", done.stdout
 

@@ -26,6 +26,7 @@ from dualtalker.errors import DualtalkerError
 from dualtalker.model import load_bundle
 from dualtalker.stream import FrameClock
 from dualtalker_ros.demo.domains import find_free_domain
+from dualtalker_ros.demo.page import is_watched, show_recording
 from dualtalker_ros.demo.pictures import write_pictures
 from dualtalker_ros.demo.recording import Recording, describe, read_recording
 
@@ -84,6 +85,8 @@ class Demo:
         print_table(recording)
         for path in (bag, *written):
             print(f"  {path}")
+        if is_watched():
+            show_recording(recording)
 
     def _provide_speech(self) -> tuple[Path, list[tuple[float, str]]]:
         """Return the recording, and moments worth a picture with their labels, if they are known.
