@@ -44,7 +44,9 @@ def browser_running() -> Iterator[Any]:
 
     options = [*OPTIONS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=options, ignore_default_args=["--mute-audio"]
+        )
         try:
             yield browser
         finally:
