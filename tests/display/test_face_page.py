@@ -112,14 +112,13 @@ def test_every_picture_is_of_its_moment(browser, server):
     """Frames are lines in time, so what is drawn tells of when it was."""
     with Face(browser, server.addresses()[0]) as face:
         face.watch()
-        begun_s = time.monotonic()
-        for index in range(120):
-            time.sleep(max(begun_s + index / FPS - time.monotonic(), 0))
-            at_s = begun_s + index / FPS + 0.1
-            server.send_frame(index, at_s, make_face(jawOpen=(at_s - begun_s) / 4))
-        time.sleep(0.3)
+        begun_s = time.monotonic() + 0.3
+        for index in range(100):  # ahead of their time: none is late, however busy the machine
+            at_s = begun_s + index / FPS
+            server.send_frame(index, at_s, make_face(jawOpen=index / FPS / 4))
+        time.sleep(2.2)
         rows = face.drawn()
-    moving = (rows[:, 2] > 0.05) & (rows[:, 1] < begun_s + 2.0)
+    moving = (rows[:, 2] > 0.02) & (rows[:, 1] < begun_s + 99 / FPS)
     told_s = rows[moving, 2] * 4 + begun_s
     assert moving.sum() > 5
     # What is drawn is the frames' line at the time that the page depicts.
