@@ -94,11 +94,15 @@ format: $(VENV)/test.stamp
 	$(PY) -m ruff format .
 
 clean:
-	rm -rf build install log dist *.egg-info demo_out out .pytest_cache .mypy_cache .ruff_cache \
-	  .hypothesis ros2_ws/build ros2_ws/install ros2_ws/log
+	rm -rf dist *.egg-info build/lib build/bdist.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@# What colcon made has its mark; results (demo_out, out) are yours to delete.
+	@for folder in build install log ros2_ws/build ros2_ws/install ros2_ws/log; do \
+	  if [ -e "$$folder/COLCON_IGNORE" ]; then rm -rf "$$folder"; fi; done; \
+	rmdir build 2>/dev/null || true
 
 distclean: clean
-	rm -rf $(VENV)
+	@if [ -e "$(VENV)/venv.stamp" ]; then rm -rf "$(VENV)"; \
+	elif [ -e "$(VENV)" ]; then echo "$(VENV) was not made by make: not removed"; exit 1; fi
 
 # The installed package lags behind the checkout until this runs; the tests use the checkout.
 refresh: $(VENV)/package.stamp

@@ -33,6 +33,7 @@ from dualtalker.engine import (
     time_streams,
 )
 from dualtalker.errors import DualtalkerError
+from dualtalker.files import write_output
 from dualtalker.model import (
     Bundle,
     load_bundle,
@@ -72,7 +73,7 @@ def main() -> None:
     except DualtalkerError as error:
         sys.exit(f"gpu.py: {error}")
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+        write_output(options.json, json.dumps(rows, indent=2) + "\n")
 
 
 def measure(

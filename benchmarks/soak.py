@@ -38,6 +38,7 @@ import ros_interfaces
 from audio_driver import Segment, Stream, sound_at
 from dualtalker import Talker
 from dualtalker.arkit import MOUTH_INDICES
+from dualtalker.files import write_output
 from dualtalker_ros.demo.domains import find_free_domain
 from process_vitals import Vitals, read_vitals
 from ros_processes import Listener
@@ -89,7 +90,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--fps", type=float, default=30.0)
     parser.add_argument("--model", default="", help="bundle (.onnx); default: the shipped model")
-    parser.add_argument("--json", help="also write the numbers here")
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
     parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.bare:
@@ -105,7 +106,7 @@ def main() -> int:
     report["bounds"] = judge(report)
     print_table(report)
     if options.json:
-        Path(options.json).write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+        write_output(options.json, json.dumps(report, indent=2) + "\n")
     return 0 if all(bound["held"] for bound in report["bounds"]) else 1
 
 

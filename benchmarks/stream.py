@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "stand_ins")]
 
 from dualtalker import Talker, load_bundle
+from dualtalker.files import write_output
 from dualtalker.model import Bundle
 
 MAX_P99_MS = 5.0
@@ -50,7 +51,7 @@ def main() -> int:
     parser.add_argument("--rate-hz", type=int, default=48000, help="sample rate of the input")
     parser.add_argument("--paced-s", type=float, default=35.0, help="length of each paced run, s")
     parser.add_argument("--lengths-s", type=float, nargs="+", default=[10, 60, 600])
-    parser.add_argument("--json", help="also write the numbers here")
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if options.tiny:
@@ -61,7 +62,7 @@ def main() -> int:
     report["aims"] = judge(report)
     print_table(report)
     if options.json:
-        Path(options.json).write_text(json.dumps(report, indent=2) + "\n")
+        write_output(options.json, json.dumps(report, indent=2) + "\n")
     return 0 if all(aim["met"] for aim in report["aims"]) else 1
 
 

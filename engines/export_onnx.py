@@ -17,7 +17,7 @@ import tyro
 
 from dualtalker.engine import make_test_signal, uneven_weights
 from dualtalker.errors import DualtalkerError
-from dualtalker.files import written_together
+from dualtalker.files import ending_in_order, written_together
 
 if TYPE_CHECKING:
     from training.network import DualTalker, StreamingTalker
@@ -127,11 +127,11 @@ def export(config: ExportConfig) -> float:
     Raises:
         ExportError: the difference is above the tolerance; nothing is written.
         PrecisionError: another precision moves the lips too far; nothing is written.
+        DualtalkerError: what lies at `config.out` is no bundle.
     """
-    from dualtalker.engine import convert
+    from dualtalker.engine import convert, plan_bundle
 
-    files = (config.out.with_suffix(suffix) for suffix in (".onnx", ".json"))
-    with written_together(*files) as made:
+    with written_together(*plan_bundle(config.out)) as made:
         draft = made / config.out.name
         difference = _export_fp32(config, draft)
         if config.precision != "fp32":
@@ -281,6 +281,7 @@ def _strip_origin(meta: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
+@ending_in_order()
 def main() -> None:
     """Parse the command line and export."""
     config = tyro.cli(ExportConfig, description=__doc__)

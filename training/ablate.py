@@ -27,7 +27,7 @@ from typing import Any
 import tyro
 
 from dualtalker.errors import DualtalkerError
-from dualtalker.files import sha256, write_whole
+from dualtalker.files import claim_folder, ending_in_order, sha256, write_whole
 from training.configs import DataConfig, TrainConfig, to_plain
 from training.data import digest_of, iterate_clips, reduce_corpus
 from training.learning import train
@@ -161,8 +161,10 @@ def run_cell(job: Job) -> Cell:
 
 def _begin_run(out: Path, digest: str) -> bool:
     """Make the folder of a run; True where the same cell was interrupted and can go on."""
-    out.mkdir(parents=True, exist_ok=True)
+    claim_folder(out, "cell.sha256")
     marker = out / "cell.sha256"
+    if not marker.is_file() and any(out.glob("step_*")):
+        raise AblationError(f"{out} holds checkpoints that no grid made; give another --out")
     if not marker.is_file() or marker.read_text(encoding="ascii") != digest:
         for step in out.glob("step_*"):
             step.unlink()
@@ -218,6 +220,7 @@ def run_grid(config: AblateConfig) -> list[Cell]:
     """Compute the missing cells, write the results after each, and return all cells."""
     from tqdm import tqdm
 
+    claim_folder(config.out, "cells/*")
     prepare_corpora(config)
     jobs = plan_grid(config)
     missing = [job for job in jobs if read_cell(job.path) is None]
@@ -290,6 +293,7 @@ def _flatten(plain: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield prefix + name, value
 
 
+@ending_in_order()
 def main() -> None:
     """Parse the command line, run the grid, print the table's place."""
     config = tyro.cli(AblateConfig, description=__doc__)

@@ -25,7 +25,13 @@ from typing import Any
 import tyro
 
 from dualtalker.errors import DualtalkerError
-from dualtalker.files import sha256_of_files, write_whole
+from dualtalker.files import (
+    RECORD_NAME,
+    claim_folder,
+    ending_in_order,
+    sha256_of_files,
+    write_whole,
+)
 from training.learning import find_commit
 
 FOLDERS = (
@@ -253,7 +259,7 @@ def digest_path(path: Path) -> str:
     if path.is_file():
         files = [p for p in dict.fromkeys([path, path.with_suffix(".json")]) if p.is_file()]
     else:
-        files = sorted(p for p in path.rglob("*") if p.is_file())
+        files = sorted(p for p in path.rglob("*") if p.is_file() and p.name != RECORD_NAME)
     return sha256_of_files(files, path.parent)
 
 
@@ -346,7 +352,7 @@ def build(config: BuildConfig) -> Path | None:
         print("\n".join(stage.describe() for stage in stages))
         return None
     check_data(config.data)
-    config.out.mkdir(parents=True, exist_ok=True)
+    claim_folder(config.out, "stages/*.json")
     records = {stage.name: run_stage(stage, config.out / "stages") for stage in stages}
     manifest = {"commit": find_commit(), "stages": records}
     path = config.out / MANIFEST_NAME
@@ -354,6 +360,7 @@ def build(config: BuildConfig) -> Path | None:
     return stages[-1].output
 
 
+@ending_in_order()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and build."""
     config = tyro.cli(BuildConfig, description=__doc__, args=arguments)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dualtalker.errors import DualtalkerError
-from dualtalker.files import sha256_of_files, write_whole
+from dualtalker.files import ending_in_order, sha256_of_files, write_whole
 from training.data import (
     AUDIO_SUFFIXES,
     GENERATOR_VERSION,
@@ -30,6 +30,7 @@ from training.data import (
     CorpusError,
     SynthesisPlan,
     check_plan,
+    claim_clips,
     read_captured,
     read_labeled,
     read_unpaired,
@@ -89,8 +90,8 @@ def build_corpus(config: CorpusConfig) -> dict[str, Any]:
     jobs = list(_plan_jobs(config))
     if not jobs:
         raise CorpusError("nothing to make: give --hours, --recordings, --arkit or --unpaired")
-    config.out.mkdir(parents=True, exist_ok=True)
     refuse_foreign_shards(config.out, {job.stem for job in jobs})
+    claim_clips(config.out)
     missing = [job for job in jobs if not _is_done(config.out, job)]
     _run(config, missing)
     return _write_manifest(config, jobs)
@@ -218,6 +219,7 @@ def _write_manifest(config: CorpusConfig, jobs: list[_Job]) -> dict[str, Any]:
     return manifest
 
 
+@ending_in_order()
 def main() -> int:
     """Run the command; errors are one line and exit status 2."""
     import tyro

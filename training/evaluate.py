@@ -32,7 +32,9 @@ from dualtalker.evaluation import (
     find_recorded_speech,
     measure_speeds,
     metrics,
+    plan_report,
 )
+from dualtalker.files import ending_in_order, refuse_foreign
 from dualtalker.model import Bundle, load_bundle
 from dualtalker.rig import Rig
 from training.data import SAMPLE_RATE_HZ, Clip, digest_of
@@ -176,6 +178,9 @@ def run_evaluation(config: EvaluateConfig) -> Report:
     from dualtalker.rig import load_rig
     from dualtalker.rig.robot_head import build_head
 
+    if config.report is not None:
+        plan_report(config.report)
+    refuse_foreign(*filter(None, [config.json_out]))
     rig = load_rig(config.rig) if config.rig else build_head()
     bundle = load_bundle(config.model)
     clips = read_held_out(config.corpus)
@@ -240,16 +245,17 @@ def _list_facts(
     }
 
 
+@ending_in_order()
 def main() -> None:
     """Parse the command line, measure, print the table with its conventions."""
     config = tyro.cli(EvaluateConfig, description=__doc__)
     try:
         report = run_evaluation(config)
+        print(report.to_text())
+        if config.json_out is not None:
+            report.write_figures(config.json_out)
     except DualtalkerError as error:
         sys.exit(f"training.evaluate: {error}")
-    print(report.to_text())
-    if config.json_out is not None:
-        report.write_figures(config.json_out)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,10 @@ from dualtalker.evaluation import (
     Picture,
     Report,
     ReportOptions,
+    plan_report,
     write_report,
 )
+from dualtalker.files import ending_in_order, refuse_foreign
 from training.data import VertexClip, VertexCorpus, VertexSet, read_clip, read_corpus
 from training.datasets import read_vertex_set
 from training.evaluation import (
@@ -128,6 +130,9 @@ def run_vertex_evaluation(config: EvaluateVerticesConfig) -> Report:
 
     from training.learning import load_network
 
+    if config.report is not None:
+        plan_report(config.report)
+    refuse_foreign(*filter(None, [config.json_out]))
     corpus = _choose_sets(read_corpus(config.vertices), config)
     network, checkpoint = load_network(config.checkpoint)
     model = MeshModel(network, corpus, config.condition)
@@ -292,16 +297,17 @@ def _draw(
     return draw_mesh_pictures(ruler, clip, poses, maps, config.video_s)
 
 
+@ending_in_order()
 def main() -> None:
     """Parse the command line, measure, print the table with its conventions."""
     config = tyro.cli(EvaluateVerticesConfig, description=__doc__)
     try:
         report = run_vertex_evaluation(config)
+        print(report.to_text())
+        if config.json_out is not None:
+            report.write_figures(config.json_out)
     except DualtalkerError as error:
         sys.exit(f"training.evaluate_vertices: {error}")
-    print(report.to_text())
-    if config.json_out is not None:
-        report.write_figures(config.json_out)
 
 
 if __name__ == "__main__":

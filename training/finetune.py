@@ -20,6 +20,7 @@ import tyro
 from torch import Tensor
 
 from dualtalker.errors import DualtalkerError
+from dualtalker.files import claim_folder, ending_in_order
 from training.configs import DataConfig, LossConfig, TrainConfig, from_plain, save_config, to_plain
 from training.data import INDEX_NAME, Clip, load_clips, read_captured
 from training.learning import (
@@ -330,8 +331,14 @@ def finetune(config: FinetuneConfig) -> tuple[Path, dict[str, dict[str, float]]]
     """
     from tqdm import tqdm
 
+    found = [path.name for path in config.out.glob("step_*.safetensors")]
+    if found and not (config.out / "finetune.json").is_file():
+        raise DualtalkerError(
+            f"{config.out} holds {found[0]} of a training, expected no checkpoint that this could "
+            "take the place of: give another --out"
+        )
+    claim_folder(config.out, "finetune.json")
     run, _ = prepare(config)
-    config.out.mkdir(parents=True, exist_ok=True)
     save_config(config, config.out / "finetune.json")
     figures: dict[str, dict[str, float]] = {"before": {}, "after": {}}
     if run.validation:
@@ -349,6 +356,7 @@ def finetune(config: FinetuneConfig) -> tuple[Path, dict[str, dict[str, float]]]
     return save(run), figures
 
 
+@ending_in_order()
 def main() -> None:
     """Parse the command line, adapt, and say what changed."""
     config = tyro.cli(FinetuneConfig, description=__doc__)

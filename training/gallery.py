@@ -1,12 +1,13 @@
 """The gallery: `python -m training.gallery --model NAME.onnx --corpus corpus_real corpus_synth`.
 
 Draws what a bundle makes of six recordings, and the moments in which it is worst by measure, into
-one Markdown page with small pictures beside it. Equal inputs give equal files; old pictures are
-overwritten. Figures over whole corpora are those of `python -m training.evaluate`.
+one Markdown page with small pictures beside it. Equal inputs give equal files; pictures that the
+page shows are overwritten. Figures over whole corpora are those of `python -m training.evaluate`.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import tyro
 
 from dualtalker.errors import DualtalkerError
 from dualtalker.evaluation import metrics
+from dualtalker.files import ending_in_order, record_output, refuse_foreign, write_whole
 from dualtalker.model import Bundle, load_bundle
 from dualtalker.rig import Rig
 from training.data import digest_of, iterate_clips
@@ -38,6 +40,7 @@ from training.studies import (
     truth_name,
 )
 
+TITLE = "# Gallery"
 LICENSES = {
     "captured:facegood": "FACEGOOD Audio2Face, MIT, © 2022–2032 The FACEGOOD Authors",
     "labeled:vctk": "CSTR VCTK (Veaux, Yamagishi, MacDonald), ODC-By 1.0 / CC BY 4.0",
@@ -62,6 +65,20 @@ class GalleryConfig:
     """Face that is drawn and measured (.npz, .glb, folder of OBJs); the default head."""
 
 
+def find_shown(page: Path) -> set[str]:
+    """Return the names of the pictures that an earlier page shows: those are ours.
+
+    Raises:
+        DualtalkerError: the page is no gallery.
+    """
+    if not page.exists():
+        return set()
+    text = page.read_text(encoding="utf-8", errors="replace")
+    if not text.startswith(f"{TITLE}\n"):
+        raise DualtalkerError(f"{page} is no page of this command; give another --out")
+    return set(re.findall(rf"\(images/{re.escape(page.stem)}/([^/)]+)\)", text))
+
+
 class Gallery:
     """One run: the bundle, its clips and motions, and the pictures written so far."""
 
@@ -73,6 +90,7 @@ class Gallery:
         self.bundle: Bundle = load_bundle(config.model)
         self.rig: Rig = load_rig(config.rig) if config.rig else build_head()
         self.images = config.out.parent / "images" / config.out.stem
+        self.shown = find_shown(config.out)
         self.training = read_training(config.corpus)
         self.chosen = choose_clips(config.corpus, self.training.speakers)
         if not self.chosen:
@@ -178,10 +196,9 @@ class Gallery:
             else:
                 lines += [f"## {slot.title}", "No such recording in the corpora given."]
         lines = self._introduce() + lines + self.show_failures()
-        for old in self.images.glob("failure_*.png"):
-            if old.name not in self.written:
-                old.unlink()
-        self.config.out.write_text("\n\n".join(lines) + "\n", encoding="utf-8")
+        write_whole(self.config.out, "\n\n".join(lines) + "\n")
+        for name in self.shown - self.written:
+            (self.images / name).unlink(missing_ok=True)
 
     def _introduce(self) -> list[str]:
         corpora = self.config.corpus
@@ -193,7 +210,7 @@ class Gallery:
         rows = [f"- `{s}`: {LICENSES.get(s, 'license not known to this command')}" for s in used]
         digests = ", ".join(f"`{f.name}` {digest_of(f)[:12]}" for f in corpora)
         return [
-            "# Gallery",
+            TITLE,
             "What a model makes of six recordings, and where it fails. Drawn by "
             f"`{command}` at commit {find_commit()}; model {self.bundle.onnx_path.name}, SHA-256 "
             f"{self.bundle.digest[:12]}; corpora {digests}.",
@@ -208,13 +225,18 @@ class Gallery:
         ]
 
     def _place(self, name: str) -> Path:
-        self.written.add(f"{name}.png")
-        return self.images / f"{name}.png"
+        path = self.images / f"{name}.png"
+        if path.name not in self.shown | self.written:
+            refuse_foreign(path)
+        self.written.add(path.name)
+        return path
 
     def _embed(self, path: Path, caption: str) -> list[str]:
+        record_output(path, path)
         return [f"![{caption}](images/{self.images.name}/{path.name})"]
 
 
+@ending_in_order()
 def main() -> None:
     """Parse the command line and write the page."""
     config = tyro.cli(GalleryConfig, description=__doc__)

@@ -15,6 +15,7 @@ import torch
 import tyro
 
 from dualtalker.errors import DualtalkerError
+from dualtalker.files import ending_in_order
 from training.learning import (
     CheckpointError,
     load_checkpoint,
@@ -62,6 +63,7 @@ def pack(checkpoint: Path, bundle: Path) -> Path:
     return path
 
 
+@ending_in_order()
 def main() -> None:
     """Parse the command line and pack."""
     config = tyro.cli(PackConfig, description=__doc__)

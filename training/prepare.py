@@ -24,7 +24,7 @@ import numpy as np
 import tyro
 
 from dualtalker.errors import DualtalkerError
-from dualtalker.files import sha256
+from dualtalker.files import claim_folder, ending_in_order, sha256
 from training.data import CorpusError, VertexSet
 from training.data import clips as arkit_clips
 from training.data import mesh_clips as vertex_clips
@@ -155,6 +155,7 @@ def prepare_captures(config: ArkitPreparation) -> int:
     return 0
 
 
+@ending_in_order()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; what is wrong with the data is told without a traceback, status 2."""
     config = tyro.cli(
@@ -242,7 +243,7 @@ def _check_space(out: Path, source: MeshSource) -> None:
     """Raise `CorpusError` where the disk cannot hold the clips."""
     vertices = len(next(iter(source.templates.values())))
     needed = sum(clip.frames for clip in source.clips) * vertices * 12
-    out.mkdir(parents=True, exist_ok=True)
+    claim_folder(out, "clips/*.vertices.npy")
     there = sum(path.stat().st_size for path in out.glob("clips/*.vertices.npy"))
     free = shutil.disk_usage(out).free
     if needed - there > free:
@@ -300,6 +301,7 @@ def _convert_takes(
     if not config.check:
         stems = {take.name for take in takes}
         arkit_clips.refuse_foreign_shards(_demand_out(config), stems)
+        arkit_clips.claim_clips(_demand_out(config))
         (_demand_out(config) / arkit_clips.INDEX_NAME).unlink(missing_ok=True)
     told: dict[str, Any] = {}
     for take in tqdm(takes, desc="arkit", unit="take", disable=not takes):

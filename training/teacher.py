@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from dualtalker.errors import DualtalkerError
 from dualtalker.evaluation import metrics
-from dualtalker.files import sha256_of_file, write_whole
+from dualtalker.files import claim_folder, ending_in_order, sha256_of_file, write_whole
 from training.configs import to_plain
 from training.data import (
     CHANNELS,
@@ -154,6 +154,7 @@ def teach(config: TeacherConfig) -> dict[str, dict[str, float]]:
         raise TeacherError(f"found tempo {config.tempo}, expected a range within 0 to 4")
     if (config.out / INDEX_NAME).exists():
         raise TeacherError(f"{config.out} already holds clips: give another --out or delete it")
+    claim_folder(config.out)
     repeat_exactly(config.threads, config.seed)
     clips = [clip for folder in config.corpus for clip in iterate_clips(folder)]
     training = [c for c in clips if c.split == "train"]
@@ -256,6 +257,7 @@ def _write_manifest(config: TeacherConfig, style: str, figures: dict[str, dict])
     write_whole(config.out / "teacher.json", text)
 
 
+@ending_in_order()
 def main() -> None:
     """Parse the command line, teach, print the figures."""
     config = tyro.cli(TeacherConfig, description=__doc__)

@@ -12,9 +12,11 @@ from __future__ import annotations
 import sys
 
 from dualtalker.errors import DualtalkerError
+from dualtalker.files import ending_in_order
 from training.learning import find_place, parse_config, train
 
 
+@ending_in_order()
 def main() -> None:
     """Parse the command line and train."""
     config = parse_config(sys.argv[1:], __doc__ or "")

@@ -159,9 +159,11 @@ class Evaluate:
 
     def run(self) -> int:
         """Evaluate, print the table, write the report."""
+        from dualtalker.evaluation import plan_report
         from dualtalker.rig import load_rig
         from dualtalker.rig.robot_head import build_head
 
+        plan_report(self.out)
         bags, models = self._sort_inputs()
         rig = load_rig(self.rig) if self.rig is not None else build_head()
         report = self._report(bags, models, rig)

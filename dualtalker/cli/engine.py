@@ -96,14 +96,15 @@ class Compare:
     def run(self) -> int:
         """Compare and print; return 1 where the lips differ too much."""
         from dualtalker.engine import collect_figures, compare, format_comparisons
-        from dualtalker.files import write_whole
+        from dualtalker.files import refuse_foreign, write_output
 
+        refuse_foreign(*filter(None, [self.json]))
         name, results = compare(
             self.bundles, self.audio, self.seconds, self.style, self.make_reference()
         )
         print(format_comparisons(name, results, self.channels))
         if self.json:
-            write_whole(self.json, json.dumps(collect_figures(name, results), indent=2) + "\n")
+            write_output(self.json, json.dumps(collect_figures(name, results), indent=2) + "\n")
         return 0 if all(result.passed for result in results if result.difference) else 1
 
 
@@ -141,15 +142,17 @@ class Benchmark:
     def run(self) -> int:
         """Measure and print."""
         from dualtalker.engine import Workload, benchmark, draw_report, format_report
-        from dualtalker.files import write_whole
+        from dualtalker.files import refuse_foreign, write_output, written_output
 
+        refuse_foreign(*filter(None, [self.json, self.plot]))
         workload = Workload(self.steps, self.paced_s, self.rates_hz, self.streams, self.cold)
         report = benchmark(self.bundles, self.engines, workload)
         print(format_report(report))
         if self.json:
-            write_whole(self.json, json.dumps(dataclasses.asdict(report), indent=2) + "\n")
+            write_output(self.json, json.dumps(dataclasses.asdict(report), indent=2) + "\n")
         if self.plot:
-            draw_report(report, self.plot)
+            with written_output(self.plot) as part:
+                draw_report(report, part)
             print(f"drawn: {self.plot}")
         return 0
 

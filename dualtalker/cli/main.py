@@ -52,6 +52,11 @@ class _Output:
     video: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Also write NAME.mp4: the face with its sound."""
 
+    def list_inputs(self) -> list[Path | None]:
+        """Return the files that are read beside speech; none may be written over."""
+        sidecar = self.model.with_suffix(".json") if self.model and self.model.name else None
+        return [self.rig, self.model, sidecar]
+
 
 @dataclass(kw_only=True)
 class Animate(_Output):
@@ -70,11 +75,14 @@ class Animate(_Output):
     def run(self) -> int:
         """Write the files of every recording; all are read and checked before any is written."""
         from dualtalker.audio import read_audio, read_channel
+        from dualtalker.files import refuse_foreign
 
         if not self.wavs:
             raise AudioError("no recording given: dualtalker animate speech.wav -o out/")
         _refuse_same_stem(self.wavs)
         channel = read_channel(self.channel)
+        for path in self.wavs:
+            refuse_foreign(*_list_outputs(self, path.stem).values(), inputs=self.list_inputs())
         bundle, rig = _load(self)
         if len(self.wavs) > 1:  # read twice rather than kept: together they may be too long
             for path in self.wavs:
@@ -107,6 +115,7 @@ class Speak(_Output):
 
     def run(self) -> int:
         """Synthesize, then write the files and say it."""
+        from dualtalker.files import refuse_foreign
         from dualtalker.speech import synthesize
 
         is_plain = Path(self.name).name == self.name and self.name not in ("", "..")
@@ -114,6 +123,10 @@ class Speak(_Output):
             raise DualtalkerError(f"--name {self.name!r}: expected a plain file name, no folder")
         if self.out is None and self.play is None:
             raise DualtalkerError("speak needs -o DIR for its files, or --play to be heard")
+        if self.out is not None:
+            wav = self.out / f"{self.name}.wav"
+            outputs = [wav, *_list_outputs(self, self.name).values()]
+            refuse_foreign(*outputs, inputs=self.list_inputs())
         bundle, rig = _load(self)
         speech = synthesize(self.text, self.voice, self.rate_wpm, self.pitch)
         if self.out is not None:
@@ -126,12 +139,12 @@ class Speak(_Output):
     def _write(self, speech: Speech, bundle: Bundle, rig: Rig | None) -> None:
         import soundfile
 
-        from dualtalker.files import written_whole
+        from dualtalker.files import written_output
 
         assert self.out is not None
         self.out.mkdir(parents=True, exist_ok=True)
         wav = self.out / f"{self.name}.wav"
-        with written_whole(wav) as temporary:
+        with written_output(wav) as temporary:
             soundfile.write(temporary, speech.samples, speech.sample_rate_hz, subtype="PCM_16")
         print(wav)
         said = {"text": self.text, "voice": self.voice}
@@ -184,7 +197,10 @@ def run_command(
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(levelname)s: %(message)s")
     try:
         command = tyro.cli(kind, prog=program, args=arguments, description=about)
-        return int(command.run())
+        from dualtalker.files import ending_in_order  # needs numpy, which help does without
+
+        with ending_in_order():
+            return int(command.run())
     except DualtalkerError as error:
         print(f"dualtalker: error: {error}", file=sys.stderr)
         return 2
@@ -273,31 +289,37 @@ def _write_all(
     from dualtalker.cli import outputs
     from dualtalker.drawing import write_face_video
     from dualtalker.evaluation import write_motion_csv
+    from dualtalker.files import written_output
 
     options.out.mkdir(parents=True, exist_ok=True)
     animation = _animate(options, stem, samples, rate_hz, bundle)
     frames = len(animation.times_s)
-    # Not `with_suffix`: a stem may hold a dot.
-    paths = {kind: options.out / f"{stem}.{kind}" for kind in ("csv", "json", "npz", "mp4")}
-    write_motion_csv(paths["csv"], animation.times_s, animation.weights, animation.head)
-    outputs.write_report(paths["json"], animation, **about)
-    written = [paths["csv"], paths["json"]]
+    paths = _list_outputs(options, stem)
+    with written_output(paths["csv"]) as part:
+        write_motion_csv(part, animation.times_s, animation.weights, animation.head)
+    with written_output(paths["json"]) as part:
+        outputs.write_report(part, animation, **about)
     if rig is not None and options.vertices:
-        with _bar("vertices", frames, "frame") as bar:
-            outputs.write_vertices(paths["npz"], animation, rig, bar.update)
-        written.append(paths["npz"])
+        with written_output(paths["npz"]) as part, _bar("vertices", frames, "frame") as bar:
+            outputs.write_vertices(part, animation, rig, bar.update)
     if rig is not None and options.video:
-        with _bar("video", frames, "frame") as bar:
+        with written_output(paths["mp4"]) as part, _bar("video", frames, "frame") as bar:
             write_face_video(
-                paths["mp4"], animation.weights, animation.fps, rig, samples, rate_hz, bar.update
+                part, animation.weights, animation.fps, rig, samples, rate_hz, bar.update
             )
-        written.append(paths["mp4"])
     _print(
         f"{stem}: {frames} frames at {animation.fps:g} fps for {animation.duration_s:.2f} s of "
         f"audio, {animation.real_time_factor:.3f} x real time"
     )
-    for path in written:
+    for path in paths.values():
         _print(f"  {path}")
+
+
+def _list_outputs(options: _Output, stem: str) -> dict[str, Path]:
+    """Return the files of a recording by their kind."""
+    wanted = {"csv": True, "json": True, "npz": options.vertices, "mp4": options.video}
+    # Not `with_suffix`: a stem may hold a dot.
+    return {kind: options.out / f"{stem}.{kind}" for kind, given in wanted.items() if given}
 
 
 def _animate(

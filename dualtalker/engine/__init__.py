@@ -13,7 +13,7 @@ from dualtalker.engine.compare import (
 from dualtalker.engine.convert import convert
 from dualtalker.engine.parity import measure_difference, run_stream
 from dualtalker.engine.signals import make_test_signal, read_speech, uneven_weights
-from dualtalker.engine.stamp import write_sidecar
+from dualtalker.engine.stamp import plan_bundle, write_sidecar
 from dualtalker.engine.tensorrt_builder import BuildOptions
 from dualtalker.engine.timing import Latency, summarize, time_calls, time_hot, time_streams
 
@@ -32,6 +32,7 @@ __all__ = [
     "format_report",
     "make_test_signal",
     "measure_difference",
+    "plan_bundle",
     "read_speech",
     "run_stream",
     "summarize",

@@ -11,7 +11,7 @@ import numpy as np
 from dualtalker.engine.half_precision import PrecisionError, convert_to_fp16
 from dualtalker.engine.parity import Difference, measure_difference, run_stream
 from dualtalker.engine.signals import read_speech
-from dualtalker.engine.stamp import read_graph, write_sidecar
+from dualtalker.engine.stamp import plan_bundle, read_graph, write_sidecar
 from dualtalker.files import write_whole, written_together
 from dualtalker.model import Bundle, load_bundle
 from dualtalker.model.backends import open_backend
@@ -35,14 +35,14 @@ def convert(
 
     Raises:
         PrecisionError: the difference is too large, or the bundle is not fp32; nothing is written.
+        DualtalkerError: what lies at `out` is no bundle.
     """
     bundle = load_bundle(bundle_path)
     if bundle.sidecar.precision != "fp32":
         raise PrecisionError(
             f"{bundle.onnx_path} is {bundle.sidecar.precision}: convert the fp32 bundle"
         )
-    files = (out.with_suffix(suffix) for suffix in (".onnx", ".json"))
-    with written_together(*files) as made:
+    with written_together(*plan_bundle(out)) as made:
         draft = made / out.name
         write_fp16(bundle, draft)
         speech = read_speech(audio, seconds, bundle.sidecar.sample_rate_hz)

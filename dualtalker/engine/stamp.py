@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dualtalker.errors import BundleError, DualtalkerError
-from dualtalker.files import sha256, write_whole
-from dualtalker.model import EXPORT_COMMAND, STAMP_PREFIX, Sidecar, parse_sidecar
+from dualtalker.files import refuse_foreign, sha256, sha256_of_file, write_whole
+from dualtalker.model import EXPORT_COMMAND, STAMP_PREFIX, Sidecar, parse_sidecar, read_sidecar
 
 if TYPE_CHECKING:
     import onnx
@@ -70,6 +70,22 @@ def write_sidecar(onnx_path: str | Path, states: list[dict[str, Any]], **fields:
     write_whole(onnx_path, content)
     write_whole(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
     return path
+
+
+def plan_bundle(onnx_path: Path) -> list[Path]:
+    """Return the paths of graph and sidecar where there is nothing yet, or a bundle.
+
+    Raises:
+        DualtalkerError: files lie there that are no whole bundle.
+    """
+    files = [onnx_path.with_suffix(suffix) for suffix in (".onnx", ".json")]
+    try:
+        whole = read_sidecar(files[1]).onnx_sha256 == sha256_of_file(files[0])
+    except (BundleError, OSError):
+        whole = False
+    if not whole:
+        refuse_foreign(*files)
+    return files
 
 
 def stamp_model(data: bytes, promises: dict[str, str]) -> bytes:

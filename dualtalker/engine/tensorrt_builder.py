@@ -80,7 +80,7 @@ def build_engine(trt: Any, onnx_bytes: bytes, options: BuildOptions) -> Built:
 
     Raises:
         BuildError: the parser or the builder refuses; says which layer and what mends it.
-        BuildInterrupted: by SIGINT; nothing was made.
+        BuildInterrupted: by SIGINT or SIGTERM; nothing was made.
     """
     lines = options.log_lines
     logger = make_logger(trt, lines, "VERBOSE" if options.verbose else "INFO")
@@ -158,7 +158,7 @@ def _explain_failure(reason: str, workspace_mb: int) -> str:
 
 
 class _Progress:
-    """Shows TensorRT's phases as one bar, and turns Ctrl-C into a clean end of the build.
+    """Shows TensorRT's phases as one bar, and turns Ctrl-C or SIGTERM into a clean end.
 
     A Python exception must not fly through the library's C++ frames, so the signal is only noted
     and the next step answers TensorRT that the build is to stop.
@@ -189,14 +189,15 @@ class _Progress:
 
     def __enter__(self) -> _Progress:
         # Signals reach the main thread only; elsewhere the build cannot be interrupted.
-        self._handles = threading.current_thread() is threading.main_thread()
-        if self._handles:
-            self._before = signal.signal(signal.SIGINT, self._cancel)
+        self._before: dict[signal.Signals, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._cancel)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._handles:
-            signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
         self._bar.close()
 
     def _cancel(self, _signal: int, _frame: FrameType | None) -> None:

@@ -30,6 +30,7 @@ from dualtalker.evaluation.report import (
     build_report,
     draw_pictures,
     find_start,
+    plan_report,
     write_report,
 )
 from dualtalker.evaluation.table import FIGURES, Columns, Figure
@@ -63,6 +64,7 @@ __all__ = [
     "measure_rest_gap",
     "measure_speeds",
     "paint_errors",
+    "plan_report",
     "read_motion_csv",
     "write_motion_csv",
     "write_report",

@@ -19,7 +19,7 @@ import numpy as np
 from dualtalker.errors import DualtalkerError
 from dualtalker.evaluation.accuracy import Recording, find_recorded_speech, measure_motions
 from dualtalker.evaluation.table import FIGURES, Columns, Figure, format_rows, list_rows
-from dualtalker.files import write_whole
+from dualtalker.files import refuse_foreign, write_output
 from dualtalker.rig import Rig
 
 HTML_NAME = "report.html"
@@ -90,7 +90,7 @@ class Report:
 
     def write_figures(self, path: Path) -> None:
         """Write the bare figures by contestant as JSON."""
-        write_whole(path, json.dumps(self.figures, indent=2) + "\n")
+        write_output(path, json.dumps(self.figures, indent=2) + "\n")
 
 
 @dataclass
@@ -155,6 +155,7 @@ def write_report(
     table = format_rows(rows, list(figures))
     if out is None:
         return Report(figures, rows, table, None, None, options.facts)
+    html, data = plan_report(out)
     out.mkdir(parents=True, exist_ok=True)
     page = write_page(options.title, options.facts, rows, list(figures), pictures)
     content: dict[str, Any] = {
@@ -165,10 +166,20 @@ def write_report(
         "recordings": list(names),
         **options.details,
     }
-    html, data = out / HTML_NAME, out / JSON_NAME
-    write_whole(html, page)
-    write_whole(data, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_output(html, page)
+    write_output(data, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     return Report(figures, rows, table, html, data, options.facts)
+
+
+def plan_report(out: Path) -> tuple[Path, Path]:
+    """Return the paths of page and JSON in folder `out`.
+
+    Raises:
+        DualtalkerError: files that are not ours have their names.
+    """
+    html, data = out / HTML_NAME, out / JSON_NAME
+    refuse_foreign(html, data)
+    return html, data
 
 
 def draw_pictures(

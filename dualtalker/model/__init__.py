@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dualtalker.model.bundle import DEFAULT_MODEL, Bundle, load_bundle
 from dualtalker.model.graph import list_tensors, session_errors
-from dualtalker.model.sidecar import EXPORT_COMMAND, STAMP_PREFIX, Sidecar, parse_sidecar
+from dualtalker.model.sidecar import (
+    EXPORT_COMMAND,
+    STAMP_PREFIX,
+    Sidecar,
+    parse_sidecar,
+    read_sidecar,
+)
 from dualtalker.model.styles import Style, list_styles, mix_style, parse_style
 
 __all__ = [
@@ -20,5 +26,6 @@ __all__ = [
     "mix_style",
     "parse_sidecar",
     "parse_style",
+    "read_sidecar",
     "session_errors",
 ]

@@ -81,15 +81,16 @@ def test_a_build_is_reused_until_something_differs(tiny, trt, tmp_path):
 
 
 @needs_builder
-def test_ctrl_c_ends_the_build_and_leaves_nothing(stateful, trt, tmp_path):
-    """The signal arrives while TensorRT's own code runs."""
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_build_and_leaves_nothing(stateful, trt, tmp_path, number):
+    """It arrives while TensorRT's own code runs."""
+    before = signal.getsignal(number)
     stop = threading.Event()
 
     def press() -> None:
         while not stop.is_set():
-            if signal.getsignal(signal.SIGINT) not in (before, signal.SIG_DFL):
-                os.kill(os.getpid(), signal.SIGINT)
+            if signal.getsignal(number) not in (before, signal.SIG_DFL):
+                os.kill(os.getpid(), number)
                 return
             time.sleep(0.0005)
 
@@ -102,7 +103,7 @@ def test_ctrl_c_ends_the_build_and_leaves_nothing(stateful, trt, tmp_path):
         stop.set()
         thread.join()
     assert list(tmp_path.iterdir()) == []
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
 
 
 @needs_builder

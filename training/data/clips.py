@@ -14,7 +14,7 @@ import numpy as np
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import DualtalkerError
-from dualtalker.files import sha256_of_file, write_whole, written_whole
+from dualtalker.files import claim_folder, sha256_of_file, write_whole, written_whole
 
 SAMPLE_RATE_HZ = 16000
 MOTION_RATE_HZ = 50
@@ -163,6 +163,16 @@ def refuse_foreign_shards(folder: Path, stems: Collection[str]) -> None:
         )
 
 
+def claim_clips(folder: Path) -> None:
+    """Make a folder for clips, or find it ours.
+
+    Raises:
+        DualtalkerError: it holds what is not ours.
+    """
+    is_ours = (folder / INDEX_NAME).is_file() and bool(read_index(folder))
+    claim_folder(folder, *([INDEX_NAME] if is_ours else []))
+
+
 def write_index(folder: Path, extra: dict[str, Any] | None = None) -> dict[str, Any]:
     """Write index.json over all shards in `folder` and return it; `extra` joins it as it is."""
     shards = []
@@ -201,6 +211,7 @@ def save_clips(folder: Path | str, clips: Iterable[Clip], clips_per_shard: int =
     folder = Path(folder)
     if (folder / INDEX_NAME).exists():
         raise CorpusError(f"{folder} already holds clips: give another folder or delete it")
+    claim_clips(folder)
     batch: list[Clip] = []
     count = 0
     for clip in clips:

@@ -24,6 +24,7 @@ from training.data.clips import (
     Clip,
     CorpusError,
     Phone,
+    claim_clips,
     digest_of,
     iterate_clips,
     save_clips,
@@ -165,7 +166,7 @@ def reduce_corpus(
     kept, left = (paired, []) if fraction == 1.0 else choose_pieces(paired, fraction, seed)
     if leftover_unpaired:
         others += [without_motion(clip) for clip in left if clip.duration_s >= _SHORTEST_S]
-    out.mkdir(parents=True, exist_ok=True)
+    claim_clips(out)
     write_whole(out / PLAN_NAME, json.dumps(plan, indent=1) + "\n")
     save_clips(out, [*kept, *others])
     return out

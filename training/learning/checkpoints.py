@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dualtalker.errors import DualtalkerError
-from dualtalker.files import read_json, write_whole, written_whole
+from dualtalker.files import read_json, sha256_of_file, written_together
 from training.configs import NetworkConfig, from_plain, to_plain
 from training.network import DualTalker, HeadPlan, Wav2Vec2Encoder
 
@@ -26,6 +26,7 @@ class CheckpointError(DualtalkerError):
 
 
 MAX_JSON_BYTES = 1 << 24
+DIGEST_KEY = "tensors_sha256"  # absent from checkpoints of earlier versions
 
 # What numbers of a checkpoint's network may be; sizes beyond are mistakes or attacks.
 _RANGES: dict[str, tuple[float, float]] = {
@@ -193,16 +194,20 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, groups: dict[str, dict[str, Tensor]], meta: dict) -> None:
-    """Write `path` (.safetensors) and its JSON, each whole or not at all; tensors first."""
+    """Write `path` (.safetensors) and its JSON, whole or not at all; tensors first.
+
+    The JSON holds the digest of the tensors: files of two checkpoints are told apart.
+    """
     tensors = {
         f"{group}.{name}": tensor.detach().contiguous().clone()
         for group, members in groups.items()
         for name, tensor in members.items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as part:
-        save_file(tensors, part)
-    write_whole(path.with_suffix(".json"), json.dumps(meta, indent=2) + "\n")
+    meta_path = path.with_suffix(".json")
+    with written_together(path, meta_path) as folder:
+        save_file(tensors, folder / path.name)
+        meta = {**meta, DIGEST_KEY: sha256_of_file(folder / path.name)}
+        (folder / meta_path.name).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -228,12 +233,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
             "one that was written with it, or train again"
         ) from error
     try:
-        return Checkpoint(meta, load_file(path))
+        tensors = load_file(path)
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(
             f"{path} cannot be read ({error}): it is truncated or not a checkpoint; "
             "train again with `--resume` from an older one"
         ) from error
+    if meta.get(DIGEST_KEY) not in (None, sha256_of_file(path)):
+        raise CheckpointError(
+            f"{meta_path} is not of {path.name}: its {DIGEST_KEY} is of other tensors; copy both "
+            "again from one place, or give another checkpoint of that training"
+        )
+    return Checkpoint(meta, tensors)
 
 
 def load_network(path: Path) -> tuple[DualTalker, Checkpoint]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from dualtalker.errors import DualtalkerError
+from dualtalker.files import claim_folder
 from training.configs import TrainConfig, save_config
 from training.learning.distributed import add_up, choose_device, find_place, join_group
 from training.learning.run import Run, find_newest, prepare, restore, save
@@ -47,7 +48,8 @@ def train(config: TrainConfig) -> Path:
     With `patience` it is that of the best one, `best.safetensors`.
     """
     place = find_place()
-    config.out.mkdir(parents=True, exist_ok=True)
+    claim_folder(config.out, "step_*.safetensors")
+    _refuse_steps(config)
     with join_group(place, choose_device(config.device, place)):
         run = prepare(config, place)
         if config.resume:
@@ -63,6 +65,16 @@ def train(config: TrainConfig) -> Path:
     if config.patience and run.early_stop.best is not None:
         return config.out / "best.safetensors"
     return find_newest(config.out)
+
+
+def _refuse_steps(config: TrainConfig) -> None:
+    """Raise DualtalkerError where a training would write over the steps of another."""
+    found = len(list(config.out.glob("step_*.safetensors")))
+    if found and not config.resume:
+        raise DualtalkerError(
+            f"{config.out} holds {found} checkpoints of an earlier training; go on with them with "
+            "--resume, or give another --out"
+        )
 
 
 def loop(run: Run) -> None:

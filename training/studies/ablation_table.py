@@ -10,7 +10,7 @@ import numpy as np
 
 from dualtalker.drawing import new_figure, to_svg
 from dualtalker.errors import DualtalkerError
-from dualtalker.files import write_whole
+from dualtalker.files import refuse_foreign, write_whole
 
 BASE_VARIANT = "single"
 # The dual terms that are on. Each addition stands on the dual task, without which it has no
@@ -130,12 +130,16 @@ def write_results(path: Path, name: str, cells: Sequence[Cell], command: str, st
     All else in the file stays as it is; a file or section that is missing is begun.
 
     Raises:
-        DualtalkerError: the file has only one of the section's two markers.
+        DualtalkerError: the file has only one of the section's two markers, or something else
+            has the plot's name.
     """
     if not cells:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     plot = path.parent / f"ablation_{name}.svg"
+    text = path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
+    if f"({plot.name})" not in text:
+        refuse_foreign(plot)
     draw_plot(plot, cells)
     seeds = sorted({cell.seed for cell in cells})
     paired = {
@@ -153,7 +157,6 @@ def write_results(path: Path, name: str, cells: Sequence[Cell], command: str, st
             f"![Ablation: {name}]({plot.name})",
         ]
     )
-    text = path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
     write_whole(path, replace_section(text, f"ablation {name}", body))
 
 
@@ -201,7 +204,7 @@ def draw_plot(path: Path, cells: Sequence[Cell]) -> None:
         axis.set_title(label, fontsize=10)
         axis.grid(alpha=0.25)
     axes[0].legend(fontsize=7)
-    path.write_text(to_svg(figure), encoding="utf-8")
+    write_whole(path, to_svg(figure))
 
 
 def _fractions(cells: Sequence[Cell]) -> list[float]:

@@ -21,6 +21,7 @@ import numpy as np
 import tyro
 
 from dualtalker.drawing import new_figure, to_svg
+from dualtalker.files import claim_folder, ending_in_order, write_output, write_whole
 
 SAMPLES_PER_MS = 16
 _FIGURES = {"jaw r": "jaw opening r", "rounding r": "lip rounding r"}
@@ -79,10 +80,13 @@ def train_point(plan: TradeoffConfig, lookahead_ms: int, channels: int) -> dict[
         ),
     )
     if not done.is_file():
+        claim_folder(folder)
+        for step in folder.glob("step_*"):  # of a run that was killed
+            step.unlink()
         checkpoint = train(config)
         figures = measure_checkpoint(checkpoint, config.data)
         row = {"checkpoint": checkpoint.name, "figures": figures}
-        done.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+        write_whole(done, json.dumps(row, indent=1) + "\n")
     row = json.loads(done.read_text(encoding="utf-8"))
     return {**row, "folder": folder, "lookahead_ms": lookahead_ms, "channels": channels}
 
@@ -132,7 +136,7 @@ def write_table(config: TradeoffConfig, rows: list[dict[str, Any]]) -> Path:
     lines.append("")
     lines.append("The step's time is relative to the first row, all timed in turn in one run.")
     path = config.out / "tradeoff.md"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_output(path, "\n".join(lines) + "\n")
     draw(config.out / "tradeoff.svg", rows, config.channels[0])
     return path
 
@@ -165,9 +169,10 @@ def draw(path: Path, rows: list[dict[str, Any]], width: int) -> None:
     for axis in (left, right):
         axis.grid(alpha=0.25)
         axis.legend(fontsize=8)
-    path.write_text(to_svg(figure), encoding="utf-8")
+    write_output(path, to_svg(figure))
 
 
+@ending_in_order()
 def main() -> int:
     """Train, measure, time, write."""
     config = tyro.cli(TradeoffConfig, description=__doc__)

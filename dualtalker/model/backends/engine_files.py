@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from dualtalker.errors import BackendError
-from dualtalker.files import sha256_of_file, write_whole
+from dualtalker.files import sha256_of_file, written_together
 from dualtalker.model import Bundle
 
 BUILD_COMMAND = "dualtalker engine build"
@@ -87,7 +87,7 @@ def engine_path(folder: Path, bundle: Bundle, target: Target, precision: str) ->
 def write_engine(
     path: Path, bundle: Bundle, engine: bytes, log_text: str, record: EngineRecord
 ) -> None:
-    """Write engine, builder's log and sidecar; each appears whole or not at all.
+    """Write engine, builder's log and sidecar; all of one build, or none.
 
     The sidecar comes last and holds the others' digests: until it is there, nothing fits.
 
@@ -95,10 +95,11 @@ def write_engine(
         OSError: a full disk and the like; what was begun is removed.
     """
     sidecar = msgspec.to_builtins(bundle.sidecar) | {"engine": dataclasses.asdict(record)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, engine)
-    write_whole(path.with_suffix(".log"), log_text)
-    write_whole(path.with_suffix(".json"), json.dumps(sidecar, indent=2) + "\n")
+    files = [path, path.with_suffix(".log"), path.with_suffix(".json")]
+    contents = [engine, log_text.encode(), (json.dumps(sidecar, indent=2) + "\n").encode()]
+    with written_together(*files) as folder:
+        for file, content in zip(files, contents, strict=True):
+            (folder / file.name).write_bytes(content)
 
 
 def read_record(path: Path) -> EngineRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from training.learning import (
     Objective,
     load_checkpoint,
     load_network,
+    save_checkpoint,
     take_step,
     train,
 )
@@ -245,6 +247,33 @@ def test_truncated_checkpoint_is_refused(trained: Path, tmp_path: Path) -> None:
     broken.with_suffix(".json").write_text(trained.with_suffix(".json").read_text())
     with pytest.raises(CheckpointError, match="truncated"):
         load_checkpoint(broken)
+
+
+def test_tensors_and_json_of_two_checkpoints_are_refused(trained: Path, tmp_path: Path) -> None:
+    loaded, path = load_checkpoint(trained), tmp_path / "best.safetensors"
+    for step in (7, 8):
+        save_checkpoint(
+            path, {"ema": {"a": torch.full((3,), step)}}, {**loaded.meta, "step": step}
+        )
+    assert load_checkpoint(path).meta["step"] == 8
+    assert load_checkpoint(path).group("ema")["a"].tolist() == [8, 8, 8]
+    with pytest.MonkeyPatch.context() as patch:  # killed between the two names
+        real = os.replace
+
+        def replace(source: Path, target: Path) -> None:
+            if target.suffix == ".json":
+                raise KeyboardInterrupt
+            real(source, target)
+
+        patch.setattr(os, "replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            save_checkpoint(path, {"ema": {"a": torch.full((3,), 9)}}, {**loaded.meta, "step": 9})
+    with pytest.raises(CheckpointError, match=r"best\.json is not of best\.safetensors.*another"):
+        load_checkpoint(path)
+    old = json.loads(path.with_suffix(".json").read_text())
+    del old["tensors_sha256"]  # as earlier versions wrote it
+    path.with_suffix(".json").write_text(json.dumps(old))
+    assert load_checkpoint(path).meta["step"] == 8
 
 
 def test_checkpoint_of_another_network_is_refused(trained: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.errors import DualtalkerError
 from dualtalker.evaluation import Recording
+from dualtalker.files import RECORD_NAME
 from dualtalker.rig.robot_head import build_head
 from tiny_bundle import make_tiny_bundle
 from tiny_training import make_clip, make_corpus
@@ -138,8 +139,15 @@ def test_page_is_whole_and_its_pictures_small_and_the_same_again(
     stale = tmp_path / "docs" / "images" / "page" / "failure_pbm_9.png"
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"")
+    other = stale.with_name("failure_of_mine.png")
+    other.write_bytes(b"")
+    page.write_text("# Thesis\n", encoding="utf-8")
+    with pytest.raises(SystemExit, match="is no page of this command"):
+        gallery.main()
+    page.write_text(f"# Gallery\n\n![old](images/page/{stale.name})\n", encoding="utf-8")
     gallery.main()
-    files = sorted(stale.parent.iterdir())
+    other.unlink()  # which no page showed
+    files = sorted(set(stale.parent.iterdir()) - {stale.with_name(RECORD_NAME)})
     assert f"{len(files)} pictures" in capsys.readouterr().out
     text = page.read_text(encoding="utf-8")
     linked = re.findall(r"\]\(images/page/(.*?)\)", text)

@@ -23,11 +23,18 @@ from tqdm import tqdm
 
 from dualtalker.audio import read_audio
 from dualtalker.errors import DualtalkerError
+from dualtalker.files import (
+    ending_in_order,
+    record_output,
+    refuse_foreign,
+    written_output,
+    written_together,
+)
 from dualtalker.model import load_bundle
 from dualtalker.stream import FrameClock
 from dualtalker_ros.demo.domains import find_free_domain
 from dualtalker_ros.demo.page import is_watched, show_recording
-from dualtalker_ros.demo.pictures import write_pictures
+from dualtalker_ros.demo.pictures import list_pictures, write_pictures
 from dualtalker_ros.demo.recording import Recording, describe, read_recording
 
 SENTENCE = (
@@ -39,6 +46,7 @@ STOPS = ("p", "b", "t", "d", "k", "ɡ")
 CLOSURE_S = 0.045
 START_S = 20.0  # for nodes to find each other
 _TAIL_S = 1.0  # recorded after the speech: the mouth closes in it
+_LOG_HEAD = b"dualtalker_ros.demo: what the nodes say\n"
 
 
 @dataclass(kw_only=True)
@@ -61,25 +69,24 @@ class Demo:
     def run(self) -> None:
         """Do all of it; DualtalkerError says what to mend."""
         FrameClock(self.fps)
+        bag, log_path = self.output / "bag", self.output / "nodes.log"
+        made = [] if self.wav else [self.output / "speech.wav"]
+        refuse_foreign(bag, *made, *list_pictures(self.output), inputs=[self.wav])
+        if not _is_log(log_path):
+            refuse_foreign(log_path)
         bundle = load_bundle(self.model)
         self.output.mkdir(parents=True, exist_ok=True)
         wav, marks = self._provide_speech()
         samples, rate_hz = read_audio(wav)
-        bag = self.output / "bag"
-        if bag.exists():
-            shutil.rmtree(bag)
-        with Nodes(self.output / "nodes.log") as nodes:
-            print(f"ROS_DOMAIN_ID={nodes.domain}, output of the nodes in {nodes.log_path}")
-            nodes.start("recorder_node", output=bag)
-            nodes.start("talker_node", model=bundle.onnx_path, frame_rate=self.fps)
-            publisher = nodes.start(
-                "wav_publisher_node",
-                file=wav,
-                wait_for_subscribers=2,
-                wait_s=START_S,
-                lead_in_s=0.5,
-            )
-            nodes.watch(publisher, len(samples) / rate_hz)
+        duration_s = len(samples) / rate_hz
+        with written_together(bag) as folder:
+            with Nodes(log_path) as nodes:
+                print(f"ROS_DOMAIN_ID={nodes.domain}, output of the nodes in {nodes.log_path}")
+                self._speak(nodes, bundle.onnx_path, wav, folder / bag.name, duration_s)
+            record_output(folder / bag.name, bag)
+            refuse_foreign(bag)
+            if bag.exists():
+                shutil.rmtree(bag)
         recording = read_recording(bag)
         written = write_pictures(self.output, recording, marks)
         print_table(recording)
@@ -87,6 +94,15 @@ class Demo:
             print(f"  {path}")
         if is_watched():
             show_recording(recording)
+
+    def _speak(self, nodes: Nodes, model: Path, wav: Path, bag: Path, duration_s: float) -> None:
+        """Record what the talker answers to a recording."""
+        nodes.start("recorder_node", output=bag)
+        nodes.start("talker_node", model=model, frame_rate=self.fps)
+        publisher = nodes.start(
+            "wav_publisher_node", file=wav, wait_for_subscribers=2, wait_s=START_S, lead_in_s=0.5
+        )
+        nodes.watch(publisher, duration_s)
 
     def _provide_speech(self) -> tuple[Path, list[tuple[float, str]]]:
         """Return the recording, and moments worth a picture with their labels, if they are known.
@@ -101,7 +117,8 @@ class Demo:
 
         speech = synthesize(self.text, self.voice)
         path = self.output / "speech.wav"
-        soundfile.write(path, speech.samples, speech.sample_rate_hz, subtype="PCM_16")
+        with written_output(path) as part:
+            soundfile.write(part, speech.samples, speech.sample_rate_hz, subtype="PCM_16")
         starts = [phoneme.start_s for phoneme in speech.phonemes] + [speech.duration_s]
         return path, [
             (start - CLOSURE_S if phoneme.ipa in STOPS else (start + end) / 2, phoneme.ipa)
@@ -121,6 +138,8 @@ class Nodes:
 
     def __enter__(self) -> Nodes:
         self._log = self.log_path.open("wb")
+        self._log.write(_LOG_HEAD)
+        self._log.flush()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -169,6 +188,14 @@ class Nodes:
         return DualtalkerError("\n".join([f"{what}; its last words:", *lines[-8:]]))
 
 
+def _is_log(path: Path) -> bool:
+    """Whether a log of ours lies there, of a run that may have been killed."""
+    if not path.is_file() or path.is_symlink():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_LOG_HEAD)) == _LOG_HEAD
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is not None:
         return
@@ -198,7 +225,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the demo; return 2 where the user can mend something."""
     demo = tyro.cli(Demo, prog="dualtalker_ros.demo", args=arguments)
     try:
-        demo.run()
+        with ending_in_order():
+            demo.run()
     except (DualtalkerError, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 2

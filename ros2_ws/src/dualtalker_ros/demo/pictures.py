@@ -15,6 +15,7 @@ from dualtalker.drawing import (
     write_face_video,
 )
 from dualtalker.evaluation import write_motion_csv
+from dualtalker.files import written_output
 from dualtalker.rig.robot_head import build_head
 from dualtalker_ros.demo.recording import Recording
 
@@ -29,21 +30,29 @@ def write_pictures(
     `marks` are (time in s, label) of moments worth a picture; without them, the sheet shows
     telling moments all over the speech.
     """
-    csv, plot, sheet, video = (
-        folder / name for name in ("curves.csv", "curves.png", "faces.png", "face.mp4")
-    )
+    csv, plot, sheet, video = list_pictures(folder)
     rig = build_head()
     samples, rate_hz = recording.samples, recording.rate_hz
-    write_motion_csv(csv, recording.times_s, recording.weights)
-    plot_curves(plot, rig, samples, rate_hz, recording.times_s, recording.weights)
+    with written_output(csv) as part:
+        write_motion_csv(part, recording.times_s, recording.weights)
+    with written_output(plot) as part:
+        plot_curves(part, rig, samples, rate_hz, recording.times_s, recording.weights)
     times_s, labels = choose_moments(recording, marks)
     nearest = np.abs(recording.times_s[:, None] - times_s[None]).argmin(axis=0)
-    write_contact_sheet(sheet, rig, recording.times_s[nearest], recording.weights[nearest], labels)
+    faces = (recording.times_s[nearest], recording.weights[nearest])
+    with written_output(sheet) as part:
+        write_contact_sheet(part, rig, *faces, labels)
     grid_s = np.arange(int(recording.times_s[-1] * recording.fps) + 1) / recording.fps
     weights = hold_frames(recording.times_s, recording.weights, grid_s, recording.fps)
-    with tqdm(total=len(weights), desc="video", unit="frame", disable=None) as bar:
-        write_face_video(video, weights, recording.fps, rig, samples, rate_hz, bar.update)
+    bar = tqdm(total=len(weights), desc="video", unit="frame", disable=None)
+    with written_output(video) as part, bar:
+        write_face_video(part, weights, recording.fps, rig, samples, rate_hz, bar.update)
     return [csv, plot, sheet, video]
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Return the paths of CSV, plot, contact sheet and video."""
+    return [folder / name for name in ("curves.csv", "curves.png", "faces.png", "face.mp4")]
 
 
 def choose_moments(
