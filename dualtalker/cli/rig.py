@@ -55,6 +55,7 @@ class ShowRig:
 
     def run(self) -> int:
         """Print the shapes, then load the rig and print what it can do; draw it."""
+        from dualtalker.files import refuse_foreign, written_output
         from dualtalker.rig import load_rig, survey_rig
 
         if self.names:
@@ -63,13 +64,15 @@ class ShowRig:
         if self.file is None:
             raise RigError("no file given: dualtalker rig avatar.glb, or dualtalker rig --names")
         _check(self.out, self.scale)
+        refuse_foreign(*filter(None, [self.out]), inputs=[self.file])
         survey = survey_rig(self.file)
         # Printed first: it helps most where no rig can be made of the file.
         print("\n".join(_tell_shapes(survey)), flush=True)
         rig = load_rig(self.file, self.scale)
         print("\n".join(_tell_rig(rig)))
         if self.out is not None:
-            _draw(self.out, rig)
+            with written_output(self.out) as part:
+                _draw(part, rig)
         return 0
 
 

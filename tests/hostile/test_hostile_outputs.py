@@ -9,8 +9,10 @@ import pytest
 import soundfile
 
 from dualtalker.files import RECORD_NAME
+from dualtalker.rig import save_rig
 from limited_process import refuse, run_limited
 from tiny_bundle import make_tiny_bundle
+from tiny_rig import tiny_rig
 
 PRECIOUS = b"a user's own"
 
@@ -89,7 +91,7 @@ def test_evaluate_refuses(tmp_path, speech, name):
     assert theirs.read_bytes() == PRECIOUS
 
 
-def test_engine_commands_refuse(tmp_path):
+def test_other_commands_refuse(tmp_path):
     pytest.importorskip("onnx")
     theirs = occupy(tmp_path / "mine.json")
     model = make_tiny_bundle(tmp_path)
@@ -101,6 +103,10 @@ def test_engine_commands_refuse(tmp_path):
     )
     for command in commands:
         refuse("dualtalker", "engine", *command, folder=tmp_path)
+    picture = occupy(tmp_path / "mine.png")
+    save_rig(tiny_rig(False), tmp_path / "rig.npz")
+    refuse("dualtalker", "rig", tmp_path / "rig.npz", "-o", picture, folder=tmp_path)
+    assert picture.read_bytes() == PRECIOUS
     assert theirs.read_bytes() == PRECIOUS
 
 
