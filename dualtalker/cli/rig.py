@@ -73,6 +73,7 @@ class ShowRig:
         if self.out is not None:
             with written_output(self.out) as part:
                 _draw(part, rig)
+            print(f"drawn: {self.out}")
         return 0
 
 
@@ -205,4 +206,3 @@ def _draw(path: Path, rig: Rig) -> None:
     # disable=None: no bar where the output is not a terminal.
     with tqdm(total=len(captions), desc="faces", unit="face", disable=None, leave=False) as bar:
         draw_faces(path, rig, weights, captions, columns=4, size_px=320, progress=bar.update)
-    print(f"drawn: {path}")
