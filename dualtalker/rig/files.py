@@ -25,8 +25,10 @@ def load_rig(path: str | os.PathLike[str], scale: float | None = None) -> Rig:
     named after it, all with the same vertices in the same order. Shape names are ARKit's in any
     usual spelling, those of Character Creator, or a VRM's expressions (docs/rigs.md); halves of a
     central shape are added up, and whole-mouth shapes stand in for missing ones. `scale` is
-    metres per unit of the file. By default .npz, .glb and .vrm are in metres, and for OBJ files,
-    which have no unit, it is the power of ten that makes the mouth's width human.
+    metres per unit of the file. By default a .npz is in metres; so are .glb and .vrm, unless the
+    mouth is too small or wide for any face; for these, and for OBJ files, which have no unit, it
+    is the power of ten that makes the mouth's width human. Faces of .glb, .vrm and OBJ that lie
+    on their back or look away, as files with z up do, are turned (`rig.placement`).
 
     RigError says which file is at fault, what was found and what was expected.
     """
@@ -34,8 +36,9 @@ def load_rig(path: str | os.PathLike[str], scale: float | None = None) -> Rig:
     kind = find_kind(path)
     if kind == FOLDER:
         return read_folder(path, scale)
-    scale = 1.0 if scale is None else scale
-    return read_archive(path, scale) if kind == ".npz" else read_glb(path, scale)
+    if kind == ".npz":
+        return read_archive(path, 1.0 if scale is None else scale)
+    return read_glb(path, scale)
 
 
 def find_kind(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 
 from dualtalker.errors import RigError
 from dualtalker.files import tell_fault
-from dualtalker.rig.landmarks import find_lip_vertices
+from dualtalker.rig.placement import find_scale, find_turn
 from dualtalker.rig.retargeting import (
     Plan,
     Use,
@@ -23,11 +22,8 @@ from dualtalker.rig.retargeting import (
 )
 from dualtalker.rig.rig import MAX_VERTICES, Rig, build_rig, check_moved
 
-_log = logging.getLogger("dualtalker")
-
 _NEUTRAL_STEMS = ("neutral", "base", "generic_neutral_mesh")
 _LARGEST_COORDINATE = 1e9  # in any unit: a face in nanometres
-_MOUTH_WIDTH_M = 0.055  # of an adult; tells millimetres from centimetres and metres
 _LARGEST_FILE = 1 << 26  # bytes; a head of 400,000 vertices takes 40 MB
 _LARGEST_FOLDER = 1 << 29  # bytes; 52 shapes of 26,000 vertices take 130 MB
 _LONGEST_LINE = 1 << 16  # bytes; a triangle takes 50
@@ -55,9 +51,12 @@ def read_folder(folder: Path, scale: float | None) -> Rig:
             name: np.sum([deltas[index] * weight for index, weight in moved], axis=0)
             for name, moved in plan.items()
         }
+        turn = find_turn(neutral, triangles, found)
+        neutral = neutral @ turn.T
+        found = {name: delta @ turn.T for name, delta in found.items()}
         names, stacked = complete_shapes(found, neutral)
         if scale is None:
-            scale = _guess_scale(folder, neutral, names, stacked)
+            scale = find_scale(str(folder), neutral, names, stacked, is_metric=False)
         return build_rig(folder.name, neutral * scale, triangles, names, stacked * scale, colors)
     except RigError as error:
         told = str(error).startswith(str(folder))
@@ -111,21 +110,6 @@ def _read_delta(neutral_file: Path, neutral: np.ndarray, file: Path) -> np.ndarr
             "vertex order (in Blender: without modifiers, 'Keep Vertex Order')"
         )
     return (vertices - neutral).astype(np.float32)
-
-
-def _guess_scale(
-    folder: Path, neutral: np.ndarray, names: Sequence[str], deltas: np.ndarray
-) -> float:
-    lips = neutral[find_lip_vertices(neutral, names, deltas), 0]
-    width = float(lips.max() - lips.min()) if len(lips) else 0.0
-    if not 1e-12 < width:
-        raise RigError(
-            f"{folder}: no shape moves the lips, so the unit of length cannot be told; "
-            "give the scale in metres per unit"
-        )
-    scale = 10.0 ** round(float(np.log10(_MOUTH_WIDTH_M / width)))
-    _log.info("%s: one unit taken as %g m (the mouth is %g units wide)", folder, scale, width)
-    return scale
 
 
 def _read_obj(path: Path, with_faces: bool) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:

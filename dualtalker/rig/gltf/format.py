@@ -19,7 +19,7 @@ COMPONENT_DTYPES = {
     UNSIGNED_INT: "<u4",
     FLOAT: "<f4",
 }
-TYPE_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+TYPE_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 
 def find_item(document: dict[str, Any], kind: str, index: object) -> dict[str, Any]:

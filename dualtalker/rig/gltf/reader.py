@@ -18,9 +18,10 @@ from dualtalker.errors import RigError
 from dualtalker.rig.gltf.accessors import AccessorReader
 from dualtalker.rig.gltf.container import Buffer, open_container
 from dualtalker.rig.gltf.format import TRIANGLES, find_item, srgb_from_linear
-from dualtalker.rig.gltf.nodes import find_mesh_nodes, place_nodes
+from dualtalker.rig.gltf.nodes import find_mesh_nodes
+from dualtalker.rig.gltf.rest_pose import RestPose
 from dualtalker.rig.gltf.targets import DocumentTargets, MeshTargets, read_extras, read_targets
-from dualtalker.rig.gltf.vrm import faces_backward
+from dualtalker.rig.placement import find_scale, find_turn
 from dualtalker.rig.retargeting import Plan, complete_shapes, tell_ignored
 from dualtalker.rig.rig import MAX_VERTICES, Rig, build_rig, check_moved
 
@@ -30,19 +31,21 @@ _MOST_CORNERS = 12 * MAX_VERTICES
 _log = logging.getLogger("dualtalker")
 
 
-def read_glb(path: Path, scale: float = 1.0) -> Rig:
+def read_glb(path: Path, scale: float | None = None) -> Rig:
     """Read a .glb or .vrm: all meshes with morph targets that ARKit knows, as one rig, in metres.
 
     Meshes without such targets (body, clothes) are left out. Where shapes have other names, and
-    which stand in for missing ones: `rig.shape_names`, `rig.retargeting`. Skinned meshes stay in
-    their bind pose. What is too much is refused by the file's JSON, before any of it is read.
-    RigError on any damage, and on compression extensions, which it cannot undo.
+    which stand in for missing ones: `rig.shape_names`, `rig.retargeting`. Skinned meshes rest as
+    their skeleton does. `scale` is metres per unit; axes and, without `scale`, the unit are
+    mended where the face is clearly laid otherwise (`rig.placement`). What is too much is refused
+    by the file's JSON, before any of it is read. RigError on any damage, and on compression
+    extensions, which it cannot undo.
     """
     with _open(path) as (document, buffer):
         reader = AccessorReader(document, buffer, MAX_VERTICES)
-        world = place_nodes(document)
+        rest_pose = RestPose(reader)
         faces = _find_faces(document, reader, find_mesh_nodes(document))
-        parts = [_read_face(node, face, world, reader) for node, face in faces]
+        parts = [_read_face(node, face, rest_pose, reader) for node, face in faces]
         return _merge(path, parts, scale)
 
 
@@ -147,7 +150,7 @@ def _tell_nothing(targets: DocumentTargets) -> str:
 
 
 def _read_face(
-    node: int, face: _Face, world: np.ndarray, reader: AccessorReader
+    node: int, face: _Face, rest_pose: RestPose, reader: AccessorReader
 ) -> dict[str, Any]:
     """Read a primitive as its node places it."""
     primitive = face.primitive
@@ -159,21 +162,18 @@ def _read_face(
         )
     attributes = primitive["attributes"]
     position = reader.read(attributes["POSITION"], "VEC3", "POSITION")
-    matrix = _forward(reader.document)
-    # By the specification a skinned mesh ignores its node's transform.
-    if "skin" not in reader.document["nodes"][node]:
-        matrix = matrix @ world[node]
-    linear = matrix[:3, :3]
+    matrix = rest_pose.find_matrices(node, attributes, face.count)
+    linear = matrix[:, :3, :3]
     triangles = _read_triangles(primitive, face.count, reader)
-    if np.linalg.det(linear) < 0:
+    if np.median(np.linalg.det(linear)) < 0:
         triangles = triangles[:, ::-1]
     shapes = {name: np.zeros_like(position, dtype=np.float32) for name in face.plan}
     for name, moved in face.plan.items():
         for index, weight in moved:
             delta = _read_target(primitive["targets"], index, face.count, reader)
-            shapes[name] += (weight * (delta @ linear.T)).astype(np.float32)
+            shapes[name] += (weight * _turned(linear, delta)).astype(np.float32)
     return {
-        "neutral": position @ linear.T + matrix[:3, 3],
+        "neutral": _turned(linear, position) + matrix[:, :3, 3],
         "triangles": triangles,
         "shapes": shapes,
         "colors": _read_colors(attributes, face.count, reader),
@@ -181,9 +181,11 @@ def _read_face(
     }
 
 
-def _forward(document: dict[str, Any]) -> np.ndarray:
-    """The matrix that turns the document's faces to look along z."""
-    return np.diag([-1.0, 1.0, -1.0, 1.0]) if faces_backward(document) else np.eye(4)
+def _turned(linear: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Vectors [n, 3] by matrices [1 or n, 3, 3]."""
+    if len(linear) == 1:
+        return vectors @ linear[0].T
+    return (linear @ vectors[:, :, None])[:, :, 0]
 
 
 def _read_target(
@@ -214,34 +216,49 @@ def _read_colors(
     return srgb_from_linear(colors)
 
 
-def _merge(path: Path, parts: list[dict[str, Any]], scale: float) -> Rig:
+def _merge(path: Path, parts: list[dict[str, Any]], scale: float | None) -> Rig:
     """Join primitives to one rig; a shape that only some of them have leaves the others still."""
     starts = np.cumsum([0] + [len(part["neutral"]) for part in parts])
-    neutral = np.concatenate([part["neutral"] for part in parts]) * scale
+    neutral = np.concatenate([part["neutral"] for part in parts])
+    placed = zip(parts, starts[:-1], strict=True)
+    triangles = np.concatenate([part["triangles"] + start for part, start in placed])
     found: dict[str, np.ndarray] = {}
     for part, start in zip(parts, starts[:-1], strict=True):
-        for name, own in part["shapes"].items():
+        for name, own in part.pop("shapes").items():
             delta = found.setdefault(name, np.zeros(neutral.shape, dtype=np.float32))
-            delta[start : start + len(own)] = own * scale
-    names, stacked = complete_shapes(found, neutral)
-    colors = None
-    if all(part["colors"] is not None for part in parts):
-        colors = np.concatenate([part["colors"] for part in parts])
-    landmarks: dict[str, Any] = {}
-    if len(parts) == 1 and isinstance(parts[0]["extras"], dict):
-        for key in ("lip_upper", "lip_lower", "lip_vertices", "upper_face_vertices"):
-            if key in parts[0]["extras"]:
-                landmarks[key] = _whole_numbers(key, parts[0]["extras"][key])
-    placed = zip(parts, starts[:-1], strict=True)
+            delta[start : start + len(own)] = own
+    is_ours = any(isinstance(part["extras"], dict) for part in parts)
+    if not is_ours:
+        turn = find_turn(neutral, triangles, found)
+        neutral = neutral @ turn.T
+        found = {name: delta @ turn.T for name, delta in found.items()}
+    names, deltas = complete_shapes(found, neutral)
+    if scale is None:
+        scale = 1.0 if is_ours else find_scale(path.name, neutral, names, deltas, is_metric=True)
     return build_rig(
         path.stem,
-        neutral,
-        np.concatenate([part["triangles"] + start for part, start in placed]),
+        neutral * scale,
+        triangles,
         names,
-        stacked,
-        colors,
-        **landmarks,
+        deltas if scale == 1.0 else deltas * np.float32(scale),
+        _join_colors(parts),
+        **_read_landmarks(parts),
     )
+
+
+def _join_colors(parts: list[dict[str, Any]]) -> np.ndarray | None:
+    if any(part["colors"] is None for part in parts):
+        return None
+    return np.concatenate([part["colors"] for part in parts])
+
+
+def _read_landmarks(parts: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """What `write_glb` put into the extras of a rig's only mesh."""
+    extras = parts[0]["extras"] if len(parts) == 1 else None
+    if not isinstance(extras, dict):
+        return {}
+    keys = ("lip_upper", "lip_lower", "lip_vertices", "upper_face_vertices")
+    return {key: _whole_numbers(key, extras[key]) for key in keys if key in extras}
 
 
 def _whole_numbers(key: str, values: object) -> np.ndarray:
