@@ -26,6 +26,7 @@ _CAPTIONS = {
     "FF": "/f v/",
     "TH": "/th/",
 }
+_MOST_LISTED = 300  # names in a paragraph
 _HUMAN_WIDTH_MM = (20.0, 200.0)  # of mouths from small robots to stage puppets
 
 
@@ -127,7 +128,7 @@ def _tell_group(group: ShapeGroup, used: set[str]) -> Iterator[str]:
     for use in group.uses:
         meaning = use.meaning
         if meaning is None:
-            unknown.append(use.raw)
+            unknown.append(_clean(use.raw))
         elif use.is_used and meaning.name == use.raw and meaning.name in used:
             plain.append(use.raw)
         else:
@@ -139,11 +140,13 @@ def _tell_group(group: ShapeGroup, used: set[str]) -> Iterator[str]:
         yield from _wrap(plain, 4)
     if unknown:
         yield f"  that ARKit does not have: {len(unknown)}"
-        yield from _wrap(map(_clean, unknown), 4)
+        yield from _wrap(unknown, 4)
 
 
 def _wrap(names: Iterable[str], indent: int = 2) -> list[str]:
-    margin = " " * indent
+    margin, names = " " * indent, list(names)
+    if len(names) > _MOST_LISTED:
+        names = [*names[:_MOST_LISTED], f"and {len(names) - _MOST_LISTED} more"]
     return textwrap.wrap(", ".join(names), 96, initial_indent=margin, subsequent_indent=margin)
 
 

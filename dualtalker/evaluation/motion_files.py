@@ -11,6 +11,7 @@ import csv
 import itertools
 import logging
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,13 +19,14 @@ import numpy as np
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, HEAD_NAMES
 from dualtalker.errors import MotionError
-from dualtalker.files import written_whole
+from dualtalker.files import tell_fault, written_whole
 from dualtalker.rig import read_name
 
 _log = logging.getLogger("dualtalker")
 
 NOMINAL_RATES_HZ = (24.0, 25.0, 30.0, 50.0, 60.0)
 _DAY_S = 86400.0
+_LARGEST_FILE = 1 << 27  # bytes; an hour at 60 Hz takes 110 MB
 
 # FACEGOOD's table to ARKit leaves out its two rounding channels, yet after the jaw they are the
 # most active of all. The animators use "oh" for [o u w] at any jaw height (in clip 3_16 it takes
@@ -67,6 +69,10 @@ def read_motion_csv(
     Raises:
         MotionError: the file cannot be read, or is no such CSV; the text says where and why.
     """
+    if (fault := tell_fault(path)) is not None:
+        raise MotionError(f"{path}: {fault}; expected a CSV")
+    if (size := path.stat().st_size) > _LARGEST_FILE:
+        raise MotionError(f"{path}: {size} bytes; expected at most {_LARGEST_FILE}")
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             rows = [row for row in csv.reader(stream) if row]
@@ -97,7 +103,8 @@ def read_motion_csv(
 
 
 def _refuse_doubles(path: Path, header: list[str]) -> None:
-    doubles = sorted({name for name in header if name and header.count(name) > 1})
+    counts = Counter(header)
+    doubles = sorted(name for name, count in counts.items() if name and count > 1)
     if doubles:
         raise MotionError(
             f"{path}: found more than one column {', '.join(map(repr, doubles[:8]))}; keep one of "

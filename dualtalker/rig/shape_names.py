@@ -56,8 +56,10 @@ _QUARTERED = {"mouthFunnel": "Mouth_Funnel", "mouthPucker": "Mouth_Pucker"}
 _UNLIKE = {"no", "not", "non", "anti", "inv", "inverse", "neg", "negative", "corrective", "fix"}
 _NUMBERED = re.compile(r"(a|t|ak)\d*|arkit")  # A25_Jaw_Open, AK_25_JawOpen: ARKit's set by number
 _NAMESPACES = ".:|/"
+_WORD = re.compile(r"[^\W_]+")
 _SHORT = 7  # a shorter spelling, such as `mouth_l`, is too little to be found at a name's end
-_TAIL = 200  # characters at a name's end that are looked at
+_TAIL = 120  # characters at a name's end that are looked at, for what stands before the shape
+_ENDING = 60  # and for the shape itself
 
 
 @dataclass(frozen=True)
@@ -109,10 +111,11 @@ def list_spellings(name: str) -> list[str]:
 def _find_ending(plain: str) -> tuple[str, int]:
     """Return the longest spelling that a name ends with, and where it begins; "" for none."""
     tail, spelling, start = "", "", 0
-    words = list(re.finditer(r"[^\W_]+", plain))
+    first = max(len(plain) - _ENDING, 0)
+    words = list(_WORD.finditer(plain, first))
     for word in reversed(words):
         tail = word.group().lower() + tail
-        if len(tail) > _LONGEST:
+        if tail not in _ENDINGS:
             break
         if tail in _SPELLINGS:
             spelling, start = tail, word.start()
@@ -138,7 +141,7 @@ def _distance_of(before: str) -> int:
 
 
 def _words_of(text: str) -> list[str]:
-    return [word.lower() for word in re.findall(r"[^\W_]+", text)]
+    return [word.lower() for word in _WORD.findall(text)]
 
 
 def _stem_of(name: str) -> str:
@@ -199,4 +202,4 @@ def _build_table() -> dict[str, Meaning]:
 
 
 _SPELLINGS = _build_table()
-_LONGEST = max(map(len, _SPELLINGS))
+_ENDINGS = {spelling[at:] for spelling in _SPELLINGS for at in range(len(spelling))}

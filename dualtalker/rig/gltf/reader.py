@@ -138,7 +138,7 @@ def _face_of(
 
 def _tell_nothing(targets: DocumentTargets) -> str:
     """Say what was found in a file in which nothing is a face."""
-    others = sorted({use.raw for own in targets.primitives.values() for use in own.uses})
+    others = sorted({use.raw[:40] for own in targets.primitives.values() for use in own.uses})
     notes = [f"{own.mesh} has {own.note}" for own in targets.primitives.values() if own.note]
     found = f" (others: {others[:8]})" if others else ""
     return (
