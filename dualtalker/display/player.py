@@ -40,7 +40,7 @@ class Performance:
         """Frames per second, the usual one."""
         if len(self.times_s) < 2:
             return 0.0
-        return float(np.round(1.0 / np.median(np.diff(self.times_s)), 3))
+        return float(np.round(1.0 / np.median(np.diff(self.times_s)), 2))
 
 
 class FacePlayer:
