@@ -68,10 +68,6 @@ def test_flipped_bytes_give_a_rig_or_a_rig_error(tmp_path_factory, data):
         (set_in("meshes", 0, "extras", "dualtalker", "lip_upper", [0.5]), "whole numbers"),
         (set_in("meshes", 0, "extras", "dualtalker", "lip_upper", [10**6]), "expected 0 to 44"),
         (set_in("meshes", 0, "primitives", 0, "mode", 1), "triangles"),
-        (
-            set_in("meshes", 0, "primitives", 0, "extensions", {"KHR_draco_mesh_compression": {}}),
-            "without compression",
-        ),
         (set_in("meshes", 0, "primitives", 0, "attributes", {}), "damaged"),
         (set_in("meshes", {}), "meshes"),
         (set_in("scenes", 7), "damaged"),
@@ -109,3 +105,64 @@ def test_glb_is_what_other_readers_expect(tmp_path):
         accessor = document["accessors"][target["POSITION"]]
         assert len(accessor["min"]) == len(accessor["max"]) == 3
     assert path.stat().st_size < 3_000_000
+
+
+def draco(document):
+    primitive = document["meshes"][0]["primitives"][0]
+    primitive["extensions"] = {
+        "KHR_materials_variants": {"mappings": []},
+        "KHR_draco_mesh_compression": {"bufferView": 0, "attributes": {"POSITION": 0}},
+    }
+
+
+def draco_alone(document):
+    draco(document)
+    document["accessors"][0].pop("bufferView")
+
+
+def meshopt(name):
+    """As gltfpack and gltf-transform write it: views of a buffer that is not in the file."""
+
+    def change(document):
+        count = len(document["buffers"])
+        document["buffers"].append({"byteLength": 10**6, "extensions": {name: {"fallback": True}}})
+        for view in document["bufferViews"]:
+            packed = {"buffer": 0, "byteLength": 8, "mode": "ATTRIBUTES", "count": 45}
+            view["extensions"] = {name: packed}
+            view["buffer"] = count
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "extension"),
+    [
+        (draco_alone, "KHR_draco_mesh_compression"),
+        (meshopt("EXT_meshopt_compression"), "EXT_meshopt_compression"),
+        (meshopt("KHR_meshopt_compression"), "KHR_meshopt_compression"),
+    ],
+)
+def test_compression_is_named_with_the_command_that_undoes_it(tmp_path, change, extension):
+    path = save_rig(tiny_rig(), tmp_path / "my rig.glb")
+    edit_glb(path, change)
+    command = "npx @gltf-transform/cli copy 'my rig.glb' 'my rig_plain.glb'"
+    with pytest.raises(RigError, match=f"compressed by {extension}; undo it with: {command}"):
+        load_rig(path)
+
+
+def variants(document):
+    primitive = document["meshes"][0]["primitives"][0]
+    primitive["extensions"] = {"KHR_materials_variants": {"mappings": []}, "VENDOR_hat": {}}
+
+
+def meshopt_beside(document):
+    document["bufferViews"][0]["extensions"] = {"EXT_meshopt_compression": {"buffer": 1}}
+
+
+@pytest.mark.parametrize("change", [variants, draco, meshopt_beside])
+def test_extensions_that_hide_no_vertices_are_no_reason_to_refuse(tmp_path, change):
+    """Such as material variants, and compressed copies beside what is in the file as it is."""
+    rig = tiny_rig()
+    path = save_rig(rig, tmp_path / "rig.glb")
+    edit_glb(path, change)
+    np.testing.assert_array_equal(load_rig(path).neutral, rig.neutral)

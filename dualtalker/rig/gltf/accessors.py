@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dualtalker.errors import RigError
+from dualtalker.rig.gltf.compression import check_view
 from dualtalker.rig.gltf.container import Buffer
 from dualtalker.rig.gltf.format import COMPONENT_DTYPES, TYPE_WIDTHS, find_item
 
@@ -17,9 +18,12 @@ _LARGEST_SPAN = 1 << 27  # bytes; what lies between the rows is read, too
 class AccessorReader:
     """Accessors of one document over its binary chunk."""
 
-    def __init__(self, document: dict[str, Any], buffer: Buffer, max_count: int) -> None:
+    def __init__(
+        self, document: dict[str, Any], buffer: Buffer, max_count: int, file_name: str
+    ) -> None:
         """max_count bounds the vertices of an accessor; indices may be twelve times as many."""
-        self.document, self._buffer, self._max_count = document, buffer, max_count
+        self.document, self.file_name = document, file_name
+        self._buffer, self._max_count = buffer, max_count
 
     def count(self, index: object, whole: bool = False) -> int:
         """Return how many entries an accessor says it has, without reading any of them."""
@@ -107,10 +111,11 @@ class AccessorReader:
     ) -> np.ndarray:
         """Rows [count, width] of a buffer view from a byte offset."""
         view = find_item(self.document, "bufferViews", index)
+        check_view(self.document, view, self.file_name)
         buffer = find_item(self.document, "buffers", view.get("buffer"))
         if view["buffer"] != 0 or "uri" in buffer:
             raise RigError(
-                f"{what}: its data lies in another file; export one self-contained .glb"
+                f"{what}: its data lies outside of the file; export one self-contained .glb"
             )
         size = min(self._buffer.size, _whole(buffer, "byteLength", what))
         start = _whole(view, "byteOffset", what, default=0)

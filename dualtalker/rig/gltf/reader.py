@@ -16,6 +16,7 @@ import numpy as np
 
 from dualtalker.errors import RigError
 from dualtalker.rig.gltf.accessors import AccessorReader
+from dualtalker.rig.gltf.compression import check_primitive
 from dualtalker.rig.gltf.container import Buffer, open_container
 from dualtalker.rig.gltf.format import TRIANGLES, find_item, srgb_from_linear
 from dualtalker.rig.gltf.nodes import find_mesh_nodes
@@ -38,11 +39,11 @@ def read_glb(path: Path, scale: float | None = None) -> Rig:
     which stand in for missing ones: `rig.shape_names`, `rig.retargeting`. Skinned meshes rest as
     their skeleton does. `scale` is metres per unit; axes and, without `scale`, the unit are
     mended where the face is clearly laid otherwise (`rig.placement`). What is too much is refused
-    by the file's JSON, before any of it is read. RigError on any damage, and on compression
-    extensions, which it cannot undo.
+    by the file's JSON, before any of it is read. RigError on any damage, and on compression,
+    with the command that undoes it.
     """
     with _open(path) as (document, buffer):
-        reader = AccessorReader(document, buffer, MAX_VERTICES)
+        reader = AccessorReader(document, buffer, MAX_VERTICES, path.name)
         rest_pose = RestPose(reader)
         faces = _find_faces(document, reader, find_mesh_nodes(document))
         parts = [_read_face(node, face, rest_pose, reader) for node, face in faces]
@@ -156,10 +157,7 @@ def _read_face(
     primitive = face.primitive
     if primitive.get("mode", TRIANGLES) != TRIANGLES:
         raise RigError(f"found primitive mode {primitive['mode']}; expected 4 (triangles)")
-    if primitive.get("extensions"):
-        raise RigError(
-            f"found the extension {sorted(primitive['extensions'])}; export without compression"
-        )
+    check_primitive(reader.document, primitive, reader.file_name)
     attributes = primitive["attributes"]
     position = reader.read(attributes["POSITION"], "VEC3", "POSITION")
     matrix = rest_pose.find_matrices(node, attributes, face.count)
