@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -50,14 +51,14 @@ class ShowRig:
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="PNG")] = None
     """Draw five vowels and three contacts of the lips into this picture (.png)."""
     scale: float | None = None
-    """Metres in one unit of the file. Default: 1; for OBJ files what makes the mouth human."""
+    """Metres in one unit of the file. Default: 1, or what makes the mouth human (told)."""
     names: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the table of names that are understood, and nothing else."""
 
     def run(self) -> int:
         """Print the shapes, then load the rig and print what it can do; draw it."""
         from dualtalker.files import refuse_foreign, written_output
-        from dualtalker.rig import load_rig, survey_rig
+        from dualtalker.rig import survey_rig
 
         if self.names:
             print("\n".join(_tell_names()))
@@ -69,7 +70,7 @@ class ShowRig:
         survey = survey_rig(self.file)
         # Printed first: it helps most where no rig can be made of the file.
         print("\n".join(_tell_shapes(survey)), flush=True)
-        rig = load_rig(self.file, self.scale)
+        rig = _load(self.file, self.scale)
         print("\n".join(_tell_rig(rig)))
         if self.out is not None:
             with written_output(self.out) as part:
@@ -85,6 +86,19 @@ def _check(out: Path | None, scale: float | None) -> None:
         raise DualtalkerError(f"-o {out}: there is no folder {out.parent}; make it first")
     if scale is not None and not 1e-9 <= scale <= 1e9:
         raise DualtalkerError(f"--scale {scale}; expected the metres in one unit, as 0.01 for cm")
+
+
+def _load(path: Path, scale: float | None) -> Rig:
+    """Load a rig, and let it tell which unit it takes."""
+    from dualtalker.rig import load_rig
+
+    log = logging.getLogger("dualtalker")
+    before = log.level
+    log.setLevel(logging.INFO)
+    try:
+        return load_rig(path, scale)
+    finally:
+        log.setLevel(before)
 
 
 def _tell_names() -> Iterator[str]:

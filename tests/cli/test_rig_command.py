@@ -124,13 +124,13 @@ def test_what_is_found_is_told_also_where_no_rig_can_be_made(tmp_path, capsys):
     assert "no jawOpen shape" in err and "Traceback" not in err
 
 
-def test_a_folder_of_objs(tmp_path, capsys):
+def test_a_folder_of_objs(tmp_path, capsys, caplog):
     folder = tmp_path / "head"
     folder.mkdir()
     write_obj_folder(folder, tiny_rig(), 100.0)
     status, out, _ = run(capsys, folder)
     assert status == 0 and "JAWOPEN" in out and "files: 5 shapes" in out
-    assert "50 mm wide" in out
+    assert "50 mm wide" in out and "one unit taken as 0.01 m" in caplog.text
 
 
 def test_the_table_of_names_is_printed(capsys):
