@@ -6,13 +6,14 @@ Creator for the same shapes, and `EXPRESSIONS`, which move more than one ARKit s
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, mirror_name
 
-_SIDES = {"left": ("left", "l"), "right": ("right", "r")}
+_SIDES = {"left": ("left", "l", "lf", "lt"), "right": ("right", "r", "rt")}
 # Names that say a direction: not what one side of the face does.
 _DIRECTIONS = ("jawLeft", "jawRight", "mouthLeft", "mouthRight")
 
@@ -54,6 +55,10 @@ _CHARACTER_CREATOR: dict[str, tuple[str, ...]] = {
 _QUARTERED = {"mouthFunnel": "Mouth_Funnel", "mouthPucker": "Mouth_Pucker"}
 # Before an underscore these say that a shape is not what its name ends with.
 _UNLIKE = {"no", "not", "non", "anti", "inv", "inverse", "neg", "negative", "corrective", "fix"}
+# At a name's end these say nothing: Maya's mouthSmile_LShape.
+_SAYS_NOTHING = re.compile(
+    r"[\W_]*(shapes?|blendshapes?|morphs?|targets?|mesh|geo|bs)[\W_]*$", re.IGNORECASE
+)
 _NUMBERED = re.compile(r"(a|t|ak)\d*|arkit")  # A25_Jaw_Open, AK_25_JawOpen: ARKit's set by number
 _NAMESPACES = ".:|/"
 _WORD = re.compile(r"[^\W_]+")
@@ -82,16 +87,17 @@ def read_name(raw: str) -> Meaning | None:
 
     `head.MouthSmile_L` is mouthSmileLeft, `browInnerUp_R` the right part of browInnerUp,
     `A25_Jaw_Open` jawOpen. Case, separators, Blender's `.001` (also where its dot got lost),
-    Maya's last digit and what stands before the name do not count, unless that is a shape itself
-    (`jawOpen_mouthClose` is none).
+    Maya's last digit or `Shape`, and what stands before the name do not count, unless that is a
+    shape itself (`jawOpen_mouthClose` is none).
     """
     plain = re.sub(r"(\.\d+|_0\d\d)+\s*$", "", raw[-_TAIL:])
     plain, digits = re.subn(r"(?<=[^\W\d_])(0\d\d|\d\d?)$", "", plain.strip())
+    plain, endings = _SAYS_NOTHING.subn("", plain)
     spelling, start = _find_ending(plain)
     if not spelling or not _may_precede(plain[:start], spelling):
         return None
     found = _SPELLINGS[spelling]
-    distance = 1 + found.distance + _distance_of(plain[:start]) + (3 if digits else 0)
+    distance = 1 + found.distance + _distance_of(plain[:start]) + (3 if digits or endings else 0)
     return replace(found, distance=0 if raw == found.name else distance, spelling=spelling)
 
 
@@ -177,12 +183,13 @@ def _list_meanings() -> Iterator[tuple[str, Meaning]]:
         for word in _CHARACTER_CREATOR.get(_stem_of(name), ()):
             yield from _spell(name, word, 2)
     for name in _DIRECTIONS:
-        stem = name.removesuffix("Left").removesuffix("Right")
-        yield f"{stem}{'l' if name.endswith('Left') else 'r'}", Meaning(name)
+        side = "left" if name.endswith("Left") else "right"
+        for mark in _SIDES[side]:
+            yield f"{name.removesuffix(side.capitalize())}{mark}", Meaning(name)
     for eye, left, right in (("left", "Out", "In"), ("right", "In", "Out")):
         for side, way in (("left", left), ("right", right)):
-            for eye_mark, side_mark in zip(_SIDES[eye], _SIDES[side], strict=True):
-                name = f"eyeLook{way}{eye.capitalize()}"
+            name = f"eyeLook{way}{eye.capitalize()}"
+            for eye_mark, side_mark in itertools.product(_SIDES[eye], _SIDES[side]):
                 yield f"eye{eye_mark}look{side_mark}", Meaning(name, "", 2)
     for name, word in _QUARTERED.items():
         for lip, mark in (("upper", "up"), ("lower", "down")):

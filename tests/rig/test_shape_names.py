@@ -34,7 +34,19 @@ PREFIXES = [
     ),
     *("teeth_lower_", "Scene/Head/", "blendShapes."),
 ]
-ENDINGS = ["", ".001", ".012", ".001.002", " ", "1", "_001", "012"]
+ENDINGS = [
+    "",
+    ".001",
+    ".012",
+    ".001.002",
+    " ",
+    "1",
+    "_001",
+    "012",
+    "Shape",
+    "_geo",
+    "_blendShape1",
+]
 
 
 def shape_of(raw: str) -> tuple[str, str] | None:
@@ -56,7 +68,7 @@ def spellings(draw, name: str) -> str:
         letter = side[0]
         parts = draw(
             st.sampled_from(
-                [[*stem, side], [*stem, letter]]
+                [[*stem, side], [*stem, letter], [*stem, {"L": "lf", "R": "rt"}[letter]]]
                 if name in DIRECTIONS
                 else [[*stem, side], [*stem, letter], [side, *stem], [letter, *stem]]
             )
