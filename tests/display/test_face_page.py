@@ -11,22 +11,14 @@ import pytest
 
 from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.display import FacePlayer, FaceServer, Performance, load_face
-from face_pages import Face, Proxy, browser_running, why_not
+from face_pages import FPS, Face, Proxy, Sender, browser_running, make_face, why_not
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"),
 ]
 
-FPS = 60.0
 JAW = ARKIT_INDEX["jawOpen"]
-
-
-def make_face(**weights: float) -> np.ndarray:
-    face = np.zeros(52, np.float32)
-    for name, value in weights.items():
-        face[ARKIT_INDEX[name]] = value
-    return face
 
 
 @pytest.fixture(scope="module")
@@ -44,31 +36,6 @@ def head():
 def server(head):
     with FaceServer(head, fps=FPS, port=0) as running:
         yield running
-
-
-class Sender:
-    """Sends one face again and again, as a talker does, until the `with` ends."""
-
-    def __init__(self, server: FaceServer):
-        self.server, self.face = server, make_face()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error):
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self):
-        begun_s = time.monotonic()
-        index = 0
-        while not self._stop.wait(max(begun_s + index / FPS - time.monotonic(), 0.0)):
-            due_s = begun_s + index / FPS + 0.05
-            self.server.send_frame(index, due_s, self.face)
-            index += 1
 
 
 def settle(face: Face, jaw: float) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from dualtalker.arkit import ARKIT_INDEX
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # WebGL without a GPU, and sound without a touch.
 OPTIONS = (
@@ -26,6 +28,7 @@ OPTIONS = (
     "--disable-renderer-backgrounding",
 )
 PATIENCE_S = 60.0
+FPS = 60.0
 
 
 def why_not() -> str:
@@ -51,6 +54,38 @@ def browser_running() -> Iterator[Any]:
             yield browser
         finally:
             browser.close()
+
+
+def make_face(**weights: float) -> np.ndarray:
+    face = np.zeros(52, np.float32)
+    for name, value in weights.items():
+        face[ARKIT_INDEX[name]] = value
+    return face
+
+
+class Sender:
+    """Sends one face again and again, as a talker does, until the `with` ends."""
+
+    def __init__(self, server: Any):
+        self.server, self.face = server, make_face()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error):
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self):
+        begun_s = time.monotonic()
+        index = 0
+        while not self._stop.wait(max(begun_s + index / FPS - time.monotonic(), 0.0)):
+            due_s = begun_s + index / FPS + 0.05
+            self.server.send_frame(index, due_s, self.face)
+            index += 1
 
 
 class Face:
