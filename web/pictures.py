@@ -29,7 +29,12 @@ from face_pages import Face, Sender, browser_running, make_face
 IMAGES = ROOT / "docs" / "images"
 SENTENCE = "Hello! I am a robot with a moving face. My mouth follows every word."
 FPS = 15
-PAGES = ("background=light", "background=dark", "face=2d&theme=night", "face=2d&theme=day")
+PAGES = (
+    "background=light&pixel_ratio=2",
+    "background=dark&pixel_ratio=2",
+    "face=2d&theme=night",
+    "face=2d&theme=day",
+)
 LIPS = ("mouthLowerDownLeft", "mouthLowerDownRight")
 SMILE = ("mouthSmileLeft", "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight")
 TEETH = ("mouthUpperUpLeft", "mouthUpperUpRight")
@@ -75,7 +80,7 @@ def main() -> None:
         Image.fromarray(sheet).save(IMAGES / "face_page.png", optimize=True)
         speech = synthesize(SENTENCE)
         animation = animate(speech.samples, speech.sample_rate_hz, fps=FPS)
-        pictures = draw(browser, "background=light", 400, list(animation.weights))
+        pictures = draw(browser, "background=light&pixel_ratio=2", 400, list(animation.weights))
     pictures[0].save(
         IMAGES / "face_page.webp",
         save_all=True,
