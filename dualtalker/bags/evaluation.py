@@ -44,6 +44,7 @@ class BagOptions:
     run_topic: str | None = None
     reference: str | None = None
     reference_shift_s: float = 0.0
+    timecode_rate_hz: float | None = None
     given: GivenFormat = field(default_factory=GivenFormat)
     fps: float | None = None
     settings: ReplaySettings = field(default_factory=ReplaySettings)
@@ -98,7 +99,9 @@ def evaluate_bag(
         faces = read_faces(bag, run_topic) if run_topic else None
         statuses = read_statuses(bag, run_topic) if run_topic else []
         shift_s = options.reference_shift_s
-        reference = find_reference(bag, options.reference, first_ns, shift_s)
+        reference = find_reference(
+            bag, options.reference, first_ns, shift_s, options.timecode_rate_hz
+        )
         contents = bag.describe()
     told_fps = float(statuses[-1][1]["frame rate (Hz)"]) if statuses else DEFAULT_FPS
     fps = options.fps or told_fps

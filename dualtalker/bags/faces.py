@@ -13,7 +13,7 @@ from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
 from dualtalker.bags.reading import Bag
 from dualtalker.bags.types import JOINT_STATE
 from dualtalker.errors import BagError
-from dualtalker.evaluation import read_motion_csv
+from dualtalker.evaluation import read_motion_table
 
 DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 REFERENCE_ENDING = "/reference/blendshapes"
@@ -97,16 +97,22 @@ def _order_weights(message: Any) -> np.ndarray | None:
 
 
 def find_reference(
-    bag: Bag, wanted: str | None, first_stamp_ns: int, shift_s: float = 0.0
+    bag: Bag,
+    wanted: str | None,
+    first_stamp_ns: int,
+    shift_s: float = 0.0,
+    timecode_rate_hz: float | None = None,
 ) -> Reference | None:
     """Read the reference: a CSV, a topic, or the bag's only one; None where there is none.
 
     `first_stamp_ns` is the stamp of the first audio; a positive `shift_s` moves the reference to
-    later times.
+    later times, `timecode_rate_hz` is that of the CSV's timecode.
     """
     if wanted is not None and wanted.lower().endswith(".csv"):
-        times_s, weights = read_motion_csv(Path(wanted))
-        return Reference(wanted, times_s + shift_s, weights.astype(np.float32))
+        table = read_motion_table(Path(wanted), timecode_rate_hz)
+        counted = "" if table.counting is None else f", {table.counting.describe()}"
+        source = f"{wanted}{counted}"
+        return Reference(source, table.times_s + shift_s, table.weights.astype(np.float32))
     if wanted is not None:
         topic = wanted if wanted in bag.topics else f"/{wanted.lstrip('/')}"
     else:

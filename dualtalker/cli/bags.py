@@ -51,20 +51,23 @@ class MakeBag:
     reference_offset_ms: float = 0.0
     """Move the motion by so much, ms; positive is later."""
     timecode_rate: float | None = None
-    """Frames that Live Link Face counts in a second. Default: the usual rate that fits."""
+    """Frames in a second of Live Link Face's timecode, 29.97 for NTSC. Default: the usual whole
+    rate that fits; drop-frame is known by its numbers. It is printed."""
 
     def run(self) -> int:
         """Read everything, then write the bag."""
         from dualtalker.audio import read_audio, read_channel
         from dualtalker.bags import Motion, write_bag
-        from dualtalker.evaluation import read_motion_csv
+        from dualtalker.evaluation import read_motion_table
 
         wav, csv, out = _sort_files(self.files, self.out)
         samples, rate_hz = read_audio(wav, channel=read_channel(self.channel))
         motion = None
         if csv is not None:
-            times_s, weights = read_motion_csv(csv, self.timecode_rate)
-            motion = Motion(times_s + self.reference_offset_ms / 1e3, weights)
+            table = read_motion_table(csv, self.timecode_rate)
+            motion = Motion(table.times_s + self.reference_offset_ms / 1e3, table.weights)
+            if table.counting is not None:
+                print(f"{csv}: {table.counting.describe()}")
         write_bag(
             out,
             samples,
@@ -127,6 +130,8 @@ class Evaluate:
     """Motion to compare with. Default: the topic reference/blendshapes, where there is one."""
     reference_offset_ms: float = 0.0
     """Move the reference by so much, ms; positive is later."""
+    timecode_rate: float | None = None
+    """Frames in a second of a reference CSV's timecode, 29.97 for NTSC."""
     audio_topic: str | None = None
     """Topic of the audio. Default: the only one of a known type, or the one called audio."""
     run_topic: str | None = None
@@ -225,6 +230,7 @@ class Evaluate:
             run_topic=self.run_topic,
             reference=self.reference,
             reference_shift_s=self.reference_offset_ms / 1e3,
+            timecode_rate_hz=self.timecode_rate,
             given=GivenFormat(
                 self.sample_rate_hz,
                 self.channels,

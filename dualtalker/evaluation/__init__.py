@@ -11,7 +11,12 @@ from dualtalker.evaluation.accuracy import (
     measure_speeds,
 )
 from dualtalker.evaluation.metrics import BILABIAL, LABIODENTAL, measure_loudness
-from dualtalker.evaluation.motion_files import read_motion_csv, write_motion_csv
+from dualtalker.evaluation.motion_files import (
+    MotionTable,
+    read_motion_csv,
+    read_motion_table,
+    write_motion_csv,
+)
 from dualtalker.evaluation.mouth import Mouth, measure_mouth
 from dualtalker.evaluation.pictures import (
     draw_panels,
@@ -34,6 +39,7 @@ from dualtalker.evaluation.report import (
     write_report,
 )
 from dualtalker.evaluation.table import FIGURES, Columns, Figure
+from dualtalker.evaluation.timecodes import Counting
 
 __all__ = [
     "BILABIAL",
@@ -41,7 +47,9 @@ __all__ = [
     "LABIODENTAL",
     "SUBJECT",
     "Columns",
+    "Counting",
     "Figure",
+    "MotionTable",
     "Mouth",
     "Picture",
     "Recording",
@@ -66,6 +74,7 @@ __all__ = [
     "paint_errors",
     "plan_report",
     "read_motion_csv",
+    "read_motion_table",
     "write_motion_csv",
     "write_report",
 ]

@@ -12,21 +12,24 @@ import itertools
 import logging
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, HEAD_NAMES
 from dualtalker.errors import MotionError
-from dualtalker.files import tell_fault, written_whole
+from dualtalker.evaluation.timecodes import Counting, find_counting, parse_timecodes
+from dualtalker.files import check_file, written_whole
 from dualtalker.rig import read_name
 
 _log = logging.getLogger("dualtalker")
 
-NOMINAL_RATES_HZ = (24.0, 25.0, 30.0, 50.0, 60.0)
-_DAY_S = 86400.0
-_LARGEST_FILE = 1 << 27  # bytes; an hour at 60 Hz takes 110 MB
+MAX_BYTES = 1 << 28  # hours of motion
+_MAX_LINE, _MAX_CELL, _MAX_COLUMNS = 1 << 15, 64, 1024
+_BLOCK_ROWS = 1024
 
 # FACEGOOD's table to ARKit leaves out its two rounding channels, yet after the jaw they are the
 # most active of all. The animators use "oh" for [o u w] at any jaw height (in clip 3_16 it takes
@@ -57,49 +60,116 @@ _IGNORED_COLUMNS = re.compile(
 )
 
 
+@dataclass(frozen=True)
+class MotionTable:
+    """A motion as it was read."""
+
+    times_s: np.ndarray
+    """[rows], increasing."""
+    weights: np.ndarray
+    """[rows, 52] float64 in [0, 1]."""
+    counting: Counting | None
+    """How its timecodes count; None where it holds seconds."""
+
+
 def read_motion_csv(
     path: Path, timecode_rate_hz: float | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return times in seconds [rows] and weights float64 [rows, 52] in [0, 1] of a motion CSV.
+    """Return times and weights as `read_motion_table` does; what rate was assumed is logged."""
+    table = read_motion_table(path, timecode_rate_hz)
+    if table.counting is not None and (other_hz := table.counting.other_hz):
+        _log.warning("%s: %s; it may be %g", path, table.counting.describe(), other_hz)
+    return table.times_s, table.weights
+
+
+def read_motion_table(path: Path, timecode_rate_hz: float | None = None) -> MotionTable:
+    """Read times in seconds [rows] and weights float64 [rows, 52] in [0, 1] of a motion CSV.
 
     Rows that repeat the timecode of the row before are left out. `timecode_rate_hz` is how many
-    frames the timecode counts in a second, by default the usual rate that fits. A weight of a
-    part, such as `browInnerUp_L`, is averaged with those of the other parts.
+    frames are in a second of the timecode (`find_counting`). A weight of a part, such as
+    `browInnerUp_L`, is averaged with those of the other parts.
 
     Raises:
         MotionError: the file cannot be read, or is no such CSV; the text says where and why.
     """
-    if (fault := tell_fault(path)) is not None:
-        raise MotionError(f"{path}: {fault}; expected a CSV")
-    if (size := path.stat().st_size) > _LARGEST_FILE:
-        raise MotionError(f"{path}: {size} bytes; expected at most {_LARGEST_FILE}")
+    check_file(path, MotionError, "a motion CSV", MAX_BYTES)
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = [row for row in csv.reader(stream) if row]
+            cells = _read_cells(path, stream)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise MotionError(f"{path}: not a readable CSV ({error})") from error
-    if len(rows) < 3:
-        raise MotionError(f"{path}: expected a header and at least two frames")
-    header = [name.strip() for name in rows[0]]
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(header):
-            raise MotionError(
-                f"{path}: line {number} has {len(row)} fields, the header {len(header)}"
-            )
+    header = cells.header
     _refuse_doubles(path, header)
     column = _find_time(path, header)
-    codes = [row[column] for row in rows[1:]]
+    codes = cells.column(column)
+    counting = None
     if ":" in codes[0] or ";" in codes[0]:
-        times_s = _timecodes(path, codes, timecode_rate_hz)
-        fresh = np.concatenate([[True], np.diff(times_s) != 0])
-        times_s = times_s[fresh]
-        rows = [rows[0], *itertools.compress(rows[1:], fresh)]
+        try:
+            counting = find_counting(codes, timecode_rate_hz)
+            times_s = parse_timecodes(codes, timecode_rate_hz)
+        except ValueError as error:
+            raise MotionError(f"{path}: {error}") from error
     else:
-        times_s = _read_times(path, header, rows, column)
+        times_s = _read_times(cells, column)
+    weights = _fold(cells, column)
+    if counting is not None:
+        fresh = np.concatenate([[True], np.diff(times_s) != 0])
+        times_s, weights = times_s[fresh], weights[fresh]
     if not (np.diff(times_s) > 0).all():
         row_number = int(np.argmin(np.diff(times_s))) + 3
         raise MotionError(f"{path}: time does not increase at line {row_number}")
-    return times_s, _fold(path, header, rows, column)
+    return MotionTable(times_s, weights, counting)
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """A table of text in little memory."""
+
+    path: Path
+    header: list[str]
+    blocks: list[np.ndarray]  # each [rows, columns] bytes
+
+    def column(self, index: int) -> list[str]:
+        return [cell.decode() for block in self.blocks for cell in block[:, index].tolist()]
+
+    def numbers(self, index: int) -> np.ndarray:
+        """Return a column [rows] float64; MotionError where it holds anything else."""
+        name = self.header[index]
+        try:
+            values = np.array([float(cell) for cell in self.column(index)])
+        except ValueError as error:
+            raise MotionError(f"{self.path}: {error} in column {name!r}") from error
+        if not np.isfinite(values).all():
+            raise MotionError(f"{self.path}: column {name!r} holds NaN or infinity")
+        return values
+
+
+def _read_cells(path: Path, stream: TextIO) -> _Cells:
+    rows = (row for row in csv.reader(_read_lines(path, stream)) if row)
+    header = [name.strip() for name in next(rows, [])]
+    if len(header) > _MAX_COLUMNS:
+        raise MotionError(f"{path}: {len(header)} columns; expected one a shape and the time")
+    blocks, number = [], 1
+    while block := list(itertools.islice(rows, _BLOCK_ROWS)):
+        for row in block:
+            number += 1
+            if len(row) != len(header):
+                raise MotionError(
+                    f"{path}: line {number} has {len(row)} fields, the header {len(header)}"
+                )
+            if len(longest := max(row, key=len)) > _MAX_CELL:
+                raise MotionError(f"{path}: line {number} holds {longest[:40]!r}..., no number")
+        blocks.append(np.array([[cell.encode() for cell in row] for row in block]))
+    if number < 3:
+        raise MotionError(f"{path}: expected a header and at least two frames")
+    return _Cells(path, header, blocks)
+
+
+def _read_lines(path: Path, stream: TextIO) -> Iterator[str]:
+    while line := stream.readline(_MAX_LINE):
+        if len(line) == _MAX_LINE:
+            raise MotionError(f"{path}: a line of more than {_MAX_LINE} characters; no motion CSV")
+        yield line
 
 
 def _refuse_doubles(path: Path, header: list[str]) -> None:
@@ -124,10 +194,10 @@ def _find_time(path: Path, header: list[str]) -> int:
     )
 
 
-def _read_times(path: Path, header: list[str], rows: list[list[str]], column: int) -> np.ndarray:
-    name = header[column]
+def _read_times(cells: _Cells, column: int) -> np.ndarray:
+    path, name = cells.path, cells.header[column]
     try:
-        times = _numbers(path, rows, [column])[:, 0]
+        times = cells.numbers(column)
     except MotionError as error:
         if name.lower() != "timecode":
             raise
@@ -142,36 +212,13 @@ def _read_times(path: Path, header: list[str], rows: list[list[str]], column: in
     return times * unit_s
 
 
-def parse_timecodes(codes: Sequence[str], rate_hz: float | None = None) -> np.ndarray:
-    """Return seconds since the first of timecodes HH:MM:SS:FRAME or HH:MM:SS:FRAME.FRACTION.
-
-    The fraction is one of a frame. The number of frames in a second is not in the file: it is the
-    smallest usual rate above the largest frame number, unless given. A recording may pass
-    midnight. Raises `ValueError`.
-    """
-    rows = [code.strip().replace(";", ":").split(":") for code in codes]
-    if any(len(row) != 4 for row in rows):
-        raise ValueError(f"timecode {codes[0]!r} is not HH:MM:SS:FRAME.FRACTION")
-    fields = np.array([[float(part) for part in row] for row in rows])
-    if not np.isfinite(fields).all() or (fields < 0).any():
-        raise ValueError("timecodes hold negative or infinite numbers")
-    hours, minutes, seconds, frames = fields.T
-    if rate_hz is None:
-        rate_hz = next((r for r in NOMINAL_RATES_HZ if np.floor(frames.max()) < r), None)
-    if rate_hz is None or np.floor(frames.max()) >= rate_hz:
-        raise ValueError(f"timecodes count to frame {frames.max():.0f} of a second: give the rate")
-    times_s = hours * 3600 + minutes * 60 + seconds + frames / rate_hz
-    midnights = np.concatenate([[0], np.cumsum(np.diff(times_s) < -_DAY_S / 2)])
-    times_s = times_s + midnights * _DAY_S
-    return np.asarray(times_s - times_s[0])
-
-
-def _fold(path: Path, header: list[str], rows: list[list[str]], time_column: int) -> np.ndarray:
+def _fold(cells: _Cells, time_column: int) -> np.ndarray:
     """Return weights [rows, 52]: known columns in place, extra ones added by their gains."""
-    weights = np.zeros((len(rows) - 1, len(ARKIT_NAMES)))
+    path, header = cells.path, cells.header
+    weights = np.zeros((sum(map(len, cells.blocks)), len(ARKIT_NAMES)))
     sums: dict[str, list[np.ndarray]] = {}
     for (name, _), column in _sort_columns(path, header, time_column).items():
-        values = _numbers(path, rows, [column])[:, 0]
+        values = cells.numbers(column)
         for target in _list_targets(name):
             sums.setdefault(target, []).append(values)
     if not sums:
@@ -180,7 +227,7 @@ def _fold(path: Path, header: list[str], rows: list[list[str]], time_column: int
         weights[:, ARKIT_INDEX[target]] = np.mean(parts, axis=0)
     for name, gains in EXTRA_CHANNELS.items():
         if name in header:
-            values = _numbers(path, rows, [header.index(name)])[:, 0]
+            values = cells.numbers(header.index(name))
             for target, gain in gains.items():
                 weights[:, ARKIT_INDEX[target]] += gain * values
     return np.clip(weights, 0.0, 1.0)
@@ -219,24 +266,6 @@ def _list_targets(name: str) -> tuple[str, ...]:
     if name in ARKIT_INDEX:
         return (name,)
     return tuple(side for side in (f"{name}Left", f"{name}Right") if side in ARKIT_INDEX)
-
-
-def _numbers(path: Path, rows: list[list[str]], columns: list[int]) -> np.ndarray:
-    try:
-        values = np.array([[float(row[column]) for column in columns] for row in rows[1:]])
-    except ValueError as error:
-        raise MotionError(f"{path}: {error} in column {rows[0][columns[0]]!r}") from error
-    if not np.isfinite(values).all():
-        raise MotionError(f"{path}: column {rows[0][columns[0]]!r} holds NaN or infinity")
-    return values
-
-
-def _timecodes(path: Path, codes: list[str], rate_hz: float | None) -> np.ndarray:
-    """Return seconds since the first row of Live Link Face timecodes."""
-    try:
-        return parse_timecodes(codes, rate_hz)
-    except ValueError as error:
-        raise MotionError(f"{path}: {error}") from error
 
 
 def write_motion_csv(

@@ -11,7 +11,7 @@ import numpy as np
 
 from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.errors import DualtalkerError, MotionError
-from dualtalker.evaluation import measure_loudness, read_motion_csv
+from dualtalker.evaluation import Counting, MotionTable, measure_loudness, read_motion_table
 from training.data import (
     AUDIO_SUFFIXES,
     CHANNELS,
@@ -55,7 +55,8 @@ class CaptureOptions:
     offset_ms: float | None = None
     """How late the sound is against the picture; by default estimated for each take."""
     timecode_rate_hz: float | None = None
-    """Frames a second that the timecode counts; by default the usual rate that fits."""
+    """Frames in a second of the timecode, 23.976, 29.97 or 59.94 for NTSC; by default the usual
+    whole rate that fits, and drop-frame by its numbers."""
     holdout: tuple[str, ...] = ()
     """Clip names to mark as validation; * and ? as in a shell."""
 
@@ -104,6 +105,7 @@ class AlignedTake:
 
     clip: Clip
     timing: Timing
+    counting: Counting | None
     offset: Offset
     applied_ms: float
 
@@ -114,11 +116,12 @@ class AlignedTake:
             f"sound {offset.offset_ms:+.0f} ms (r {offset.correlation:.2f}, "
             f"confidence {offset.confidence:.1f}{'' if offset.confident else ': not believed'})"
         )
+        counted = f", {self.counting.describe()}" if self.counting else ""
         done = f"moved {self.applied_ms:+.0f} ms" if self.applied_ms else "not moved"
         return (
             f"{self.clip.name}: {self.clip.duration_s:.1f} s, {self.timing.rate_hz:.1f} frames a "
             f"second, {self.timing.dropped} dropped, longest gap "
-            f"{self.timing.longest_gap_s * 1000:.0f} ms; {found}, {done}"
+            f"{self.timing.longest_gap_s * 1000:.0f} ms{counted}; {found}, {done}"
         )
 
 
@@ -180,7 +183,7 @@ def find_moving(takes: Sequence[Take], options: CaptureOptions, report: Inspecti
     moving: dict[str, np.ndarray] = {}
     for take in takes:
         try:
-            _, weights = read_motion_csv(take.motion, options.timecode_rate_hz)
+            weights = read_motion_table(take.motion, options.timecode_rate_hz).weights
         except MotionError as error:
             stray = describe_stray(take.motion)
             report.error(take.motion, stray or str(error))
@@ -195,11 +198,13 @@ def read_take(
 ) -> AlignedTake | None:
     """Read a take and put it in step; None, with the reason in the report, where it cannot be."""
     try:
-        times_s, weights = read_motion_csv(take.motion, options.timecode_rate_hz)
+        table = read_motion_table(take.motion, options.timecode_rate_hz)
     except MotionError:
         return None  # told by find_moving
+    times_s, weights = table.times_s, table.weights
     try:
         audio = read_soundtrack(take.sound)
+        _judge_rate(report, take, table, len(audio) / SAMPLE_RATE_HZ)
         offset = estimate_offset(audio, times_s, weights)
         applied_ms = _choose_shift(offset, options.offset_ms)
         fitted = _align(report, take, audio, times_s + applied_ms / 1000.0, weights)
@@ -222,9 +227,25 @@ def read_take(
         split="validation" if is_held_out(take.name, options.holdout) else "train",
     )
     check_clip(clip)
-    aligned = AlignedTake(clip, describe_timing(times_s), offset, applied_ms)
+    aligned = AlignedTake(clip, describe_timing(times_s), table.counting, offset, applied_ms)
     _tell(report, take, aligned, int(mask.sum()))
     return aligned
+
+
+def _judge_rate(report: Inspection, take: Take, table: MotionTable, audio_s: float) -> None:
+    """Warn where the length of the sound fits NTSC's rate, not the whole one that was assumed."""
+    counting = table.counting
+    if counting is None or (other_hz := counting.other_hz) is None:
+        return
+    motion_s = float(table.times_s[-1])
+    other_s = motion_s * counting.rate_hz / other_hz
+    # Recorders start and stop the two within a tenth of a second or so.
+    if other_s - motion_s > 0.2 and abs(audio_s - other_s) < abs(audio_s - motion_s):
+        report.warn(
+            take.motion,
+            f"at {counting.rate_hz:g} frames a second it lasts {motion_s:.2f} s, at {other_hz:g} "
+            f"{other_s:.2f} s, its sound {audio_s:.2f} s: give --timecode-rate-hz {other_hz:g}",
+        )
 
 
 def _choose_shift(offset: Offset, given_ms: float | None) -> float:

@@ -66,6 +66,24 @@ def test_what_is_no_timecode_is_refused(code):
         parse_timecodes([code, code])
 
 
+def test_a_take_at_59_94_hz_is_told_and_lasts_as_long_as_its_sound(tmp_path, capsys):
+    duration_s = 240.0
+    opening, samples = make_take(duration_s)
+    frames = round(duration_s * 60 / 1.001)  # as many come in 240 s
+    places_s = np.arange(frames) * 1.001 / 60
+    opening = np.interp(places_s, np.arange(len(opening)) / 60, opening)
+    write_live_link(tmp_path / "in" / "a.csv", opening)
+    soundfile.write(tmp_path / "in" / "a.wav", samples, 16000, subtype="PCM_16")
+    assert run(tmp_path / "in", tmp_path / "out", "--check") == 0
+    told = capsys.readouterr().out
+    assert "timecode at 60 frames a second (assumed)" in told
+    assert "give --timecode-rate-hz 59.94" in told
+    assert run(tmp_path / "in", tmp_path / "out", "--check", "--timecode-rate-hz", "59.94") == 0
+    told = capsys.readouterr().out
+    assert "0 dropped" in told and "timecode at 59.94 frames a second (as given)" in told
+    assert "--timecode-rate-hz" not in told
+
+
 def test_dropped_frames_are_counted():
     timing = describe_timing(np.delete(np.arange(100) / 60, [10, 11, 50]))
     assert timing.dropped == 3 and timing.rate_hz == pytest.approx(60)
