@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from fractions import Fraction
 from typing import Literal
 
@@ -13,12 +13,15 @@ from dualtalker.errors import DualtalkerError
 STAMPS = ("auto", "audio", "arrival")
 # Stamps of samples follow their count this exactly; those of arrivals seldom do.
 EXACT_S = Fraction(2, 1000)
-# The last so many stamps are remembered, and so many tell.
-MARKS_KEPT = 32
+# So many stamps tell; those of so much audio are remembered, but not fewer or more than so many.
 MARKS_NEEDED = 3
-# Stamps of samples run with their count to within this, and this rounding, over those remembered.
-MAX_RATE_ERROR = Fraction(3, 1000)
-MAX_ROUNDING_S = Fraction(3, 1000)
+MARKS_KEPT_NS = 1_500_000_000
+FEWEST_KEPT, MOST_KEPT = 32, 1000
+# Stamps of samples run with their count to within this, this rounding, and twice their jitter.
+MAX_RATE_ERROR = 0.003
+MAX_ROUNDING_NS = 3_000_000
+# What strays by more is a step, no drift.
+MAX_DRIFT_NS = 30_000_000
 # A source that stamped arrivals is believed to stamp samples when so many times as many fit; and
 # one has proved it, so that what its stamps call heard is dropped, when so many do besides.
 REFORM = 3
@@ -47,7 +50,11 @@ class StampSource:
             raise DualtalkerError(f"stamps is {stamps!r}; expected one of {', '.join(STAMPS)}")
         self.stamps = stamps
         self._arrivals = False  # what the marks told last
-        self._marks: deque[tuple[str, Fraction, Fraction]] = deque(maxlen=MARKS_KEPT)
+        # Of each stamp: how it fits, the audio before it, and by how much it strays (ns), None
+        # where that tells no drift. Below, their sums.
+        self._marks: deque[tuple[str, int, int | None]] = deque()
+        self._counts: Counter[str] = Counter()
+        self._kept_ns = self._span_ns = self._drift_ns = 0
         self._last: tuple[int, Fraction] | None = None  # stamp and length of the last chunk
         self.stray_s = Fraction(0)  # by how much this one strays from the last
         self.step_s = Fraction(0)  # from the last stamp to this one
@@ -66,13 +73,13 @@ class StampSource:
     @property
     def is_proven(self) -> bool:
         """Whether the stamps are of samples beyond doubt."""
-        fits = self._count("fits")
-        proven = fits >= FITS_TO_PROVE and fits >= REFORM * self._count("strays")
+        fits = self._counts["fits"]
+        proven = fits >= FITS_TO_PROVE and fits >= REFORM * self._counts["strays"]
         return self.stamps == "audio" or (proven and self.kind == "audio")
 
     @property
     def _is_told(self) -> bool:
-        return self._count("fits") + self._count("strays") >= MARKS_NEEDED
+        return self._counts["fits"] + self._counts["strays"] >= MARKS_NEEDED
 
     def forget_audio(self) -> None:
         """What was heard so far may well come again, and mean it."""
@@ -85,7 +92,8 @@ class StampSource:
         if self._last is not None:
             self.step_s = Fraction(stamp_ns - self._last[0], 10**9)
             stray_s = self.step_s - self._last[1]
-            self._marks.append((self._mark(stray_s, self._last[1]), stray_s, self._last[1]))
+            mark = self._mark(stray_s, self._last[1])
+            self._remember(mark, round(self._last[1] * 10**9), round(stray_s * 10**9))
             self.stray_s = stray_s
             self._judge()
         self._last = stamp_ns, length_s
@@ -140,20 +148,38 @@ class StampSource:
         is_hole = lost >= 1 and abs(stray_s - lost * length_s) <= EXACT_S
         return "skips" if is_hole and length_s > 4 * EXACT_S else "strays"
 
-    def _count(self, mark: str) -> int:
-        return sum(known == mark for known, *_ in self._marks)
+    def _remember(self, mark: str, length_ns: int, stray_ns: int) -> None:
+        """Add a mark to what is known, and take the oldest off."""
+        # Jitter cancels out in the sum; audio that is lost, late or repeated is no drift.
+        is_small = -length_ns < stray_ns and abs(stray_ns) < MAX_DRIFT_NS
+        tells_drift = is_small and mark in ("fits", "strays")
+        self._marks.append((mark, length_ns, stray_ns if tells_drift else None))
+        self._add(1, *self._marks[-1])
+        while len(self._marks) > FEWEST_KEPT and (
+            self._kept_ns > MARKS_KEPT_NS or len(self._marks) > MOST_KEPT
+        ):
+            self._add(-1, *self._marks.popleft())
+
+    def _add(self, sign: int, mark: str, length_ns: int, stray_ns: int | None) -> None:
+        self._counts[mark] += sign
+        self._kept_ns += sign * length_ns
+        if stray_ns is not None:
+            self._span_ns += sign * length_ns
+            self._drift_ns += sign * stray_ns
 
     def _judge(self) -> None:
         if not self._is_told:
             return
-        fitting = [
-            (stray_s, length_s) for mark, stray_s, length_s in self._marks if mark == "fits"
-        ]
-        drift_s = abs(sum((stray_s for stray_s, _ in fitting), Fraction(0)))
-        span_s = sum((length_s for _, length_s in fitting), Fraction(0))
-        drifts = drift_s > MAX_ROUNDING_S + MAX_RATE_ERROR * span_s
-        needed = self._count("strays") * (REFORM if self._arrivals else 1)
-        self._arrivals = drifts or len(fitting) < needed
+        needed = self._counts["strays"] * (REFORM if self._arrivals else 1)
+        self._arrivals = self._counts["fits"] < needed or self._drifts()
+
+    def _drifts(self) -> bool:
+        """Whether the stamps run away from the samples faster than clocks and jitter do."""
+        beyond_ns = abs(self._drift_ns) - MAX_ROUNDING_NS - MAX_RATE_ERROR * self._span_ns
+        if beyond_ns <= 0:
+            return False
+        jitter_ns = max(abs(stray_ns) for *_, stray_ns in self._marks if stray_ns is not None)
+        return beyond_ns > 2 * jitter_ns
 
 
 def _find(heard: np.ndarray, samples: np.ndarray) -> list[int]:
