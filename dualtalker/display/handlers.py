@@ -99,15 +99,15 @@ class PageFile(_Guarded):
     def get(self) -> None:
         """Send a file; an address with a token becomes a cookie first."""
         access = self.stage.access
+        entry = self.stage.files.get(self.request.path)
+        if entry is None:
+            self.stage.counters["unknown_paths"] += 1
+            raise HTTPError(404, "no such file")
         if access.token is not None and self.get_query_argument("token", None) is not None:
             self.set_cookie(access.cookie, access.token, httponly=True, samesite="Strict")
             rest = [part for part in self.request.query.split("&") if part[:6] != "token="]
             self.redirect(self.request.path + ("?" + "&".join(rest) if rest else ""))
             return
-        entry = self.stage.files.get(self.request.path)
-        if entry is None:
-            self.stage.counters["unknown_paths"] += 1
-            raise HTTPError(404, "no such file")
         kind, content = entry
         self.set_header("Content-Type", kind)
         self.set_header("Cache-Control", "no-cache")

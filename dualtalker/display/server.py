@@ -189,7 +189,11 @@ class FaceServer:
             max_header_size=16384,
             max_body_size=1024,
         )
-        server.add_sockets(self._sockets)
+        try:
+            server.add_sockets(self._sockets)
+        except OSError as error:
+            ready.set_exception(error)
+            return
         ready.set_result(None)
         await self._stop.wait()
         server.stop()

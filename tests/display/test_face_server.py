@@ -235,6 +235,8 @@ def test_a_face_on_the_network_demands_its_token():
                 await join(server.port)
             first = await get(server.port, f"/?token={token}&face=2d")
             assert (first.code, first.headers["Location"]) == (302, "/?face=2d")
+            elsewhere = await get(server.port, f"//evil.example/?token={token}")
+            assert elsewhere.code == 404 and "Location" not in elsewhere.headers
             cookie = first.headers["Set-Cookie"]
             assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
             pair = cookie.partition(";")[0]

@@ -111,6 +111,31 @@ def test_one_talker_for_each_voice(launching, namespace):
     ]
 
 
+def test_display_adds_a_face_for_browsers(launching):
+    context, nodes = launching(
+        "talker", display="face", face_host="0.0.0.0", face_rig="my.glb", audio_delay_ms="200"
+    )
+    executable, name, remappings, parameters = expand(context, nodes[-1])
+    assert (executable, name) == ("face_node", "/face")
+    assert remappings == [("audio", "audio_synced")]
+    assert parameters == {
+        "host": "0.0.0.0",
+        "port": 7652,
+        "rig": "my.glb",
+        "audio_delay_ms": 200.0,
+        "use_sim_time": False,
+    }
+    # The talker's outputs are as they were: no marker.
+    assert "face_marker" not in expand(context, nodes[0])[3].get("outputs", [])
+
+
+def test_each_voice_has_a_face_of_its_own(launching):
+    context, nodes = launching("talker", display="face", voices="[anna,bob]", face_port="7700")
+    faces = [expand(context, node) for node in nodes if node.node_executable == "face_node"]
+    assert [face[1] for face in faces] == ["/anna/face", "/bob/face"]
+    assert [face[3]["port"] for face in faces] == [7700, 7701]
+
+
 def test_display_adds_the_marker_and_rviz(launching):
     context, nodes = launching("talker", display="rviz", namespace="face")
     assert [expand(context, node)[1] for node in nodes] == ["/face/talker", "/face/face_display"]
