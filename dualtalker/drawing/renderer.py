@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.drawing.inner_mouth import find_inner_mouth
+from dualtalker.drawing.scan_lines import cover_lines, list_spans, make_planes, make_turn
 from dualtalker.errors import RigError
 from dualtalker.rig import Rig, vertex_normals
 
@@ -60,7 +62,7 @@ class Renderer:
         self.names = tuple(names)
         self._columns = width * _SUPERSAMPLING
         self._rows = height * _SUPERSAMPLING
-        self._turn = _rotation(yaw_deg, pitch_deg)
+        self._turn = make_turn(yaw_deg, pitch_deg)
         colors = _clay_colors(rig) if rig.colors is None else rig.colors
         self._colors = colors.astype(np.float32)
         self._frame_view(close_up)
@@ -185,10 +187,10 @@ class Renderer:
         triangles = triangles[front]
         lit = _light(turned, around, self._colors)
         values = np.concatenate([np.clip(lit, 1, 254), screen[:, 2:]], axis=1, dtype=np.float32)
-        planes = _attribute_planes(screen, triangles, values)
-        lines, column, row = _cover(screen, triangles, columns, rows)
+        planes = make_planes(screen, triangles, values)
+        lines, column, row = cover_lines(screen, triangles, columns, rows)
         number = np.repeat(np.arange(len(triangles)), lines)
-        step, run = _spans(np.maximum(column - column[:, :1], 0))
+        step, run = list_spans(np.maximum(column - column[:, :1], 0))
         # What is linear along a scan line is its start plus a slope, packed in whole numbers.
         first, slope = _ends(planes, lines, column, row)
         key = np.repeat((np.round(slope[:, 3]).astype(np.int64) << _NUMBER_BITS), run)
@@ -246,57 +248,6 @@ def _packed(color: np.ndarray) -> np.ndarray:
     return fixed[..., 0] + (fixed[..., 1] << _FIELD) + (fixed[..., 2] << (2 * _FIELD))
 
 
-def _spans(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Expand spans [lines, 2] (first, past the last): all their numbers [n], lengths [lines]."""
-    run = np.maximum(column[:, 1] - column[:, 0], 0)
-    shift = column[:, 0] - (np.cumsum(run) - run)
-    return np.arange(run.sum()) + np.repeat(shift, run), run
-
-
-def _cover(
-    screen: np.ndarray, triangles: np.ndarray, columns: int, rows: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scan lines of all triangles: how many each has, columns [lines, 2] and row [lines].
-
-    A sample is covered where its center lies in the triangle; the second column is past the last.
-    """
-    corners = screen[:, :2].astype(np.float64)[triangles] - 0.5  # centers at whole numbers
-    order = np.argsort(corners[:, :, 1], axis=1)
-    x = np.take_along_axis(corners[:, :, 0], order, axis=1).T
-    y = np.take_along_axis(corners[:, :, 1], order, axis=1).T
-    top, bottom = (np.clip(np.ceil(y[corner]), 0, rows).astype(np.int64) for corner in (0, 2))
-    row, lines = _spans(np.stack([top, bottom], axis=1))
-    level = row.astype(np.float64)
-    crossing = []
-    for start, stop in ((0, 2), (0, 1), (1, 2)):  # the long edge, the upper and lower short one
-        height = y[stop] - y[start]
-        slope = (x[stop] - x[start]) / np.where(height > 1e-9, height, 1.0)
-        crossing.append(
-            np.repeat(slope, lines) * level + np.repeat(x[start] - slope * y[start], lines)
-        )
-    long_edge, upper_edge, lower_edge = crossing
-    short_edge = np.where(level < np.repeat(y[1], lines), upper_edge, lower_edge)
-    ends = np.stack([np.minimum(long_edge, short_edge), np.maximum(long_edge, short_edge)], axis=1)
-    ends = np.minimum(np.maximum(np.ceil(ends), 0), columns)
-    return lines, ends.astype(np.int64), row
-
-
-def _attribute_planes(screen: np.ndarray, triangles: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Planes p0 * x + p1 * y + p2 over sample positions. [vertices, c] -> [3 (p), triangles, c].
-
-    In an orthographic view all that is linear on a triangle is linear on the screen.
-    """
-    xy = screen[:, :2] - 0.5
-    a, b, c = (triangles[:, corner] for corner in range(3))
-    ab, ac = xy[b] - xy[a], xy[c] - xy[a]
-    area = (ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0])[:, None]
-    vb, vc = values[b] - values[a], values[c] - values[a]
-    along_x = (vb * ac[:, 1:] - vc * ab[:, 1:]) / area
-    along_y = (vc * ab[:, :1] - vb * ac[:, :1]) / area
-    offset = values[a] - along_x * xy[a, :1] - along_y * xy[a, 1:]
-    return np.stack([along_x, along_y, offset]).astype(np.float32)
-
-
 def _light(turned: np.ndarray, triangles: np.ndarray, colors: np.ndarray) -> np.ndarray:
     """Vertex colors [vertices, 3] under the key and fill light, with a soft highlight."""
     normal = vertex_normals(turned, triangles)
@@ -315,18 +266,5 @@ def _light(turned: np.ndarray, triangles: np.ndarray, colors: np.ndarray) -> np.
 def _clay_colors(rig: Rig) -> np.ndarray:
     """Colors for a rig that has none: clay, dark inside the mouth so that it can be read."""
     colors = np.tile(np.array(_CLAY_COLOR), (len(rig.neutral), 1))
-    lips = rig.neutral[np.concatenate([rig.lip_upper, rig.lip_lower])]
-    middle, half_width = lips.mean(axis=0), 0.5 * np.ptp(lips[:, 0])
-    across, up, out = (rig.neutral - middle).T
-    behind = (out < -0.4 * half_width) & (out > -4 * half_width)
-    colors[behind & (np.abs(across) < 1.3 * half_width) & (np.abs(up) < half_width)] = _DARK_COLOR
+    colors[find_inner_mouth(rig)] = _DARK_COLOR
     return colors
-
-
-def _rotation(yaw_deg: float, pitch_deg: float) -> np.ndarray:
-    yaw, pitch = np.radians([yaw_deg, pitch_deg])
-    about_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
-    about_x = np.array(
-        [[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]]
-    )
-    return about_x @ about_y

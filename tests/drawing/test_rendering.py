@@ -7,9 +7,11 @@ import pytest
 
 from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.drawing import Renderer
+from dualtalker.drawing.inner_mouth import find_inner_mouth
 from dualtalker.errors import RigError
-from dualtalker.rig import Rig
+from dualtalker.rig import Rig, build_rig
 from dualtalker.rig.robot_head import build_head
+from tiny_rig import tiny_rig
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +154,70 @@ def test_wrong_input_is_refused(renderer):
         renderer.render_vertices(np.zeros((5, 3)))
     with pytest.raises(RigError, match="NaN"):
         renderer.render(np.full(52, np.nan))
+
+
+def uncolored(rig: Rig, neutral: np.ndarray | None = None) -> Rig:
+    """A rig without colors, perhaps with its vertices elsewhere."""
+    places = rig.neutral if neutral is None else neutral
+    lips = (rig.lip_upper, rig.lip_lower, rig.lip_vertices)
+    return build_rig("plain", places, rig.triangles, rig.names, rig.deltas, None, *lips)
+
+
+def test_the_inside_of_a_mouth_is_what_shut_lips_hide():
+    """Our head says by its colors what is inside: lining, teeth and tongue."""
+    head = build_head()
+    inside = find_inner_mouth(uncolored(head))
+    for color, share in (((26, 8, 13), 1.0), ((226, 112, 122), 1.0), ((252, 252, 248), 0.95)):
+        part = (head.colors == color).all(axis=1)
+        assert part.sum() > 100
+        assert inside[part].mean() >= share
+    assert not inside[(head.colors == (236, 240, 245)).all(axis=1)].any()  # the skin
+
+
+def recede(head: Rig) -> np.ndarray:
+    """What is below the mouth goes back by up to 5 cm."""
+    neutral = head.neutral.copy()
+    below = neutral[head.lip_lower, 1].min() - neutral[:, 1]
+    neutral[:, 2] -= 0.05 * np.clip(below / 0.02, 0, 1) * (neutral[:, 2] > 0)
+    return neutral
+
+
+def flatten(head: Rig) -> np.ndarray:
+    """A screen for a face: the depth is a third."""
+    return head.neutral * [1, 1, 0.3]
+
+
+def narrow(head: Rig) -> np.ndarray:
+    """A thin face around the same mouth, whose cheeks begin beside it."""
+    x = head.neutral[:, 0]
+    wide = float(np.abs(head.neutral[head.lip_upper, 0]).max())
+    neutral = head.neutral.copy()
+    neutral[:, 0] -= np.sign(x) * 0.75 * np.maximum(np.abs(x) - wide, 0)
+    return neutral
+
+
+@pytest.mark.parametrize("change", [None, recede, flatten, narrow])
+@pytest.mark.parametrize(("yaw", "pitch"), [(0, 4), (40, 0), (-40, 20), (0, -30)])
+def test_no_skin_is_drawn_as_the_inside_of_a_mouth(monkeypatch, change, yaw, pitch):
+    """Other people's chins and cheeks lie where the mouth of a usual face is."""
+    head = build_head()
+    rig = uncolored(head, None if change is None else change(head))
+    drawn = Renderer(rig, 200, 200, yaw, pitch, close_up=True)
+    nothing = np.zeros(len(rig.neutral), dtype=bool)
+    monkeypatch.setattr("dualtalker.drawing.renderer.find_inner_mouth", lambda rig: nothing)
+    clay = Renderer(rig, 200, 200, yaw, pitch, close_up=True)
+
+    def dark(weights):
+        return (clay.render(weights).astype(int) - drawn.render(weights)).max(axis=2) > 20
+
+    rows, columns = np.nonzero(dark(np.zeros(52)))  # no more than the seam of the lips
+    _, seen = drawn._project(rig.neutral[rig.lip_vertices])
+    low, high = 0.5 * seen[:, :2].min(axis=0) - 4, 0.5 * seen[:, :2].max(axis=0) + 4
+    assert ((low[0] < columns) & (columns < high[0])).all()
+    assert ((low[1] < rows) & (rows < high[1])).all()
+    assert len(rows) < 150
+    assert dark(weights_of("jawOpen")).sum() > 4 * len(rows) + 300
+
+
+def test_a_face_without_an_inside_has_none():
+    assert not find_inner_mouth(tiny_rig(colored=False)).any()
