@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# Of `make test-oldest`.
+OLDEST ?= .venv-oldest
 # Of `make demo`: a sentence or a recording of your own, another model, frames per second, and
 # where the results go.
 TEXT ?=
@@ -34,7 +36,8 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 TORCH := engines training/network training/learning training/evaluation training/studies \
 	hostile/test_hostile_checkpoints.py
 
-.PHONY: help demo check quick-wings quick-others test soak lint format clean distclean refresh
+.PHONY: help demo check quick-wings quick-others test test-oldest soak lint format clean \
+	distclean refresh
 .DEFAULT_GOAL := help
 
 help:
@@ -44,6 +47,7 @@ help:
 	@echo "                      MODEL=bundle.onnx"
 	@echo "make check   lint, types and the tests that need neither ROS nor torch (2 minutes)"
 	@echo "make test    lint, types and all tests (10 minutes)"
+	@echo "make test-oldest  the tests of make check with the oldest dependencies (4 minutes)"
 	@echo "make soak    run the talker node for MINUTES=10 of traffic and judge it"
 	@echo "make lint    ruff and mypy only"
 	@echo "make format  let ruff put the code in order"
@@ -68,17 +72,32 @@ check: $(VENV)/test.stamp
 
 # Two halves, for two cores.
 OTHERS := repository cli hostile bags training
-QUICK = $(PY) -m pytest -m "not slow and not ros" $(TORCH:%=--ignore=tests/%)
+QUICK := -m pytest -m "not slow and not ros" $(TORCH:%=--ignore=tests/%)
 
 quick-others: $(VENV)/test.stamp
-	$(QUICK) $(OTHERS:%=tests/%)
+	$(PY) $(QUICK) $(OTHERS:%=tests/%)
 
 quick-wings: $(VENV)/test.stamp
-	$(QUICK) $(OTHERS:%=--ignore=tests/%)
+	$(PY) $(QUICK) $(OTHERS:%=--ignore=tests/%)
 
 # About ten minutes.
 test: lint
 	DUALTALKER_REQUIRE_ROS=1 $(PY) -m pytest
+
+# Four minutes, after an installation of one.
+test-oldest: $(OLDEST)/oldest.stamp
+	$(OLDEST)/bin/python $(QUICK)
+
+$(OLDEST)/oldest.stamp: setup.py tests/stand_ins/lower_bounds.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))' || { \
+	  echo "$$($(PYTHON) -V) is too new for the oldest dependencies, which have wheels for 3.10"; \
+	  echo "and 3.11: make test-oldest PYTHON=python3.11"; exit 1; }
+	@rm -rf $(OLDEST)
+	@$(MAKE) --no-print-directory VENV=$(OLDEST) $(OLDEST)/venv.stamp
+	@echo "Installing the oldest dependencies into $(OLDEST) (a minute, 600 MB) ..."
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --only-binary :all: $$($(OLDEST)/bin/python tests/stand_ins/lower_bounds.py)
+	@touch $@
 
 # Longer than what a commit waits for: nightly, and before a release with MINUTES=60.
 soak: $(VENV)/test.stamp
@@ -101,8 +120,9 @@ clean:
 	rmdir build 2>/dev/null || true
 
 distclean: clean
-	@if [ -e "$(VENV)/venv.stamp" ]; then rm -rf "$(VENV)"; \
-	elif [ -e "$(VENV)" ]; then echo "$(VENV) was not made by make: not removed"; exit 1; fi
+	@for folder in "$(VENV)" "$(OLDEST)"; do \
+	  if [ -e "$$folder/venv.stamp" ]; then rm -rf "$$folder"; \
+	  elif [ -e "$$folder" ]; then echo "$$folder was not made by make: not removed"; exit 1; fi; done
 
 # The installed package lags behind the checkout until this runs; the tests use the checkout.
 refresh: $(VENV)/package.stamp

@@ -20,21 +20,21 @@ VERSION = re.search(
     r'^__version__ = "(.+)"$', Path("dualtalker/__init__.py").read_text("utf-8"), re.MULTILINE
 )[1]
 
-# Lower bounds, all with wheels for Python 3.10 to 3.13. No upper ones: an application that
-# embeds dualtalker must be free to choose.
+# Lower bounds, each tried by `make test-oldest`. No upper ones: an application that embeds
+# dualtalker must be free to choose.
 
 # What a robot needs: the library's `Talker` and the talker node run with these alone.
 CORE = [
-    "numpy>=1.24",
-    "onnxruntime>=1.17",  # 1.23.2 is the last for Python 3.10
-    "soxr>=0.5",  # 0.5 brought the variable-rate mode, whose delay is constant
+    "numpy>=1.24.2",  # what onnxruntime 1.17 asks for
+    "onnxruntime>=1.17",  # reads IR up to 9; 1.23.2 is the last for Python 3.10
+    "soxr>=1.1",  # 1.1 offers the variable-rate mode, whose delay is constant
     "msgspec>=0.18",  # reads sidecars and configs, and says which field is wrong
 ]
 
 # What the command, recordings and pictures need; imported where they are used.
 COMFORT = [
     "soundfile>=0.12",  # 0.12 bundles a libsndfile that reads ogg and flac
-    "tyro>=0.9",
+    "tyro>=0.9.16",  # the first that leaves out optional positional arguments
     "tqdm>=4.60",
     "matplotlib>=3.7",
     "pillow>=9.4",
@@ -64,7 +64,7 @@ DEVICES = ["sounddevice>=0.4.6"]
 FACE = ["tornado>=6.1"]
 
 # Bags without ROS: `dualtalker bag` and `dualtalker evaluate`.
-BAG = ["rosbags>=0.11"]  # reads and writes rosbag2; 0.11 writes MCAP
+BAG = ["rosbags>=0.11.7"]  # reads and writes rosbag2; 0.11.7 unpacks no more than we ask for
 
 # ROS 2 Jazzy from PyPI, for Linux on x86_64; other machines install ROS with apt and need none
 # of these. Every name is pinned: distributions share the names, so that a single unpinned one
@@ -130,8 +130,12 @@ SPEECH = ["espeakng-loader>=0.2.4"]  # GPL-3, run as a separate program; never i
 # onnx: the tests make their own small models. playwright drives the distribution's chromium, and
 # brings no browser of its own.
 TEST = [
-    *("pytest>=8.0", "pytest-timeout>=2.3", "hypothesis>=6.100", "onnx>=1.16"),
-    *("playwright>=1.40", *FACE),
+    "pytest>=8.0",
+    "pytest-timeout>=2.3.1",
+    "hypothesis>=6.100",
+    "onnx>=1.16",
+    "playwright>=1.40",
+    *FACE,
 ]
 
 DEV = [
@@ -140,7 +144,7 @@ DEV = [
     "mypy>=1.15",
     # To build wheels without the network in the tests; never a dependency of the package, because
     # the newest turn `colcon build --symlink-install` into a copy.
-    "setuptools>=59",
+    "setuptools>=59.6",  # Ubuntu 22.04's
     "wheel>=0.38",
     # The pair that is known to build the package; ros-ament-package is Jazzy's.
     "colcon-common-extensions==0.3.0",

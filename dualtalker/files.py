@@ -26,6 +26,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 FOLDER = "a folder"
+_BEYOND_FLOAT = re.compile(r"\d{309}")  # whole numbers of Python have no limit
 RECORD_NAME = ".dualtalker"
 _MAX_RECORD_BYTES = 1 << 26
 
@@ -325,7 +326,7 @@ def check_file(
 
 
 def read_json(path: Path, max_bytes: int) -> Any:
-    """Read a JSON file strictly: no key comes twice in an object, no number is NaN or infinite.
+    """Read a JSON file strictly: no key twice in an object, no number that is NaN or beyond 1e308.
 
     Raises:
         ValueError: it is no regular file, larger than `max_bytes`, or not such JSON.
@@ -337,10 +338,20 @@ def read_json(path: Path, max_bytes: int) -> Any:
     try:
         # Not msgspec's reader, which takes the last of two values of one key.
         record = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
-        json.dumps(record, allow_nan=False)  # refuses NaN and numbers that overflow
+        for name, value in record.items() if isinstance(record, dict) else [("", record)]:
+            _check_numbers(name, value)
     except RecursionError as error:
         raise ValueError(str(error)) from error
     return record
+
+
+def _check_numbers(name: str, value: Any) -> None:
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except ValueError as error:  # NaN, or a fraction that overflows
+        raise ValueError(f"{name}: {error}") from error
+    if _BEYOND_FLOAT.search(text):
+        raise ValueError(f"{name}: a number beyond 1e308")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -134,8 +134,8 @@ def draw_faces(
     renderer = Renderer(rig, size_px, size_px, close_up=True)
     columns = min(columns, len(captions))
     rows = -(-len(captions) // columns)
-    inches = size_px / 100
-    figure = new_figure((columns * inches, rows * (inches + 0.3)))
+    # Older matplotlib cuts off a fraction of a pixel: 14.4 inches, and not 6 times 2.4.
+    figure = new_figure((columns * size_px / 100, rows * (size_px / 100 + 0.3)))
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()

@@ -19,6 +19,8 @@ from dualtalker.model import EXPORT_COMMAND, STAMP_PREFIX, Sidecar, parse_sideca
 if TYPE_CHECKING:
     import onnx
 
+OLDEST_IR = 8  # the first with functions; onnxruntime 1.17 reads up to 9
+
 
 def read_graph(path: Path) -> onnx.ModelProto:
     """Read an ONNX file, to convert it or to build an engine of it.
@@ -40,7 +42,8 @@ def write_sidecar(onnx_path: str | Path, states: list[dict[str, Any]], **fields:
     """Write the sidecar of an existing ONNX file, with its digest, and return its path.
 
     The graph is stamped with what its shapes do not show (`Sidecar.promises`), so that a sidecar
-    that is changed or of another model is told when the bundle is loaded.
+    that is changed or of another model is told when the bundle is loaded. It takes the oldest IR
+    that its operators allow, so that every onnxruntime that knows them can load it.
 
     Args:
         onnx_path: the exported graph.
@@ -91,7 +94,7 @@ def plan_bundle(onnx_path: Path) -> list[Path]:
 def stamp_model(data: bytes, promises: dict[str, str]) -> bytes:
     """Return a serialized ModelProto with `promises` as metadata, keys with our prefix.
 
-    Earlier stamps are replaced, other metadata stay.
+    Earlier stamps are replaced, the model's other metadata stay. The IR is the oldest that serves.
 
     Raises:
         ValueError: the bytes are no ONNX model.
@@ -108,4 +111,26 @@ def stamp_model(data: bytes, promises: dict[str, str]) -> bytes:
     model.metadata_props.extend(kept)
     for key, value in sorted(promises.items()):
         model.metadata_props.add(key=STAMP_PREFIX + key, value=value)
+    _lower_ir(model)
     return model.SerializeToString()
+
+
+def _lower_ir(model: onnx.ModelProto) -> None:
+    """Give a model the oldest IR that has its operators, without the notes that only IR 10 has.
+
+    Exporters write their newest IR, which an onnxruntime that knows all operators then refuses.
+    """
+    from onnx import helper
+
+    own = [opset for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
+    try:
+        oldest = max(OLDEST_IR, helper.find_min_ir_version_for(own))
+    except ValueError:  # of an ONNX newer than the one installed
+        return
+    if model.ir_version <= oldest:
+        return
+    model.ir_version = oldest
+    graph = model.graph
+    noted = (graph, *graph.node, *graph.input, *graph.output, *graph.value_info)
+    for part in (*noted, *graph.initializer):
+        part.ClearField("metadata_props")

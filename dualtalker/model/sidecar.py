@@ -19,7 +19,7 @@ from dualtalker.errors import BundleError
 from dualtalker.files import read_json, sha256
 
 _FORMAT = "dualtalker-bundle"
-EXPORT_COMMAND = "python -m engines.export_onnx CHECKPOINT -o NAME.onnx"
+EXPORT_COMMAND = "python -m engines.export_onnx CHECKPOINT --out NAME.onnx"
 
 # A sidecar is small and a robot's model fits in memory: larger claims are mistakes or attacks.
 MAX_SIDECAR_BYTES = 1 << 20

@@ -9,7 +9,7 @@ from numbers import Real
 import numpy as np
 
 from dualtalker.errors import DualtalkerError
-from dualtalker.model.sidecar import DEFAULT_STYLE, Sidecar
+from dualtalker.model.sidecar import DEFAULT_STYLE, EXPORT_COMMAND, Sidecar
 
 # A name, "name:weight,name:weight", weights by name, or None for the model's own default.
 Style = str | Mapping[str, float] | None
@@ -44,8 +44,7 @@ def mix_style(style: Style, sidecar: Sidecar) -> np.ndarray | None:
         if style not in (None, "", DEFAULT_STYLE):
             raise DualtalkerError(
                 f"style {style!r}: this model has one style, fixed when it was exported. Export "
-                "it anew to choose at run time: python -m engines.export_onnx CHECKPOINT -o "
-                "NAME.onnx"
+                f"it anew to choose at run time: {EXPORT_COMMAND}"
             )
         return None
     parts = _weigh_parts(style, list(offered))

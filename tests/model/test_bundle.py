@@ -22,6 +22,7 @@ from dualtalker.engine.stamp import stamp_model
 from dualtalker.errors import BundleError
 from dualtalker.model import Bundle, load_bundle, parse_sidecar
 from dualtalker.model import bundle as bundles
+from dualtalker.model.bundle import DEFAULT_MODEL
 from dualtalker.model.scan import scan_model
 
 
@@ -193,6 +194,41 @@ def test_a_stamp_replaces_the_one_before_and_nothing_else(own):
         "dualtalker.kind": "k" * 200,
         "dualtalker.hop_samples": "2",
     }
+
+
+def find_notes(model):
+    """What only IR 10 has: notes on the parts of a graph."""
+    graph = model.graph
+    parts = (graph, *graph.node, *graph.input, *graph.output, *graph.value_info)
+    return [note for part in (*parts, *graph.initializer) for note in part.metadata_props]
+
+
+@pytest.mark.parametrize("opset, ir_version", [(17, 8), (18, 8), (19, 9), (21, 10)])
+def test_a_bundle_has_the_oldest_ir_with_its_operators(own, opset, ir_version):
+    """An onnxruntime that knows all operators refuses a file of an IR newer than itself."""
+    plain = onnx.load(own)
+    plain.opset_import[0].version = opset
+    model = onnx.ModelProto()
+    model.CopyFrom(plain)
+    model.ir_version = 12
+    model.opset_import.append(onnx.helper.make_opsetid("of.others", 1))
+    for part in (model.graph, model.graph.node[0], *model.graph.input, *model.graph.initializer):
+        part.metadata_props.add(key="module", value="encoder")
+    made = onnx.load_from_string(stamp_model(model.SerializeToString(), {}))
+    assert made.ir_version == ir_version and made.graph == plain.graph
+    assert not find_notes(made)
+
+
+def test_an_ir_is_not_lowered_where_onnx_knows_no_oldest(own):
+    model = onnx.load(own)
+    model.ir_version, model.opset_import[0].version = 12, 999
+    assert onnx.load_from_string(stamp_model(model.SerializeToString(), {})).ir_version == 12
+
+
+def test_the_shipped_model_loads_in_the_oldest_onnxruntime_that_is_allowed():
+    """1.17 reads IR up to 9."""
+    model = onnx.load(DEFAULT_MODEL)
+    assert model.ir_version == 8 and not find_notes(model)
 
 
 @settings(max_examples=200, deadline=None)

@@ -6,7 +6,8 @@ import ast
 import re
 
 import pytest
-import yaml
+
+yaml = pytest.importorskip("yaml", reason="PyYAML comes with ROS")
 
 from checkout import ROOT
 from launch_sources import declared_arguments, find_calls, path_of, read_keys, read_tree

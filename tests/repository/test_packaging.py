@@ -13,9 +13,11 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from packaging.requirements import Requirement
 
 from bare_environment import read_requirements
 from checkout import ROOT, run_apart
+from lower_bounds import list_lower_bounds, read_lists
 
 SHARE = {
     "share/ament_index/resource_index/packages/dualtalker",
@@ -109,11 +111,19 @@ def test_wheel_asks_for_no_build_tools_and_pins_all_of_ros(wheel):
     ros = [need for need in needs if need.startswith("ros-")]
     assert len(ros) > 60
     for need in ros:
-        assert re.match(r"ros-[a-z0-9-]+(\[\w+\])?==\d", need), need
+        assert [clause.operator for clause in Requirement(need).specifier] == ["=="], need
         assert 'platform_machine == "x86_64"' in need
     base = [need for need in needs if "extra ==" not in need]
     assert base and all(">=" in need for need in base)
     assert not any(need.startswith("setuptools") for need in base)
+
+
+def test_the_oldest_versions_are_the_least_that_setup_allows():
+    bounds = dict(line.split("==") for line in list_lower_bounds())
+    needed = {need for name in ("CORE", "COMFORT", "BAG", "TEST") for need in read_lists()[name]}
+    for need in map(Requirement, needed):
+        assert ">=" + bounds[need.name] in {str(clause) for clause in need.specifier}
+    assert {"scipy", "setuptools", "wheel"} < set(bounds) and "torch" not in bounds
 
 
 def test_installed_ros_names_are_all_pinned(ros):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
+
+yaml = pytest.importorskip("yaml", reason="PyYAML comes with ROS")
 
 from checkout import ROOT
 from dualtalker.arkit import ARKIT_NAMES

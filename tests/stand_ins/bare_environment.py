@@ -14,15 +14,12 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from checkout import ROOT
+from lower_bounds import read_lists
 
 
 def read_requirements(name: str) -> list[Requirement]:
     """Return a list of requirements of setup.py, such as CORE."""
-    [text] = re.findall(
-        rf"^{name} = \[(.*?)^\]", (ROOT / "setup.py").read_text("utf-8"), re.M | re.S
-    )
-    return [Requirement(line) for line in re.findall(r'^ +"([^"]+)"', text, re.MULTILINE)]
+    return [Requirement(line) for line in read_lists()[name]]
 
 
 def leave_checkout() -> dict[str, str]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+pytest.importorskip("rclpy", reason="the watch is imported with the talker node's parts")
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, MOUTH_NAMES
 from dualtalker_ros.talker.speaking import MOVING_PER_S, SpeechWatch

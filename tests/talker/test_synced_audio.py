@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytest.importorskip("rclpy", reason="the queue is imported with the talker node's parts")
+
 from dualtalker.audio import AudioChunk
 from dualtalker.delivery import Delivery
 from dualtalker.stream import Talker

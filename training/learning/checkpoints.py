@@ -227,7 +227,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         meta = read_json(meta_path, MAX_JSON_BYTES)
         msgspec.convert(meta, _Told)
         _check_sizes(meta["description"])
-    except ValueError as error:  # msgspec's are such, too
+    except (ValueError, msgspec.DecodeError) as error:
         raise CheckpointError(
             f"{meta_path} is not the JSON of a checkpoint of this version ({error}); give the "
             "one that was written with it, or train again"

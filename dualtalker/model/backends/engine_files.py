@@ -113,7 +113,7 @@ def read_record(path: Path) -> EngineRecord:
         return msgspec.json.decode(sidecar.read_bytes(), type=_EngineSidecar).engine
     except FileNotFoundError as error:
         raise BackendError(f"{sidecar} is missing; was the build interrupted?") from error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, msgspec.DecodeError) as error:
         raise BackendError(f"{sidecar} is not an engine's sidecar ({error})") from error
 
 
