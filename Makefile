@@ -96,7 +96,7 @@ $(OLDEST)/oldest.stamp: setup.py tests/stand_ins/lower_bounds.py
 	@$(MAKE) --no-print-directory VENV=$(OLDEST) $(OLDEST)/venv.stamp
 	@echo "Installing the oldest dependencies into $(OLDEST) (a minute, 600 MB) ..."
 	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
-	  --only-binary :all: $$($(OLDEST)/bin/python tests/stand_ins/lower_bounds.py)
+	  $$($(OLDEST)/bin/python tests/stand_ins/lower_bounds.py)
 	@touch $@
 
 # Longer than what a commit waits for: nightly, and before a release with MINUTES=60.
