@@ -33,13 +33,16 @@ CORE = [
 
 # What the command, recordings and pictures need; imported where they are used.
 COMFORT = [
-    "soundfile>=0.12",  # 0.12 bundles a libsndfile that reads ogg and flac
+    "soundfile>=0.12",  # 0.12 bundles a libsndfile that reads ogg, flac and mp3
     "tyro>=0.9.16",  # the first that leaves out optional positional arguments
     "tqdm>=4.60",
     "matplotlib>=3.7",
     "pillow>=9.4",
-    "av>=12.0",  # 12 is the first with wheels that carry an H.264 encoder on every platform
 ]
+
+# Videos, and recordings that libsndfile cannot read. An extra, because PyAV's wheels load x264 and
+# x265, which are under the GPL; imported only where one of these is asked for.
+VIDEO = ["av>=12.0"]  # 12 is the first with wheels that carry an H.264 encoder on every platform
 
 TRAIN = [
     # Pinned: the exporter's graphs change from one torch to the next, and the parity numbers in
@@ -54,6 +57,7 @@ TRAIN = [
     "scipy>=1.10",
     "jiwer>=3.0",  # phone error rate of lip reading
     "torchmetrics>=1.8",  # the second opinion on LVE, of meshes and in the tests
+    *VIDEO,  # recordings of a phone are videos
 ]
 
 # The sound card for microphone_node and speaker_node. On Linux, PortAudio itself comes from the
@@ -184,6 +188,7 @@ setup(
         "bag": BAG,
         "ros": ROS,
         "devices": DEVICES,
+        "video": VIDEO,
         "face": FACE,
         "speech": SPEECH,
         "dev": DEV,

@@ -4,7 +4,6 @@ import sys
 
 # What the command and its pictures need beside the core (COMFORT in setup.py): module, package.
 _PACKAGES = {
-    "av": "av",
     "matplotlib": "matplotlib",
     "PIL": "pillow",
     "soundfile": "soundfile",

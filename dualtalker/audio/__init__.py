@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dualtalker.audio.compressed import import_av
 from dualtalker.audio.files import read_audio
 from dualtalker.audio.messages import (
     BARE_TYPES,
@@ -49,6 +50,7 @@ __all__ = [
     "check_rate",
     "check_samples",
     "fit_length",
+    "import_av",
     "is_info",
     "kind_of",
     "mix_to_mono",

@@ -51,6 +51,16 @@ def name_compression(data: bytes) -> str | None:
     return None
 
 
+def skip_id3(data: bytes) -> int:
+    """Return where the ID3 tag (version 2) at the start of a file ends; 0 where there is none."""
+    if data[:3] != b"ID3" or len(data) < 10:
+        return 0
+    size = 0
+    for byte in data[6:10]:  # seven bits each
+        size = size << 7 | byte & 0x7F
+    return 10 + size + (10 if data[5] & 0x10 else 0)
+
+
 Header = tuple[int, int]  # length of the frame in bytes, and what all frames of a stream share
 
 
@@ -73,14 +83,22 @@ def _frames_follow(
 
 
 def _mp3_frame(head: bytes) -> Header | None:
-    """Read the header of an MPEG-1, 2 or 2.5 layer III frame."""
+    """Read the header of a frame of layer III, of which the usual is believed alone."""
+    frame = read_mp3_frame(head)
+    if frame is None:
+        return None
+    mode, extension, emphasis = head[3] >> 6, (head[3] >> 4) & 3, head[3] & 3
+    # Only joint stereo has a mode extension, and emphasis is never used in practice.
+    return None if emphasis or (extension and mode != 1) else frame
+
+
+def read_mp3_frame(head: bytes) -> Header | None:
+    """Read the header of an MPEG-1, 2 or 2.5 layer III frame: its length, and what all share."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
         return None
     version, rate = (head[1] >> 3) & 3, (head[2] >> 2) & 3
     kbps = (_KBPS_1 if version == 3 else _KBPS_2)[head[2] >> 4]
-    mode, extension, emphasis = head[3] >> 6, (head[3] >> 4) & 3, head[3] & 3
-    # Only joint stereo has a mode extension, and emphasis is never used in practice.
-    if version == 1 or rate == 3 or not kbps or emphasis or (extension and mode != 1):
+    if version == 1 or rate == 3 or not kbps:
         return None
     rate_hz = _RATES_HZ[rate] // _RATE_DIVISORS[version]
     padding = (head[2] >> 1) & 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from dualtalker.bags import BagEvaluation, BagOptions
     from dualtalker.evaluation import Report
     from dualtalker.rig import Rig
+
+log = logging.getLogger("dualtalker")
 
 
 @dataclass(kw_only=True)
@@ -33,8 +37,9 @@ class MakeBag:
     files: Annotated[
         tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="WAV [CSV] [TO]")
     ]
-    """A recording (wav, flac or ogg); the motion as CSV, of `dualtalker animate`, Live Link Face,
-    Audio2Face or MediaPipe; and the bag, unless -o gives it: NAME.mcap, NAME.db3, or a folder."""
+    """A recording (wav, flac, ogg, mp3); the motion as CSV, of `dualtalker animate`, Live Link
+    Face, Audio2Face or MediaPipe; and the bag, unless -o gives it: NAME.mcap, NAME.db3, or a
+    folder."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="TO")] = None
     """The bag to write."""
     audio_type: Literal["AudioDataStamped", "AudioData", "AudioStamped", "Int16MultiArray"] = (
@@ -159,8 +164,8 @@ class Evaluate:
     """The node's parameter: what stamps of audio are of; auto is found out."""
     rig: Annotated[Path | None, tyro.conf.arg(metavar="RIG")] = None
     """Face to measure and draw on: .npz, .glb, .vrm, folder of OBJs. Default: the robot head."""
-    video_s: float = 8.0
-    """Length of the video, s; 0 for none."""
+    video_s: float | None = None
+    """Length of the video, s; 0 for none. Default: 8 where the extra `video` is installed."""
 
     def run(self) -> int:
         """Evaluate, print the table, write the report."""
@@ -204,7 +209,7 @@ class Evaluate:
 
         from dualtalker.bags import evaluate_bag, write_bag_report, write_comparison
 
-        options = self._options()
+        options, video_s = self._options(), self._choose_video_s()
         found: list[BagEvaluation] = []
         for path in bags:
             evaluation = evaluate_bag(path, options, models, _progress)
@@ -213,16 +218,28 @@ class Evaluate:
             # Two bags are shown at one rate.
             options = replace(options, fps=evaluation.first.fps)
         if len(found) == 1:
-            return write_bag_report(self.out, found[0], rig, self.video_s)
+            return write_bag_report(self.out, found[0], rig, video_s)
         pair = dict(zip(_name_apart(*bags), found, strict=True))
-        return write_comparison(self.out, pair, rig, self.video_s)
+        return write_comparison(self.out, pair, rig, video_s)
+
+    def _choose_video_s(self) -> float:
+        from dualtalker.audio import import_av
+
+        if self.video_s is None:
+            if importlib.util.find_spec("av"):
+                return 8.0
+            log.info('the report is without a video; for one: pip install "dualtalker[video]"')
+            return 0.0
+        if not 0 <= self.video_s <= 3600:
+            raise DualtalkerError(f"--video-s {self.video_s}; expected 0 to 3600")
+        if self.video_s > 0:
+            import_av("--video-s")
+        return self.video_s
 
     def _options(self) -> BagOptions:
         from dualtalker.audio import read_channel
         from dualtalker.bags import BagOptions, GivenFormat, ReplaySettings
 
-        if not 0 <= self.video_s <= 3600:
-            raise DualtalkerError(f"--video-s {self.video_s}; expected 0 to 3600")
         if not 20 <= self.starvation_ms <= 2000:
             raise DualtalkerError(f"--starvation-ms {self.starvation_ms}; expected 20 to 2000")
         return BagOptions(

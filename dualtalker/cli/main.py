@@ -63,7 +63,8 @@ class Animate(_Output):
     """Turn recordings of speech into a moving face: NAME.csv with 52 ARKit weights a frame."""
 
     wavs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="WAV...")]
-    """Recordings: wav, flac or ogg, 8 to 192 kHz, any number of channels."""
+    """Recordings: wav, flac, ogg or mp3, 8 to 192 kHz, any number of channels; with the package's
+    extra `video` also the sound of mp4, m4a, aac, webm, wma and other videos."""
 
     channel: str = "mix"
     """Channel that is heard, an index from 0; mix is the mean of all."""
@@ -254,8 +255,11 @@ def _level(path: Path, samples: np.ndarray, normalize: bool) -> np.ndarray:
 
 def _load(options: _Output) -> tuple[Bundle, Rig | None]:
     """Load the model, and the rig where something is drawn; check the style before any work."""
+    from dualtalker.audio import import_av
     from dualtalker.model import load_bundle, mix_style
 
+    if options.video:
+        import_av("--video")
     bundle = load_bundle(options.model)
     mix_style(options.talker.style, bundle.sidecar)
     wanted = options.vertices or options.video

@@ -104,7 +104,10 @@ def read_message(message: Any) -> Ping | Statistics:
     """Return what a viewer said; raises ValueError for what it may not say."""
     if not isinstance(message, str):
         raise ValueError("a viewer sends no binary messages")
-    read = _decoder.decode(message)  # msgspec's errors are ValueErrors
+    try:
+        read = _decoder.decode(message)
+    except msgspec.DecodeError as error:  # a ValueError of itself only in newer versions
+        raise ValueError(str(error)) from error
     if isinstance(read, _Ping):
         if not 0 <= read.id < 2**53:
             raise ValueError(f"ping id {read.id}; expected 0 to 2**53")

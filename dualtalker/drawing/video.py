@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dualtalker.audio import import_av
 from dualtalker.drawing.renderer import Renderer
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import written_whole
@@ -56,7 +57,8 @@ def write_video(
     need not fit in memory. An odd height or width is padded by one pixel, as H.264 needs. audio:
     mono samples [n] in [-1, 1] at audio_rate_hz. With `progress` a bar counts to `total`.
 
-    DualtalkerError on no frames, frames of changing shape, or audio that is not mono and finite.
+    DualtalkerError where PyAV is not installed, on no frames, frames of changing shape, or audio
+    that is not mono and finite.
     """
     path, rate = Path(path), _checked_fps(fps)
     samples = _checked_audio(audio, audio_rate_hz)
@@ -64,8 +66,7 @@ def write_video(
         from tqdm import tqdm
 
         frames = tqdm(frames, total=total, desc=path.name, unit="frame")
-    import av
-
+    av = import_av(f"{path}: a video")
     try:
         with av.open(
             str(path), "w", format="mp4", options={"movflags": "+faststart"}

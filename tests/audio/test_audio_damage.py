@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualtalker.audio import read_audio
-from dualtalker.audio.files import check_container
+from dualtalker.audio.containers import check_container
+from dualtalker.audio.sniffing import read_mp3_frame
 from dualtalker.errors import AudioError
 
 RATE_HZ = 16000
@@ -28,8 +30,9 @@ FORMATS = {
     "float.wav": {"format": "WAV", "subtype": "FLOAT"},
     "extensible.wav": {"format": "WAVEX", "subtype": "PCM_24"},
     "large.wav": {"format": "RF64", "subtype": "PCM_16"},
+    "sound.mp3": {"format": "MP3"},
 }
-CHECKSUMMED = [name for name in FORMATS if not name.endswith(".wav")]
+CHECKSUMMED = [name for name in FORMATS if name.endswith((".ogg", ".flac"))]
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +80,82 @@ def test_damage_to_the_sound_is_told_or_harmless(folder, name, data):
         whole[at] ^= 1 << data.draw(st.integers(0, 7))
     with pytest.raises(AudioError, match=rf"{name}.*ffmpeg"):
         read_audio(damaged(folder, name, whole))
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_damage_to_an_mp3_is_told_or_leaves_it_in_time(folder, data):
+    """It has no checksums: what is lost of its frames is told, a wrong sound in one is not."""
+    whole = bytearray((folder / "sound.mp3").read_bytes())
+    at = data.draw(st.integers(len(whole) // 4, len(whole) // 2))
+    kind = data.draw(st.sampled_from(["zeroed", "flipped", "left out", "put in"]))
+    if kind == "zeroed":
+        whole[at : at + 2000] = bytes(2000)
+    elif kind == "flipped":
+        whole[at] ^= 1 << data.draw(st.integers(0, 7))
+    elif kind == "left out":
+        del whole[at : at + data.draw(st.integers(1, 2000))]
+    else:
+        whole[at:at] = b"rubbish"
+    try:
+        samples, _ = read_audio(damaged(folder, "sound.mp3", whole))
+    except AudioError as error:
+        assert re.search(r"sound\.mp3.*ffmpeg", str(error))
+    else:
+        assert len(samples) == len(SOUND)
+
+
+def test_tags_around_an_mp3_are_no_damage(folder):
+    whole = (folder / "sound.mp3").read_bytes()
+    picture = b"ID3\x04\0\0\0\0\x7f\x7f" + bytes(0x3FFF)
+    for start in (b"", picture):
+        for end in (b"", b"TAG" + bytes(125), b"APETAGEX" + bytes(24), bytes(700)):
+            samples, _ = read_audio(damaged(folder, "sound.mp3", start + whole + end))
+            assert len(samples) == len(SOUND)
+
+
+def leave_header(content):
+    """An MP3 without the first frame, which holds no sound and counts the others."""
+    assert re.search(b"Xing|Info", content[:48])
+    return content[read_mp3_frame(content[:4])[0] :]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate_hz", [8000, 16000, 44100])
+def test_an_mp3_that_does_not_count_its_frames_is_read_whole(tmp_path, channels, rate_hz):
+    """libsndfile guesses by the first frame, which is short in silence, and reads no further."""
+    path = tmp_path / "stream.mp3"
+    sound = np.concatenate([np.zeros(rate_hz), SOUND, SOUND, SOUND])
+    sound = np.stack([sound] * channels, axis=1)
+    soundfile.write(path, sound, rate_hz, format="MP3")
+    whole, _ = read_audio(path)
+    assert len(whole) == len(sound)
+    path.write_bytes(leave_header(path.read_bytes()))
+    streamed, _ = read_audio(path)
+    # Without the header nobody knows how much silence the encoder put around.
+    assert 0 <= len(streamed) - len(whole) <= 4 * 1152
+    lag = next(n for n in range(3000) if np.allclose(streamed[n:][: len(whole)], whole, atol=0.02))
+    assert lag < 3000
+
+
+@pytest.mark.parametrize("tagged", [False, True])
+def test_mp3s_one_after_another_are_read_as_one(folder, tmp_path, caplog, tagged):
+    """As servers write that stream speech sentence by sentence."""
+    content = (folder / "sound.mp3").read_bytes()
+    tag = b"ID3\x04\0\0\0\0\0\x40" + bytes(0x40) if tagged else b""
+    path = tmp_path / "sentences.mp3"
+    path.write_bytes((tag + content) * 3)
+    samples, _ = read_audio(path)
+    assert 0 <= len(samples) - 3 * len(SOUND) < 3 * 4 * 576
+    assert "MP3 frames" in caplog.text
+
+
+def test_mp3_of_several_rates_is_refused(folder, tmp_path):
+    path = tmp_path / "other.mp3"
+    soundfile.write(path, SOUND, 22050, format="MP3")
+    path.write_bytes((folder / "sound.mp3").read_bytes() + path.read_bytes())
+    with pytest.raises(AudioError, match="several rates"):
+        read_audio(path)
 
 
 def ogg_pages(content):

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-yaml = pytest.importorskip("yaml", reason="PyYAML comes with ROS")
+import yaml
 
 from checkout import ROOT
 from dualtalker.arkit import ARKIT_NAMES

@@ -150,7 +150,7 @@ def test_a_missing_recording_is_named(ros, tiny, tmp_path):
     command = [sys.executable, "-m", "dualtalker_ros.demo", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    told = "demo: no.wav: no such file; expected a wav, flac or ogg recording"
+    told = "demo: no.wav: no such file; expected a wav, flac, ogg or mp3 recording"
     assert done.stderr.strip().splitlines()[-1] == told
     assert "Traceback" not in done.stderr
 

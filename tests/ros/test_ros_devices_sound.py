@@ -9,8 +9,6 @@ import time
 import numpy as np
 import pytest
 
-pytest.importorskip("rclpy", reason="nodes are tested where ROS is")
-
 from dualtalker.audio import AudioFormat, mix_to_mono, read_message
 from dualtalker_ros.topics import fill_message
 from null_sink import NullSink, why_not

@@ -25,12 +25,12 @@ from training.data.clips import (
 from training.data.coarticulation import RULE_MASK, rule_motion
 from training.data.phones import segment_arpabet
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg")
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 MOVING_RANGE = 0.02  # a channel that stays within this was not captured
 
 
 def read_sound(path: Path) -> np.ndarray:
-    """Return float32 [samples] at 16 kHz in [-1, 1] from any readable sound file."""
+    """Return float32 [samples] at 16 kHz in [-1, 1] of a sound file, or of a video's sound."""
     from dualtalker.audio import read_audio
 
     samples, rate_hz = read_audio(path)

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from dualtalker.errors import DualtalkerError
-from training.data import CorpusError, map_array
+from training.data import CorpusError, map_array, read_sound
 from training.datasets.meshes import read_mesh
 from training.datasets.pickles import load_pickle
-from training.datasets.soundtracks import measure_duration_s, read_soundtrack
+from training.datasets.soundtracks import measure_duration_s
 from training.datasets.sources import (
     Inspection,
     MeshSource,
@@ -210,7 +210,7 @@ def _plan_subject(
                 sentence=sentence,
                 split=split,
                 frames=frames.count,
-                read_audio=partial(read_soundtrack, audio),
+                read_audio=partial(read_sound, audio),
                 read_frames=partial(normalize_all, frames, normalizer, vertices),
             )
         )

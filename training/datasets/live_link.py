@@ -23,9 +23,10 @@ from training.data import (
     check_clip,
     frame_count,
     is_held_out,
+    read_sound,
     sample_motion,
 )
-from training.datasets.soundtracks import VIDEO_SUFFIXES, read_soundtrack
+from training.datasets.soundtracks import VIDEO_SUFFIXES
 from training.datasets.sources import Inspection, describe_mismatch, describe_stray
 
 # Live Link Face puts these beside each take; they hold no motion.
@@ -203,7 +204,7 @@ def read_take(
         return None  # told by find_moving
     times_s, weights = table.times_s, table.weights
     try:
-        audio = read_soundtrack(take.sound)
+        audio = read_sound(take.sound)
         _judge_rate(report, take, table, len(audio) / SAMPLE_RATE_HZ)
         offset = estimate_offset(audio, times_s, weights)
         applied_ms = _choose_shift(offset, options.offset_ms)

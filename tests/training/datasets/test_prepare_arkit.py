@@ -18,9 +18,8 @@ from recorded_files import (
     write_live_link,
     write_mov,
 )
-from training.data import load_clips, read_index
+from training.data import load_clips, read_index, read_sound
 from training.datasets.live_link import describe_timing, estimate_offset
-from training.datasets.soundtracks import read_soundtrack
 from training.prepare import main
 
 JAW = ARKIT_INDEX["jawOpen"]
@@ -340,8 +339,8 @@ def test_movies_without_sound_and_broken_ones_are_told(tmp_path):
         image = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
         container.mux(picture.encode(image))
         container.mux(picture.encode(None))
-    with pytest.raises(AudioError, match="the video has no sound"):
-        read_soundtrack(path)
+    with pytest.raises(AudioError, match="the file has no sound"):
+        read_sound(path)
     (tmp_path / "broken.mov").write_bytes(path.read_bytes()[:60])
     with pytest.raises(AudioError, match="cannot be read"):
-        read_soundtrack(tmp_path / "broken.mov")
+        read_sound(tmp_path / "broken.mov")

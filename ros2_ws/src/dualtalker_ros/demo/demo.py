@@ -21,7 +21,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from dualtalker.audio import read_audio
+from dualtalker.audio import import_av, read_audio
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import (
     ending_in_order,
@@ -54,7 +54,7 @@ class Demo:
     """Speak through the talker node on ROS 2, record, measure and draw what comes back."""
 
     wav: Path | None = None
-    """Recording to use instead of a made sentence: wav, flac or ogg."""
+    """Recording to use instead of a made sentence: wav, flac, ogg or mp3."""
     text: str = SENTENCE
     """What to say where no recording is given."""
     voice: str = "en-us"
@@ -68,6 +68,7 @@ class Demo:
 
     def run(self) -> None:
         """Do all of it; DualtalkerError says what to mend."""
+        import_av("the demo's video")
         FrameClock(self.fps)
         bag, log_path = self.output / "bag", self.output / "nodes.log"
         made = [] if self.wav else [self.output / "speech.wav"]

@@ -21,7 +21,7 @@ from dualtalker_ros.topics import fill_message, import_type, wait_for_listeners
 LINGER_S = 1.0  # after the last chunk
 
 PARAMETERS = (
-    Parameter("file", "", "Recording to publish: wav, flac or ogg of any rate."),
+    Parameter("file", "", "Recording to publish: wav, flac, ogg or mp3 of any rate."),
     Parameter(
         "channel",
         "mix",
