@@ -18,9 +18,9 @@ import dualtalker
 from dualtalker.cli.bags import Evaluate, MakeBag
 from dualtalker.cli.engine import Engine
 from dualtalker.cli.face import Face, Live, play_speech
+from dualtalker.cli.outputs import FileOptions, MotionFormat
 from dualtalker.cli.rig import ShowRig
 from dualtalker.errors import AudioError, DualtalkerError
-from dualtalker.options import TalkerOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,11 +42,12 @@ class _Output:
     """Folder for the results; made where it is missing."""
     model: Annotated[Path | None, tyro.conf.arg(metavar="BUNDLE")] = None
     """Model bundle: path of its .onnx, the .json lies beside. Default: the shipped model."""
-    talker: Annotated[TalkerOptions, tyro.conf.OmitArgPrefixes] = field(
-        default_factory=TalkerOptions
-    )
+    talker: Annotated[FileOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=FileOptions)
     rig: Annotated[Path | None, tyro.conf.arg(metavar="RIG")] = None
     """Face for vertices and video: .npz, .glb, .vrm, folder of OBJs. Default: the robot head."""
+    format: MotionFormat = "csv"
+    """Of the motion: csv has time_s and ARKit names; livelink is the CSV of Live Link Face, for
+    MetaHuman, Blender and Maya."""
     vertices: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Also write NAME.npz: vertices in metres for each frame."""
     video: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -134,7 +135,8 @@ class Speak(_Output):
             self._write(speech, bundle, rig)
         if self.play is not None:
             samples, rate_hz = speech.samples, speech.sample_rate_hz
-            play_speech(samples, rate_hz, bundle, self.talker, self.play, self.rig)
+            talker = self.talker.settle(self.format)
+            play_speech(samples, rate_hz, bundle, talker, self.play, self.rig)
         return 0
 
     def _write(self, speech: Speech, bundle: Bundle, rig: Rig | None) -> None:
@@ -260,6 +262,7 @@ def _load(options: _Output) -> tuple[Bundle, Rig | None]:
 
     if options.video:
         import_av("--video")
+    options.talker.settle(options.format)
     bundle = load_bundle(options.model)
     mix_style(options.talker.style, bundle.sidecar)
     wanted = options.vertices or options.video
@@ -292,7 +295,6 @@ def _write_all(
 ) -> None:
     from dualtalker.cli import outputs
     from dualtalker.drawing import write_face_video
-    from dualtalker.evaluation import write_motion_csv
     from dualtalker.files import written_output
 
     options.out.mkdir(parents=True, exist_ok=True)
@@ -300,7 +302,7 @@ def _write_all(
     frames = len(animation.times_s)
     paths = _list_outputs(options, stem)
     with written_output(paths["csv"]) as part:
-        write_motion_csv(part, animation.times_s, animation.weights, animation.head)
+        outputs.write_motion(part, animation, options.format)
     with written_output(paths["json"]) as part:
         outputs.write_report(part, animation, **about)
     if rig is not None and options.vertices:
@@ -337,7 +339,7 @@ def _animate(
             rate_hz,
             model=bundle,
             progress=bar.update,
-            **options.talker.keywords(),
+            **options.talker.settle(options.format).keywords(),
         )
 
 

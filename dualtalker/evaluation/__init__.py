@@ -39,12 +39,13 @@ from dualtalker.evaluation.report import (
     write_report,
 )
 from dualtalker.evaluation.table import FIGURES, Columns, Figure
-from dualtalker.evaluation.timecodes import Counting
+from dualtalker.evaluation.timecodes import NOMINAL_RATES_HZ, Counting
 
 __all__ = [
     "BILABIAL",
     "FIGURES",
     "LABIODENTAL",
+    "NOMINAL_RATES_HZ",
     "SUBJECT",
     "Columns",
     "Counting",

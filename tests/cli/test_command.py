@@ -17,6 +17,7 @@ from checkout import ROOT
 from dualtalker import animate
 from dualtalker.arkit import ARKIT_NAMES, HEAD_NAMES
 from dualtalker.cli.main import main
+from dualtalker.evaluation import read_motion_csv
 from dualtalker.files import RECORD_NAME
 from dualtalker.rig.robot_head import build_head
 
@@ -97,6 +98,20 @@ def test_head_motion_adds_three_columns(tiny, wav, out):
     assert json.loads((out / "hello there.json").read_text())["names"] == more[1:]
     assert run(*plain, "--no-prosody") == 0
     assert run(*plain, "--no-idle-motion", "--head-motion") != 0
+
+
+def test_the_motion_as_live_link_face_writes_it(tiny, wav, out, capsys):
+    assert run("animate", wav, "-o", out, "--model", tiny, "--format", "livelink") == 0
+    times_s, weights = read_motion_csv(out / "hello there.csv")
+    expected = animate(wav, model=tiny, fps=60)  # the app's rate, where none is given
+    np.testing.assert_array_equal(weights.astype(np.float32), expected.weights)
+    np.testing.assert_allclose(times_s, expected.times_s, atol=1e-9)
+    assert (out / "hello there.csv").read_text().startswith("Timecode,BlendShapeCount,")
+    assert json.loads((out / "hello there.json").read_text())["fps"] == 60
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    assert run("animate", wav, "-o", out, "--format", "livelink", "--fps", 29.97) == 2
+    assert "--fps 60" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_vertices_of_the_robot_head(tiny, wav, out):

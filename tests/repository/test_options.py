@@ -35,7 +35,7 @@ def test_the_library_has_the_same_options_and_defaults(function):
 
 def test_command_and_replay_have_the_same_defaults():
     command = Animate(out=Path("out"), wavs=())
-    assert command.talker == ReplaySettings().talker == TalkerOptions()
+    assert command.talker.settle(command.format) == ReplaySettings().talker == TalkerOptions()
     replayed = dataclasses.asdict(Evaluate().talker)
     assert replayed.pop("fps") is None  # that of the recorded talker
     assert replayed.items() <= dataclasses.asdict(TalkerOptions()).items()

@@ -24,7 +24,8 @@ SOURCES = {
 # From the ground up: a room imports from rooms that stand before it.
 FLOORS = {
     "dualtalker": "errors arkit files options audio model model.backends face stream delivery rig "
-    "rig.robot_head drawing evaluation bags devices speech engine display cli",
+    "rig.robot_head drawing evaluation bags devices speech engine outputs "
+    "display cli",
     "training": "configs network data datasets learning teaching evaluation studies",
     "dualtalker_ros": "processes parameters topics talker demo nodes",
 }
