@@ -129,6 +129,9 @@ ENGINES = [
     f"cuda-bindings>=12.9,<13.1 ; {ON_JAZZY_WHEELS}",
 ]
 
+# Reads rigs that Draco compressed; wheels for x86_64 and aarch64. Apache-2.0.
+DRACO = ["DracoPy>=2.2"]
+
 SPEECH = ["espeakng-loader>=0.2.4"]  # GPL-3, run as a separate program; never imported here
 
 # onnx: the tests make their own small models. playwright drives the distribution's chromium, and
@@ -140,6 +143,7 @@ TEST = [
     "onnx>=1.16",
     "playwright>=1.40",
     *FACE,
+    *DRACO,
 ]
 
 DEV = [
@@ -191,6 +195,7 @@ setup(
         "video": VIDEO,
         "face": FACE,
         "speech": SPEECH,
+        "draco": DRACO,
         "dev": DEV,
         "test": TEST,  # `colcon test` runs no pytest at all without an extra of this name
     },

@@ -5,16 +5,13 @@ A few kilobytes of ONNX may ask for loops without end, or for tensors larger tha
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+from dualtalker.children import run_child
 from dualtalker.errors import BundleError
 from dualtalker.model.sidecar import EXPORT_COMMAND
 
-_WORKER = ("-m", "dualtalker.model.trial_worker")
-WALL_S = 60.0  # a machine may be busy; what counts is CPU time
+_WORKER = "dualtalker.model.trial_worker"
 _TOO_MUCH_MEMORY = 3  # the worker's status
 
 # For a file of no size, and in addition for each of its bytes: weights are read, packed, run.
@@ -37,23 +34,8 @@ def try_bundle(onnx_path: Path, digest: str) -> None:
     size = onnx_path.stat().st_size
     cpu_s = int(_CPU_S + _CPU_S_PER_BYTE * size)
     memory_bytes = _MEMORY_BYTES + _MEMORY_PER_BYTE * size
-    # The child must find this very package, wherever its parent has it from.
-    paths = os.pathsep.join(p for p in sys.path if p)
-    environment = {**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, *_WORKER, str(onnx_path), str(cpu_s), str(memory_bytes)]
-    try:
-        child = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=WALL_S,
-            check=False,
-        )
-        status, said = child.returncode, child.stderr.decode(errors="replace").strip()
-    except subprocess.TimeoutExpired:
-        status, said = -1, ""
+    arguments = [str(onnx_path), str(cpu_s), str(memory_bytes)]
+    status, _, said = run_child(_WORKER, arguments, b"")
     if status == 0:
         _passed.add(digest)
         return

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dualtalker.children import limit_self
 from dualtalker.errors import BackendError, BundleError
 from dualtalker.model.graph import list_tensors, open_session, session_errors
 from dualtalker.model.sidecar import read_sidecar
@@ -23,7 +24,7 @@ def main(onnx_path: Path, cpu_s: int, memory_bytes: int) -> int:
     try:
         import onnxruntime  # noqa: F401 - before the limits, which are for the model alone
 
-        _limit(cpu_s, memory_bytes)
+        limit_self(cpu_s, memory_bytes)
         session = open_session(onnx_path)
         inputs, _ = list_tensors(read_sidecar(onnx_path.with_suffix(".json")), onnx_path)
         session.run(
@@ -41,18 +42,6 @@ def main(onnx_path: Path, cpu_s: int, memory_bytes: int) -> int:
 
 def _expected_errors() -> tuple[type[Exception], ...]:
     return (BackendError, BundleError, *session_errors())
-
-
-def _limit(cpu_s: int, memory_bytes: int) -> None:
-    try:
-        import resource
-    except ImportError:  # Windows: the parent's limit of wall time holds
-        return
-    limits = ((resource.RLIMIT_CPU, cpu_s), (resource.RLIMIT_DATA, memory_bytes))
-    for kind, limit in (*limits, (resource.RLIMIT_CORE, 0)):
-        _, hard = resource.getrlimit(kind)
-        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(kind, (limit, limit))
 
 
 if __name__ == "__main__":

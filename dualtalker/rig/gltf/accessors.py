@@ -24,6 +24,25 @@ class AccessorReader:
         """max_count bounds the vertices of an accessor; indices may be twelve times as many."""
         self.document, self.file_name = document, file_name
         self._buffer, self._max_count = buffer, max_count
+        self._supplied: dict[int, np.ndarray] = {}
+
+    def supply(self, index: int, values: np.ndarray) -> None:
+        """Take the entries [count, width] of an accessor from elsewhere, not from the buffer."""
+        accessor = find_item(self.document, "accessors", index)
+        what = f"accessor {index}"
+        dtype, width = _dtype(accessor, what), TYPE_WIDTHS.get(str(accessor.get("type")))
+        shape = (self.count(index, whole=True), width)
+        kinds = "iuf" if dtype.kind == "f" else "iu"
+        if values.shape != shape or values.dtype.kind not in kinds:
+            found = f"{values.dtype} {list(values.shape)}"
+            raise RigError(f"{what}: found {found}; expected {dtype} {list(shape)}")
+        self._supplied[index] = values.astype(dtype)
+
+    def read_view(self, index: object, what: str) -> bytes:
+        """Return all bytes of a buffer view. Raises RigError."""
+        view = find_item(self.document, "bufferViews", index)
+        length = _whole(view, "byteLength", what)
+        return self._view(index, 0, np.dtype("u1"), length, 1, what).tobytes()
 
     def count(self, index: object, whole: bool = False) -> int:
         """Return how many entries an accessor says it has, without reading any of them."""
@@ -80,7 +99,9 @@ class AccessorReader:
             raise RigError(f"{what}: found {count} entries; expected {expected} as in its mesh")
         width = TYPE_WIDTHS[accessor["type"]]
         dtype = _dtype(accessor, what)
-        if "bufferView" in accessor:
+        if index in self._supplied:
+            values = self._supplied[index]
+        elif "bufferView" in accessor:
             offset = _whole(accessor, "byteOffset", what, default=0)
             values = self._view(accessor["bufferView"], offset, dtype, count, width, what).copy()
         else:

@@ -11,7 +11,7 @@ from dualtalker.rig.gltf.format import find_item
 
 # Of buffer views, with the data in another place. The first became the second.
 _OF_VIEWS = ("EXT_meshopt_compression", "KHR_meshopt_compression")
-_OF_PRIMITIVES = ("KHR_draco_mesh_compression",)
+DRACO = "KHR_draco_mesh_compression"
 
 
 def check_view(document: dict[str, Any], view: dict[str, Any], file_name: str) -> None:
@@ -21,24 +21,24 @@ def check_view(document: dict[str, Any], view: dict[str, Any], file_name: str) -
         buffer = find_item(document, "buffers", view.get("buffer"))
         is_there = view["buffer"] == 0 and "uri" not in buffer
         if not is_there or used[0] in (buffer.get("extensions") or {}):
-            raise _refusal(used[0], file_name)
+            raise make_refusal(used[0], file_name)
 
 
-def check_primitive(document: dict[str, Any], primitive: dict[str, Any], file_name: str) -> None:
-    """Refuse a primitive whose vertices are only in their compressed form. Raises RigError.
+def is_draco_alone(document: dict[str, Any], primitive: dict[str, Any]) -> bool:
+    """Whether a primitive's vertices are in the file in Draco's form only. Raises RigError.
 
     Other extensions, such as KHR_materials_variants, change nothing in its vertices.
     """
-    used = [name for name in _OF_PRIMITIVES if name in (primitive.get("extensions") or {})]
-    if used:
-        position = find_item(document, "accessors", primitive["attributes"]["POSITION"])
-        if "bufferView" not in position:
-            raise _refusal(used[0], file_name)
+    if DRACO not in (primitive.get("extensions") or {}):
+        return False
+    position = find_item(document, "accessors", primitive["attributes"]["POSITION"])
+    return "bufferView" not in position
 
 
-def _refusal(extension: str, file_name: str) -> RigError:
+def make_refusal(extension: str, file_name: str, remedy: str = "") -> RigError:
+    """Return an error that names the extension and the command that undoes it."""
     names = shlex.join([file_name, f"{Path(file_name).stem}_plain.glb"])
     return RigError(
-        f"its meshes are compressed by {extension}; undo it with: "
+        f"its meshes are compressed by {extension}; {remedy}undo it with: "
         f"npx @gltf-transform/cli copy {names}"
     )

@@ -16,8 +16,8 @@ import numpy as np
 
 from dualtalker.errors import RigError
 from dualtalker.rig.gltf.accessors import AccessorReader
-from dualtalker.rig.gltf.compression import check_primitive
 from dualtalker.rig.gltf.container import Buffer, open_container
+from dualtalker.rig.gltf.draco import undo_draco
 from dualtalker.rig.gltf.format import TRIANGLES, find_item, srgb_from_linear
 from dualtalker.rig.gltf.nodes import find_mesh_nodes
 from dualtalker.rig.gltf.rest_pose import RestPose
@@ -46,6 +46,7 @@ def read_glb(path: Path, scale: float | None = None) -> Rig:
         reader = AccessorReader(document, buffer, MAX_VERTICES, path.name)
         rest_pose = RestPose(reader)
         faces = _find_faces(document, reader, find_mesh_nodes(document))
+        undo_draco(reader, [face.primitive for _, face in faces])
         parts = [_read_face(node, face, rest_pose, reader) for node, face in faces]
         return _merge(path, parts, scale)
 
@@ -157,7 +158,6 @@ def _read_face(
     primitive = face.primitive
     if primitive.get("mode", TRIANGLES) != TRIANGLES:
         raise RigError(f"found primitive mode {primitive['mode']}; expected 4 (triangles)")
-    check_primitive(reader.document, primitive, reader.file_name)
     attributes = primitive["attributes"]
     position = reader.read(attributes["POSITION"], "VEC3", "POSITION")
     matrix = rest_pose.find_matrices(node, attributes, face.count)
