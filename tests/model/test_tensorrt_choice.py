@@ -95,6 +95,17 @@ def test_the_engine_folder(monkeypatch, tmp_path):
     assert engine_folder() == tmp_path / "dualtalker" / "engines"
 
 
+def test_a_user_without_a_home_is_told_of_the_engine_folder(monkeypatch):
+    def find_nobody(number):
+        raise KeyError(number)
+
+    for name in ("DUALTALKER_ENGINES", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", find_nobody)
+    with pytest.raises(BackendError, match="set DUALTALKER_ENGINES to a folder"):
+        engine_folder()
+
+
 def test_an_engine_that_does_not_load_prints_tensorrts_reason(bundle, folder):
     cuda = FakeCuda()
     put_engine(folder, bundle, engine=b"scrap")

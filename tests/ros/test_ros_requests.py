@@ -164,3 +164,29 @@ def test_random_values_of_every_type(stage):
                 parameters=parameters,
             )
             assert len(answer.results) == len(parameters)
+
+
+@pytest.mark.parametrize("module", NODES)
+def test_times_that_cannot_be_on_clock(listener, tiny, tmp_path, module):
+    """Those before 1970, for which rclpy raises, and those that no stamp can tell."""
+    from rcl_interfaces.srv import GetParameters
+    from rosgraph_msgs.msg import Clock
+
+    parameters = dict(NODES[module]) | {"use_sim_time": True}
+    parameters |= {"model": tiny} if module == "talker_node" else {"output": tmp_path / "bag"}
+    clock = listener.node.create_publisher(Clock, "/clock", 10)
+    name = f"/timed/{module.removesuffix('_node')}"
+    log = tmp_path / "node.log"
+    with running(module, log, ["__ns:=/timed"], **parameters):
+        listener.meet(clock)
+        for seconds in (10, -1, -(2**31), 2**31 - 1, -5, 0, 20):
+            for nanoseconds in (0, 2**32 - 1):
+                message = Clock()
+                message.clock.sec, message.clock.nanosec = seconds, nanoseconds
+                clock.publish(message)
+                listener.spin(0.05)
+        service = f"{name}/get_parameters"
+        assert call(listener, GetParameters, service, names=["use_sim_time"]).values
+    listener.node.destroy_publisher(clock)
+    assert log.read_text().count("/clock is ignored") == 1
+    assert "Traceback" not in log.read_text()

@@ -72,10 +72,19 @@ class _EngineSidecar(msgspec.Struct):
 
 
 def engine_folder() -> Path:
-    """Where engines are built to unless told otherwise: $DUALTALKER_ENGINES, or a cache folder."""
+    """Where engines are built to unless told otherwise: $DUALTALKER_ENGINES, or a cache folder.
+
+    Raises:
+        BackendError: the user has no home folder that a cache could be in.
+    """
     if chosen := os.environ.get("DUALTALKER_ENGINES"):
         return Path(chosen)
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:
+        raise BackendError(
+            "this user has no home folder for engines; set DUALTALKER_ENGINES to a folder"
+        ) from error
     return Path(cache) / "dualtalker" / "engines"
 
 

@@ -23,6 +23,7 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
+from rosgraph_msgs.msg import Clock
 
 from dualtalker.errors import DualtalkerError
 
@@ -40,6 +41,8 @@ LOG_FOLDER = (
     "that this user can write to, as ROS_LOG_DIR=/tmp/ros_log"
 )
 EXECUTORS = ("auto", "events", "single")
+# builtin_interfaces/Time ends at 2**31 s; what is stamped lies up to a day after the clock.
+LAST_CLOCK_S = 2**31 - 86400
 # How long the executor may wait for an event before Python looks for signals.
 LOOK_UP_S = 0.2
 
@@ -163,6 +166,28 @@ class GuardedNode(Node):
         if srv_type is SetParameters and srv_name.endswith("/set_parameters"):
             guarded = _set_one_by_one(guarded)
         return super().create_service(srv_type, srv_name, guarded, **named)
+
+    def create_subscription(
+        self, msg_type: Any, topic: str, callback: Any, *rest: Any, **named: Any
+    ) -> Any:
+        """Create a subscription; that of rclpy to /clock ignores times that cannot be."""
+        if msg_type is Clock:
+            callback = self._guard_time(callback)
+        return super().create_subscription(msg_type, topic, callback, *rest, **named)
+
+    def _guard_time(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        @functools.wraps(callback)
+        def guarded(message: Any) -> None:
+            seconds = message.clock.sec
+            if 0 <= seconds < LAST_CLOCK_S:
+                callback(message)
+            else:
+                self.get_logger().warning(
+                    f"/clock is ignored where it tells {seconds} s; expected 0 to {LAST_CLOCK_S}",
+                    once=True,
+                )
+
+        return guarded
 
     def _guard(self, callback: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         @functools.wraps(callback)
