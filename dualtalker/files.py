@@ -90,6 +90,15 @@ def written_together(*paths: Path) -> Iterator[Path]:
                 os.replace(folder / path.name, path)
 
 
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Give a temporary folder; where this process is killed, the next of ours removes it."""
+    _sweep(Path(tempfile.gettempdir()))
+    prefix = f".part-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix) as name, _held(Path(name)):
+        yield Path(name)
+
+
 def _flush(path: Path) -> None:
     """Bring a file, or those directly in a folder, to the disk."""
     for file in path.iterdir() if path.is_dir() else [path]:

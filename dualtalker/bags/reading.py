@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import re
 import sqlite3
 import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from dualtalker.bags.limits import (
+    MAX_CHUNK_BYTES,
+    MAX_MESSAGES,
+    bound_unpacking,
+    checked_storage,
+    unpack,
+)
 from dualtalker.bags.types import find_types, import_rosbags
 from dualtalker.errors import BagError
 
-MAX_CHUNK_BYTES = 1 << 28
 STORAGE_SUFFIXES = (".mcap", ".db3")
+_TOLD = 50  # topics in one line
 # What rosbags raises on files that are cut off or damaged, besides its own errors.
 _DAMAGE = (
     AssertionError,
@@ -72,16 +80,21 @@ class Bag:
         self._storage = find_storage(path)
         rosbag2 = import_rosbags().rosbag2
         self._damage = (*_DAMAGE, *_sqlite_errors(), rosbag2.ReaderError)
-        _bound_chunks()
-        try:
-            _check_tables(self._storage)
-            self._reader = rosbag2.Reader(self._storage)
-            self._reader.open()
-            self.topics = self._list_topics()
-        except PermissionError:
-            raise
-        except self._damage as error:
-            raise BagError(self._explain(error)) from error
+        bound_unpacking()
+        with contextlib.ExitStack() as stack:
+            try:
+                storage = stack.enter_context(checked_storage(self._storage))
+                self._reader = rosbag2.Reader(storage)
+                self._reader.open()
+                stack.callback(self._reader.close)
+                self._packed = self._reader.compression_mode == "message"
+                self._files = _read_by_records(self._reader.storage)
+                self.topics = self._list_topics()
+            except PermissionError:
+                raise
+            except self._damage as error:
+                raise BagError(self._explain(error)) from error
+            self._open = stack.pop_all()
 
     def __enter__(self) -> Bag:
         return self
@@ -92,23 +105,30 @@ class Bag:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._reader.close()
+        self._open.close()
 
     def describe(self) -> str:
         """Return all topics with types and counts, for errors and reports."""
-        return "; ".join(str(topic) for topic in self.topics.values()) or "nothing"
+        told = [str(topic) for topic in self.topics.values()]
+        more = [f"and {len(told) - _TOLD} more topics"] if len(told) > _TOLD else []
+        return "; ".join(told[:_TOLD] + more) or "nothing"
 
     def read(self, name: str) -> Iterator[BagMessage]:
         """Yield a topic's messages in the order of recording."""
         topic = self.topics[name]
-        definition = next((c.msgdef.data for c in topic.connections if c.msgdef.data), "")
+        known = [*topic.connections, *(c for file in self._files for c in file.connections)]
+        texts = (c.msgdef.data for c in known if c.msgtype == topic.type_name)
+        definition = next(filter(None, texts), "")
         store = find_types(topic.type_name, definition)
         from rosbags.serde import SerdeError
 
         try:
-            for index, (_, received_ns, data) in enumerate(
-                self._reader.messages(list(topic.connections))
-            ):
+            for index, (_, received_ns, data) in enumerate(self._messages(topic.connections)):
+                if index == MAX_MESSAGES:
+                    raise BagError(
+                        f"{self.path}: {topic.name} holds more than {MAX_MESSAGES} messages; take "
+                        "a part of it: ros2 bag convert, or mcap filter"
+                    )
                 try:
                     message = store.deserialize_cdr(data, topic.type_name)
                 except (SerdeError, *_DAMAGE) as error:
@@ -126,10 +146,17 @@ class Bag:
         if not connections:  # which would mean all of them
             return
         try:
-            for connection, received_ns, data in self._reader.messages(connections):
+            for connection, received_ns, data in self._messages(connections):
                 yield received_ns, connection.topic, bytes(data)
         except self._damage as error:
             raise BagError(self._explain(error)) from error
+
+    def _messages(self, connections: Collection[Any]) -> Iterator[tuple[Any, int, bytes]]:
+        mode = self._reader.storage.metadata
+        if self._packed:  # rosbags would unpack to any size
+            self._reader.storage.metadata = mode._replace(compression_mode=None)
+        for connection, received_ns, data in self._reader.messages(list(connections)):
+            yield connection, received_ns, _unpack_message(data) if self._packed else data
 
     def _list_topics(self) -> dict[str, Topic]:
         found: dict[str, list[Any]] = {}
@@ -157,38 +184,41 @@ class Bag:
         return f"{self.path} is no whole bag ({text}); {mend}"
 
 
-def _bound_chunks() -> None:
-    """Let rosbags unpack a zstd chunk of MCAP to the size that it claims and no further.
+def _unpack_message(data: bytes) -> bytes:
+    unpacked = unpack(bytes(data), MAX_CHUNK_BYTES, "zstd")
+    if len(unpacked) > MAX_CHUNK_BYTES:
+        raise ValueError(f"a message unpacks to more than {MAX_CHUNK_BYTES} bytes")
+    return unpacked
 
-    It unpacks whole chunks before it compares sizes: some kilobytes may hold gigabytes.
+
+def _read_by_records(storage: Any) -> list[Any]:
+    """Return the files of a bag; those of MCAP whose index lacks something are read whole instead.
+
+    A writer may leave out the summary, what repeats the channels in it, or the messages' index.
     """
-    from rosbags.rosbag2 import storage_mcap
-
-    def unpack(data: bytes, size: int) -> bytes:
-        if not 0 <= size <= MAX_CHUNK_BYTES:
-            raise ValueError(f"a chunk claims {size} bytes, expected at most {MAX_CHUNK_BYTES}")
-        return bytes(storage_mcap.zstd.ZstdDecompressor().decompress(data, max_length=size + 1))
-
-    storage_mcap.DECOMPRESSORS["zstd"] = unpack
-
-
-def _check_tables(storage: Path) -> None:
-    """Refuse sqlite3 files whose tables compute their rows, of any size, instead of holding them.
-
-    Raises:
-        BagError: a table is a view, virtual or has generated columns.
-    """
-    for file in sorted(storage.glob("*.db3")) if storage.is_dir() else [storage]:
-        if file.suffix != ".db3" or not file.is_file():
+    files = getattr(storage, "storages", [storage])
+    for file in (f for f in files if hasattr(f, "meta_scan")):
+        counted = {number for number, count in _counts(file).items() if count}
+        indexed = all(chunk.message_index_offsets for chunk in file.chunks)
+        if file.chunks and indexed and counted <= {c.id for c in file.connections}:
             continue
-        base = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
-        try:
-            rows = base.execute("SELECT name, type, sql FROM sqlite_master").fetchall()
-        finally:
-            base.close()
-        for name, kind, sql in rows:
-            if kind in ("view", "trigger") or re.search(r"\bAS\b|\bVIRTUAL\b", str(sql), re.I):
-                raise BagError(f"{file}: {kind} {name!r} computes its rows; no recorder does that")
+        file.chunks.clear()
+        file.meta_scan()
+        counts = _counts(file)
+        file.connections = [c._replace(msgcount=counts.get(c.id, 0)) for c in file.connections]
+        # In the order of time, which rosbags wants of the records.
+        file.messages = partial(_scan_messages, file)
+    return files
+
+
+def _counts(file: Any) -> dict[int, int]:
+    return dict(file.statistics.channel_message_counts) if file.statistics else {}
+
+
+def _scan_messages(
+    file: Any, connections: Collection[Any], start: int | None = None, stop: int | None = None
+) -> list[tuple[Any, int, bytes]]:
+    return sorted(file.messages_scan(connections, start, stop), key=lambda found: found[1])
 
 
 def _sqlite_errors() -> tuple[type[Exception], ...]:

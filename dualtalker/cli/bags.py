@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("dualtalker")
 
 
+# Whose audio_common_msgs a type is of; std_msgs are part of every ROS.
+_MAKERS = {
+    "AudioDataStamped": "ros-drivers",
+    "AudioData": "ros-drivers",
+    "AudioStamped": "mgonzs13",
+}
+
+
 @dataclass(kw_only=True)
 class MakeBag:
     """Make a rosbag2 of a recording, and of the motion that belongs to it, without ROS.
@@ -46,7 +54,8 @@ class MakeBag:
         "AudioDataStamped"
     )
     """Type of the audio messages: AudioDataStamped and AudioData of ros-drivers, AudioStamped of
-    mgonzs13's audio_common, Int16MultiArray of std_msgs."""
+    mgonzs13's audio_common, Int16MultiArray of std_msgs, which alone is in every ROS but has no
+    stamps."""
     channel: str = "mix"
     """Channel of the recording, an index from 0; mix is the mean of all."""
     chunk_ms: float = 20.0
@@ -84,6 +93,11 @@ class MakeBag:
         )
         beside = "" if motion is None else f" and {len(motion.times_s)} faces"
         print(f"{out}: {len(samples) / rate_hz:.2f} s of audio at {rate_hz} Hz{beside}")
+        if maker := _MAKERS.get(self.audio_type):
+            print(
+                f"to play it with ROS, install audio_common_msgs of {maker} there, or make it "
+                "with --audio-type Int16MultiArray; `dualtalker evaluate` needs neither"
+            )
         return 0
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +12,7 @@ import numpy as np
 from dualtalker.drawing import Renderer, draw_waveform, new_figure, to_svg, write_video
 from dualtalker.evaluation import metrics
 from dualtalker.evaluation.accuracy import Recording, find_recorded_speech, measure_error_map
+from dualtalker.files import scratch_folder
 
 if TYPE_CHECKING:
     from dualtalker.rig import Rig
@@ -224,8 +223,8 @@ def film_columns(
     rate_hz = recording.sample_rate_hz
     sound = recording.audio[int(first / recording.fps * rate_hz) :]
     sound = sound[: int((last - first) / recording.fps * rate_hz)]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "side_by_side.mp4"
+    with scratch_folder() as folder:
+        path = folder / "side_by_side.mp4"
         write_video(path, pictures(), recording.fps / step, sound, rate_hz)
         return path.read_bytes()
 

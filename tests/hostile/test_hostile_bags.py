@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import tempfile
 import tracemalloc
 
 import numpy as np
@@ -16,6 +19,7 @@ from dualtalker.bags import Bag, find_types
 from dualtalker.errors import BagError
 from dualtalker.evaluation.accuracy import Recording, measure_motions
 from limited_process import refuse, run_limited
+from made_mcap import Chunk, channel, message, schema, write_mcap
 from tiny_rig import tiny_rig
 
 TYPE = "made_msgs/msg/Made"
@@ -109,21 +113,148 @@ def test_rows_that_are_computed_are_refused(tmp_path, computed):
 
 
 @pytest.mark.parametrize("claimed", [0, 1000, 1 << 33, -1])
-def test_a_chunk_is_unpacked_no_further_than_it_claims(tmp_path, claimed):
+@pytest.mark.parametrize("kind", ["zstd", "lz4"])
+def test_a_chunk_is_unpacked_no_further_than_it_claims(tmp_path, claimed, kind):
     from rosbags.rosbag2 import storage_mcap
 
     topic = ("std_msgs/msg/Int16MultiArray", [(START_NS, int16_message(np.zeros(320)))])
     write_topics(tmp_path / "bag", {"/audio": topic})
-    packed = storage_mcap.zstd.compress(bytes(100 << 20))
-    assert len(packed) < 20_000
+    packed = pack(bytes(100 << 20), kind)
+    assert len(packed) < 500_000
     with Bag(tmp_path / "bag"):
         tracemalloc.start()
         try:
             with pytest.raises((storage_mcap.ReaderError, ValueError), match=r"[Cc]hunk"):
-                storage_mcap.decompress(packed, "zstd", claimed, 0)
+                storage_mcap.decompress(packed, kind, claimed, 0)
             assert tracemalloc.get_traced_memory()[1] < 4 << 20
         finally:
             tracemalloc.stop()
+
+
+def pack(data: bytes, kind: str) -> bytes:
+    if kind == "lz4":
+        return pytest.importorskip("lz4.frame").compress(data)
+    from rosbags.rosbag2 import storage_mcap
+
+    return storage_mcap.zstd.compress(data)
+
+
+def refuse_bag(path, folder) -> str:
+    return refuse("dualtalker", "evaluate", path, "-o", folder / "report", folder=folder)
+
+
+@pytest.mark.parametrize("kind", ["zstd", "lz4", ""])
+@pytest.mark.parametrize("bomb", ["lies", "large", "many", "at once", "one many times"])
+def test_chunks_that_unpack_beyond_reason_are_refused(tmp_path, kind, bomb):
+    size = {"lies": 100 << 20, "large": 100 << 20}.get(bomb, 60 << 20)
+    if kind == "" and bomb != "lies":
+        pytest.skip("not packed, a chunk is as large as its file")
+    content = pack(bytes(size), kind) if kind else bytes(1000)
+    claimed = 1000 if bomb == "lies" and kind else size
+    count = {"many": 400, "at once": 8}.get(bomb, 1)
+    ends = range(1, count + 1) if bomb == "many" else [count] * count
+    chunks = [Chunk(content, kind, claimed, end - 1, end, {1: 1}) for end in ends]
+    if bomb == "one many times":
+        chunks[0].end_ns = 1
+    parts = [schema(), channel("/audio"), *chunks]
+    again = 100_000 if bomb == "one many times" else 1
+    write_mcap(tmp_path / "a.mcap", parts, repeated=parts[0] + parts[1], chunk_index=again)
+    refuse_bag(tmp_path / "a.mcap", tmp_path)
+
+
+def test_a_flood_of_messages_is_refused(tmp_path):
+    """40 MB of empty messages in some kilobytes."""
+    content = message(START_NS, b"") * 1_300_000
+    chunk = Chunk(pack(content, "zstd"), "zstd", len(content), START_NS, START_NS + 1, {1: 1})
+    parts = [schema(), channel("/audio"), chunk]
+    write_mcap(tmp_path / "a.mcap", parts, repeated=parts[0] + parts[1])
+    refuse_bag(tmp_path / "a.mcap", tmp_path)
+
+
+def test_a_flood_of_topics_is_told_in_a_line(tmp_path):
+    topics = b"".join(channel(f"/camera_{number}", number) for number in range(1, 60_000))
+    write_mcap(tmp_path / "a.mcap", [schema("sensor_msgs/msg/Image"), topics])
+    said = refuse_bag(tmp_path / "a.mcap", tmp_path)
+    assert len(said) < 10_000 and "more topics" in said
+
+
+@pytest.mark.parametrize("place", ["mcap", "db3", "metadata.yaml", "in the bag"])
+@pytest.mark.parametrize("kind", ["fifo", "zero", "folder"])
+def test_pipes_and_devices_are_refused(tmp_path, place, kind):
+    bag = tmp_path / "bag"
+    if place == "in the bag":
+        topic = ("std_msgs/msg/Int16MultiArray", [(START_NS, int16_message(np.zeros(320)))])
+        write_topics(bag, {"/audio": topic})
+        target = bag / "bag.mcap"
+        target.unlink()
+    elif place == "metadata.yaml":
+        bag.mkdir()
+        target = bag / place
+    else:
+        bag = target = tmp_path / f"a.{place}"
+    if kind == "fifo":
+        os.mkfifo(target)
+    elif kind == "zero":
+        target.symlink_to("/dev/zero")
+    else:
+        target.mkdir()
+    refuse_bag(bag, tmp_path)
+
+
+def compress_bag(bag, mode: str, content: bytes | None = None) -> None:
+    """Make of a bag in one MCAP file one that is packed by file, or that says so of messages."""
+    metadata = bag / "metadata.yaml"
+    told = metadata.read_text().replace("compression_format: ''", "compression_format: zstd")
+    told = told.replace("compression_mode: ''", f"compression_mode: {mode}")
+    if mode == "FILE":
+        file = bag / "bag.mcap"
+        (bag / "bag.mcap.zstd").write_bytes(pack(content or file.read_bytes(), "zstd"))
+        file.unlink()
+        told = told.replace("- bag.mcap", "- bag.mcap.zstd")
+    assert mode in told
+    metadata.write_text(told)
+
+
+def test_a_bag_that_is_packed_by_file_is_read_and_leaves_nothing(tmp_path, monkeypatch):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setattr("dualtalker.files._swept", set())
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (scratch / f".part-{dead.pid}-abc").mkdir()
+    topic = ("std_msgs/msg/Int16MultiArray", [(START_NS, int16_message(np.arange(320)))])
+    write_topics(tmp_path / "bag", {"/audio": topic})
+    compress_bag(tmp_path / "bag", "FILE")
+    with Bag(tmp_path / "bag") as bag:
+        (found,) = bag.read("/audio")
+        assert found.message.data.tolist() == list(range(320))
+        assert len(list(scratch.iterdir())) == 1
+    assert not list(scratch.iterdir())
+
+
+def test_whole_files_and_messages_that_unpack_beyond_reason_are_refused(tmp_path):
+    topic = ("std_msgs/msg/Int16MultiArray", [(START_NS, int16_message(np.zeros(320)))])
+    write_topics(tmp_path / "bag", {"/audio": topic})
+    compress_bag(tmp_path / "bag", "FILE", bytes(600 << 20))
+    said = refuse_bag(tmp_path / "bag", tmp_path)
+    assert "unpacks to more than" in said
+    write_topics(tmp_path / "other", {"/audio": topic})
+    parts = [schema(), channel("/audio"), message(START_NS, pack(bytes(600 << 20), "zstd"))]
+    write_mcap(tmp_path / "other" / "other.mcap", parts)
+    compress_bag(tmp_path / "other", "MESSAGE")
+    refuse_bag(tmp_path / "other", tmp_path)
+
+
+def test_tables_that_multiply_are_refused(tmp_path):
+    base = sqlite3.connect(tmp_path / "a.db3")
+    base.execute("CREATE TABLE topics(id, name, type, serialization_format, offered_qos_profiles)")
+    base.execute("CREATE TABLE messages(id, topic_id, timestamp, data)")
+    base.executemany("INSERT INTO topics VALUES(1, '/a', 'b', 'cdr', '')", [()] * 20_000)
+    base.executemany("INSERT INTO messages VALUES(1, 1, 1, '')", [()] * 20_000)
+    base.commit()
+    base.close()
+    assert "numbers of their own" in refuse_bag(tmp_path / "a.db3", tmp_path)
 
 
 @pytest.mark.parametrize("samples", [16, 160, 320, 1600])
