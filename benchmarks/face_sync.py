@@ -223,7 +223,13 @@ def measure(speaker: str, options: argparse.Namespace, folder: Path) -> dict[str
         with nodes_running(find_free_domain(), log) as start, browser_running() as browser:
             start("face_node", ("audio:=audio_synced",), port=0)
             if speaker == "node":
-                start("speaker_node", ("audio:=audio_synced",), device="pulse")
+                # A buffer that a busy machine does not empty.
+                start(
+                    "speaker_node",
+                    ("audio:=audio_synced",),
+                    device="pulse",
+                    device_latency_ms=100.0,
+                )
             start("talker_node", model=bundle, frame_rate=float(options.fps), idle_motion=False)
             query = f"?face={options.face}" + ("&audio=1" if speaker == "page" else "")
             face = Face(browser, find_address(log).rstrip("/") + "/" + query).__enter__()

@@ -82,14 +82,15 @@ def test_wheel_installs_no_other_top_level_names(wheel):
     }
 
 
-def test_wheel_holds_every_module_and_the_models(wheel):
+def test_wheel_holds_every_module_the_models_and_the_page(wheel):
     expected = set()
     for package, folder in (
         ("dualtalker", ROOT / "dualtalker"),
         ("dualtalker_ros", ROOT / "ros2_ws" / "src" / "dualtalker_ros"),
     ):
         for path in folder.rglob("*"):
-            if path.suffix in (".py", ".onnx") and "__pycache__" not in path.parts:
+            wanted = path.suffix in (".py", ".onnx") or path.parent.name == "page"
+            if wanted and "__pycache__" not in path.parts:
                 expected.add(f"{package}/{path.relative_to(folder).as_posix()}")
     assert expected <= set(wheel)
 
