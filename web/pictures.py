@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,6 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "stand_ins")]
 from dualtalker import animate
 from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.display import FaceServer, load_face
+from dualtalker.face import EXPRESSIONS, pose_expression
 from dualtalker.speech import synthesize
 from face_pages import Face, Sender, browser_running, make_face
 
@@ -72,9 +73,20 @@ def draw(browser: Any, query: str, size: int, faces: Sequence[np.ndarray]) -> li
         return [take(sender, face, weights) for weights in tqdm(faces, unit="face")]
 
 
+def draw_expressions(browser: Any) -> None:
+    """Write the sheet of all expressions."""
+    poses = [pose_expression(name) for name in EXPRESSIONS]
+    pictures = draw(browser, "background=light&pixel_ratio=2&camera=close", 240, poses)
+    for name, picture in zip(EXPRESSIONS, pictures, strict=True):
+        ImageDraw.Draw(picture).text((8, 6), name, (40, 48, 60), ImageFont.load_default(18))
+    rows = [np.concatenate([*map(np.asarray, pictures[i : i + 5])], 1) for i in range(0, 25, 5)]
+    Image.fromarray(np.concatenate(rows)).save(IMAGES / "expressions.png", optimize=True)
+
+
 def main() -> None:
-    """Draw both."""
+    """Draw all."""
     with browser_running() as browser:
+        draw_expressions(browser)
         rows = [draw(browser, query, 300, VISEMES) for query in PAGES]
         sheet = np.concatenate([np.concatenate([*map(np.asarray, row)], 1) for row in rows])
         Image.fromarray(sheet).save(IMAGES / "face_page.png", optimize=True)
@@ -90,7 +102,7 @@ def main() -> None:
         quality=70,
         method=6,
     )
-    for name in ("face_page.png", "face_page.webp"):
+    for name in ("face_page.png", "face_page.webp", "expressions.png"):
         print(IMAGES / name, (IMAGES / name).stat().st_size // 1000, "kB")
 
 

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from dualtalker.face.expression import (
+    EXPRESSIONS,
+    Expression,
+    ExpressionLayer,
+    pose_expression,
+)
 from dualtalker.face.finishing import FaceFinisher, Smoother
+from dualtalker.face.gaze import GazeLayer, direction_of
 from dualtalker.face.idle import check_seed
 from dualtalker.face.manner import Manner, scale_speech
 from dualtalker.face.prosody import Cue, ProsodyTracker
 from dualtalker.face.speaking import SpeakingLife, make_life
 
 __all__ = [
+    "EXPRESSIONS",
     "Cue",
+    "Expression",
+    "ExpressionLayer",
     "FaceFinisher",
+    "GazeLayer",
     "Manner",
     "ProsodyTracker",
     "Smoother",
     "SpeakingLife",
     "check_seed",
+    "direction_of",
     "make_life",
+    "pose_expression",
     "scale_speech",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -73,6 +74,21 @@ class Life:
         return weights
 
 
+class Overlay:
+    """What is asked of the face beside speech: here nothing; `ExpressionLayer`, `GazeLayer`."""
+
+    def head(self, time_s: float) -> np.ndarray:
+        """Return what is added to pitch, yaw and roll [3] of the head (rad)."""
+        return np.zeros(3, np.float32)
+
+    def add(self, time_s: float, spoken: np.ndarray, lively: np.ndarray) -> np.ndarray:
+        """Return weights [channels] at `time_s`, in [0, 1]; both inputs are kept.
+
+        `spoken` is the pose of speech alone, `lively` the same with life.
+        """
+        return lively
+
+
 class _Made(NamedTuple):
     """A frame as it was made."""
 
@@ -89,9 +105,13 @@ class FaceFinisher:
     fading start from the last frame shown.
     """
 
-    def __init__(self, channels: int, life: Life) -> None:
-        """Frames have `channels` weights; `life` is to be given what it wants to hear and see."""
+    def __init__(self, channels: int, life: Life, overlays: Sequence[Overlay] = ()) -> None:
+        """Frames have `channels` weights; `life` is to be given what it wants to hear and see.
+
+        `overlays` come last, in this order.
+        """
         self.life = life
+        self._overlays = tuple(overlays)
         self._switch = (-math.inf, 0.0, 1.0)  # since when life goes from which share to which
         self._made: deque[_Made] = deque()  # in the last KEPT_S
         self._again: dict[float, _Made] = {}  # frames taken back, by their time
@@ -170,11 +190,15 @@ class FaceFinisher:
             self.life = Life()
         self.head = self.life.head(time_s)
         lively = self.life.add(time_s, weights)
-        if share == 1.0:
-            return lively
-        if self.head is not None:
-            self.head = np.float32(share) * self.head
-        return weights + np.float32(share) * (lively - weights)
+        if share != 1.0:
+            if self.head is not None:
+                self.head = np.float32(share) * self.head
+            lively = weights + np.float32(share) * (lively - weights)
+        for overlay in self._overlays:
+            lively = overlay.add(time_s, weights, lively)
+            if self.head is not None:
+                self.head = self.head + overlay.head(time_s)
+        return lively
 
     def _life_share(self, time_s: float) -> float:
         since_s, start, aim = self._switch

@@ -18,7 +18,7 @@ MAX_INTENSITY = 2.0
 
 # What intensity makes larger or smaller: all that speech moves below the eyes.
 _PARTS = ("jaw", "mouth", "cheek", "nose", "tongue")
-_SPEECH = np.array([name.startswith(_PARTS) for name in ARKIT_NAMES])
+SPEECH = np.array([name.startswith(_PARTS) for name in ARKIT_NAMES])
 # Millimetres by which each shape parts the lips of the default head (`Rig.lip_gap_line`), and by
 # which it lowers the lower lip from the upper teeth (`metrics.lower_lip_drop`), left and right
 # alike: here, so that the head need not be built to speak; a test holds them together.
@@ -42,7 +42,7 @@ _PARTING_MM = {
     "cheekPuff": (-0.4, -0.2),
     "noseSneer": (3.0, 0.0),
 }
-_LINES_MM = np.array(
+LINES_MM = np.array(
     [_PARTING_MM.get(re.sub("(Left|Right)$", "", n), (0.0, 0.0)) for n in ARKIT_NAMES], np.float32
 ).T
 # Lips, or lip and teeth, parted by less touch and are left so; from the second on all is scaled.
@@ -66,12 +66,12 @@ def scale_speech(weights: np.ndarray, intensity: float) -> np.ndarray:
     gain = intensity
     if intensity > 1.0:
         more = intensity - 1.0
-        largest = float(np.clip(weights[_SPEECH].max(), 0.0, 1.0))
-        parted_mm = float((_LINES_MM @ weights).min())
+        largest = float(np.clip(weights[SPEECH].max(), 0.0, 1.0))
+        parted_mm = float((LINES_MM @ weights).min())
         share = smoothstep((parted_mm - SHUT_MM) / (PARTED_MM - SHUT_MM))
         gain = 1.0 + share * (more - more * largest ** (1.0 / more))
     scaled = weights.copy()
-    scaled[_SPEECH] = np.clip(weights[_SPEECH] * np.float32(gain), 0.0, 1.0)
+    scaled[SPEECH] = np.clip(weights[SPEECH] * np.float32(gain), 0.0, 1.0)
     return scaled
 
 

@@ -11,7 +11,18 @@ from types import MappingProxyType
 import numpy as np
 
 from dualtalker.errors import DualtalkerError
-from dualtalker.face import FaceFinisher, Manner, Smoother, check_seed, make_life
+from dualtalker.face import (
+    Expression,
+    ExpressionLayer,
+    FaceFinisher,
+    GazeLayer,
+    Manner,
+    Smoother,
+    check_seed,
+    direction_of,
+    make_life,
+    pose_expression,
+)
 from dualtalker.model import Bundle, Style, list_styles, load_bundle
 from dualtalker.model.backends import open_backend
 from dualtalker.stream.clock import FrameClock, StampClock, as_duration
@@ -83,6 +94,7 @@ class Talker:
         self._manner = Manner(sidecar, style, intensity)
         self._stamps_of = StampSource(stamps).stamps
         self._backend = open_backend(self.bundle, engine)
+        self._expression = ExpressionLayer(len(sidecar.output_names))
         self.reset()
 
     @property
@@ -249,14 +261,66 @@ class Talker:
         """
         self._manner.change_intensity(intensity, self._timeline.end_s)
 
+    def set_expression(
+        self,
+        expression: Expression,
+        intensity: float = 1.0,
+        *,
+        fade_s: float = 0.4,
+        hold_s: float | None = None,
+    ) -> None:
+        """Look happy, sad or otherwise from the end of the audio pushed so far.
+
+        Brows, eyes and lids keep the expression over speech; the mouth's part yields to it, and
+        contacts of the lips stay contacts.
+
+        Args:
+            expression: one of `face.EXPRESSIONS`, a mixture (`"happy:0.6,surprised:0.4"`, or
+                weights by name), a pair of valence and arousal in [-1, 1], or None for neutral.
+            intensity: 0 is neutral, 1 the pose as it stands, 2 the most.
+            fade_s: seconds from one expression to the next.
+            hold_s: seconds until the face goes back to neutral; None keeps it.
+
+        Raises:
+            DualtalkerError: there is no such expression, or a number is none; nothing changes.
+        """
+        pose = pose_expression(expression, intensity)
+        fade, hold = as_duration("fade_s", fade_s), hold_s
+        if hold is not None:
+            hold = float(as_duration("hold_s", hold))
+        self._expression.change(float(self._timeline.end_s), pose, float(fade), hold)
+
+    def look(self, yaw: float | None, pitch: float = 0.0) -> None:
+        """Look along angles in radians from the end of the audio so far; None at nothing more.
+
+        Positive to the face's own left, and down. Eyes go first; with `head_motion` the head
+        follows. Without a target the eyes glance about.
+
+        Raises:
+            DualtalkerError: an angle is not finite; nothing changes.
+        """
+        direction = None if yaw is None else (yaw, pitch)
+        self._gaze.look(float(self._timeline.end_s), direction, self._life[2])
+
+    def look_at(self, x: float, y: float, z: float) -> None:
+        """Look at a point in the head's frame: x ahead, y to its left, z up, in metres.
+
+        Raises:
+            DualtalkerError: a number is not finite, or the point is the head itself.
+        """
+        self.look(*direction_of(x, y, z))
+
     def reset(self) -> None:
         """Forget all audio, frames and stamps, as if just made.
 
-        Style and intensity stay, and counters go on counting.
+        Style, intensity and expression stay, and counters go on counting.
         """
         sidecar = self.bundle.sidecar
         life = make_life(*self._life, sidecar.sample_rate_hz)
-        self._finisher = FaceFinisher(len(sidecar.output_names), life)
+        self._gaze = GazeLayer()
+        self._finisher = FaceFinisher(
+            len(sidecar.output_names), life, (self._gaze, self._expression)
+        )
         self._smoother = Smoother(self._smoothing_s, 1.0 / sidecar.model_rate_hz)
         self._stamps = StampClock()
         executor = FrameExecutor(
@@ -272,6 +336,7 @@ class Talker:
         audio = AudioAccumulator(sidecar.sample_rate_hz, sidecar.hop_samples)
         self._segments = Segments(audio, executor)
         self._manner.settle()
+        self._expression.settle()
         self._intake = AudioIntake(self._faults)
         self._timeline = Timeline(
             self._stamps,

@@ -16,8 +16,8 @@ from dualtalker.errors import DualtalkerError
 from dualtalker.evaluation.metrics import lower_lip_drop
 from dualtalker.face import scale_speech
 from dualtalker.face.manner import (
-    _LINES_MM,
     CHANGE_S,
+    LINES_MM,
     MAX_INTENSITY,
     SHUT_MM,
     Fader,
@@ -46,9 +46,9 @@ def gap_mm(weights):
 
 def test_the_table_of_gaps_is_the_default_heads():
     own_mm = 1000 * np.array([HEAD.lip_gap_line[1][HEAD.names.index(n)] for n in ARKIT_NAMES])
-    np.testing.assert_allclose(_LINES_MM[0], own_mm, atol=0.1)
+    np.testing.assert_allclose(LINES_MM[0], own_mm, atol=0.1)
     drop_mm = 1000 * lower_lip_drop(HEAD, np.eye(52, dtype=np.float32))
-    np.testing.assert_allclose(_LINES_MM[1], drop_mm, atol=0.1)
+    np.testing.assert_allclose(LINES_MM[1], drop_mm, atol=0.1)
 
 
 @settings(deadline=None)
