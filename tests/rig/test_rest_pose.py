@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dualtalker.errors import RigError
 from dualtalker.rig import load_rig
-from made_glb import Accessors, edit_glb, set_in, write_container
+from made_glb import Accessors, edit_glb, read_container, set_in, write_container
 from tiny_rig import tiny_rig
 
 
@@ -184,6 +184,7 @@ def test_vertices_without_weights_follow_the_first_joint(tmp_path):
     assert_rests(tmp_path / "a.glb", rig)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -197,7 +198,7 @@ def test_vertices_without_weights_follow_the_first_joint(tmp_path):
         (set_in("accessors", 1, "count", 44), "found 44 entries; expected 45"),
         (set_in("accessors", 1, "componentType", 5120), "unsigned"),
         (set_in("accessors", 2, "type", "VEC3"), "expected .*VEC4"),
-        (set_in("nodes", 0, "scale", [1e308] * 3), "more than a number can hold"),
+        (set_in("nodes", 0, "scale", [1e308] * 3), "multiply to numbers beyond"),
     ],
 )
 def test_hostile_skins_are_refused(tmp_path, change, expected):
@@ -268,3 +269,26 @@ def test_the_lowest_normalized_number_is_minus_one(tmp_path):
     write_container(tmp_path / "a.glb", file.document([{"mesh": 0}], mesh), bytes(file.data))
     loaded = load_rig(tmp_path / "a.glb")
     np.testing.assert_array_equal(loaded.deltas[loaded.names.index("cheekPuff")], -1.0)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("number", [10**400, 2**63, 1e308, 1e12, -1, 0.5, 1e-320, None, "x", []])
+def test_any_value_in_a_skinned_document_is_taken_or_refused(tmp_path, number):
+    path = tmp_path / "a.glb"
+    write_skinned(path, centimetres(), *spread(45, 3))
+    document, binary = read_container(path)
+
+    def change_each(holder):
+        for key in list(holder) if isinstance(holder, dict) else range(len(holder)):
+            kept = holder[key]
+            if isinstance(kept, (dict, list)):
+                change_each(kept)
+            holder[key] = number
+            write_container(path, document, binary)
+            try:
+                load_rig(path)
+            except RigError as error:
+                assert str(path) in str(error)
+            holder[key] = kept
+
+    change_each(document)

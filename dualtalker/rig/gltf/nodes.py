@@ -12,6 +12,7 @@ from dualtalker.errors import RigError
 from dualtalker.rig.gltf.format import find_item
 
 _MOST_NODES = 50_000  # an avatar has some hundreds
+_LARGEST = 1e12  # of what places vertices, in any unit
 
 
 def place_nodes(document: dict[str, Any]) -> np.ndarray:
@@ -30,9 +31,14 @@ def place_nodes(document: dict[str, Any]) -> np.ndarray:
                     world[index] = world[above] @ world[index]
             elif above is not None:
                 world[index] = world[above]
-    if not np.isfinite(world).all():
-        raise RigError("the nodes' transforms multiply to more than a number can hold")
+    check_size("the nodes' transforms multiply", world)
     return world
+
+
+def check_size(what: str, values: np.ndarray) -> None:
+    """Refuse numbers so large that further sums of them would overflow. Raises RigError."""
+    if not (np.abs(values) <= _LARGEST).all():
+        raise RigError(f"{what} to numbers beyond {_LARGEST:g}")
 
 
 def find_mesh_nodes(document: dict[str, Any]) -> list[int]:

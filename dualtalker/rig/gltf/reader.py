@@ -19,7 +19,7 @@ from dualtalker.rig.gltf.accessors import AccessorReader
 from dualtalker.rig.gltf.container import Buffer, open_container
 from dualtalker.rig.gltf.draco import undo_draco
 from dualtalker.rig.gltf.format import TRIANGLES, find_item, srgb_from_linear
-from dualtalker.rig.gltf.nodes import find_mesh_nodes
+from dualtalker.rig.gltf.nodes import check_size, find_mesh_nodes
 from dualtalker.rig.gltf.rest_pose import RestPose
 from dualtalker.rig.gltf.targets import DocumentTargets, MeshTargets, read_extras, read_targets
 from dualtalker.rig.placement import find_scale, find_turn
@@ -160,6 +160,7 @@ def _read_face(
         raise RigError(f"found primitive mode {primitive['mode']}; expected 4 (triangles)")
     attributes = primitive["attributes"]
     position = reader.read(attributes["POSITION"], "VEC3", "POSITION")
+    check_size("vertices lead", position)
     matrix = rest_pose.find_matrices(node, attributes, face.count)
     linear = matrix[:, :3, :3]
     triangles = _read_triangles(primitive, face.count, reader)
@@ -169,6 +170,7 @@ def _read_face(
     for name, moved in face.plan.items():
         for index, weight in moved:
             delta = _read_target(primitive["targets"], index, face.count, reader)
+            check_size("a morph target leads", delta)
             shapes[name] += (weight * _turned(linear, delta)).astype(np.float32)
     return {
         "neutral": _turned(linear, position) + matrix[:, :3, 3],

@@ -9,7 +9,7 @@ import numpy as np
 from dualtalker.errors import RigError
 from dualtalker.rig.gltf.accessors import AccessorReader
 from dualtalker.rig.gltf.format import find_item
-from dualtalker.rig.gltf.nodes import place_nodes
+from dualtalker.rig.gltf.nodes import check_size, place_nodes
 from dualtalker.rig.gltf.vrm import faces_backward
 
 _MOST_JOINTS = 100_000  # of all skins together; an avatar has 60 to 300 in each of a few
@@ -85,7 +85,6 @@ class RestPose:
             binds = columns[: len(joints)].reshape(-1, 4, 4).transpose(0, 2, 1)
             with np.errstate(over="ignore", invalid="ignore"):
                 matrices = matrices @ binds
-        if not np.isfinite(matrices).all():
-            raise RigError(f"the joints of skin {index} multiply to more than a number can hold")
+        check_size(f"the joints of skin {index} multiply", matrices)
         self._joints[index] = matrices
         return matrices
