@@ -19,17 +19,13 @@ class Troupe:
 
     def __init__(self, kind, topic):
         import rclpy
-        from rclpy.executors import SingleThreadedExecutor
+
+        from dualtalker_ros.talker import make_executor
 
         rclpy.init()
         self.topic = topic
         self.ear, self.mouth = (rclpy.create_node(name) for name in ("ear", "mouth"))
-        if kind == "events":
-            from rclpy.experimental import EventsExecutor
-
-            self._executor = EventsExecutor()
-        else:
-            self._executor = SingleThreadedExecutor()
+        self._executor, _ = make_executor(kind)
         for node in (self.ear, self.mouth):
             self._executor.add_node(node)
         self.heard = []

@@ -40,7 +40,6 @@ LOG_FOLDER = (
     "logs go to ROS_LOG_DIR, or else to ROS_HOME/log or ~/.ros/log: set ROS_LOG_DIR to a folder "
     "that this user can write to, as ROS_LOG_DIR=/tmp/ros_log"
 )
-EXECUTORS = ("auto", "events", "single")
 # builtin_interfaces/Time ends at 2**31 s; what is stamped lies up to a day after the clock.
 LAST_CLOCK_S = 2**31 - 86400
 # How long the executor may wait for an event before Python looks for signals.
@@ -254,33 +253,6 @@ def forward_logs(logger: Any) -> None:
     library = logging.getLogger("dualtalker")
     library.handlers = [_RosHandler(logger)]
     library.propagate = False
-
-
-def make_executor(kind: str) -> tuple[Any, str]:
-    """Return an executor of one of the EXECUTORS, and which it is; "auto" prefers "events".
-
-    rclpy.experimental.EventsExecutor (Jazzy 7.1.4 and later) needs half the time per message.
-    Timers under /clock, timers whose period changes, and time that goes back work with it. But
-    it was once seen, on a busy machine, to serve no timer any more after bursts of messages; so
-    it is no default.
-
-    Raises:
-        ImportError: "events" is asked for, and this rclpy has none.
-    """
-    if kind not in EXECUTORS:
-        raise ValueError(f"executor {kind!r}; expected one of: {', '.join(EXECUTORS)}")
-    if kind == "single":
-        return SingleThreadedExecutor(), "single"
-    try:
-        from rclpy.experimental import EventsExecutor
-    except ImportError as error:
-        if kind == "auto":
-            return SingleThreadedExecutor(), "single"
-        raise ImportError(
-            f"no EventsExecutor in this rclpy ({error}); it came with 7.1.4. "
-            "Set executor to auto or single"
-        ) from error
-    return EventsExecutor(), "events"
 
 
 def spin(node: Any, executor: Any = None) -> None:

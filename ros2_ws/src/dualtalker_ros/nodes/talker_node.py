@@ -26,7 +26,6 @@ from dualtalker.stream import Talker
 from dualtalker_ros.parameters import DeclaringNode, check_choices
 from dualtalker_ros.processes import (
     forward_logs,
-    make_executor,
     run_node,
     spin,
     tell_exceptions,
@@ -42,6 +41,7 @@ from dualtalker_ros.talker import (
     LiveParameters,
     NodeClock,
     StyleControl,
+    make_executor,
     open_rig,
     read_options,
     read_timing,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dualtalker_ros.talker.audio_info import AudioInfoListener
 from dualtalker_ros.talker.diagnostics import Diagnostician
+from dualtalker_ros.talker.executors import KeptExecutor, make_executor
 from dualtalker_ros.talker.node_clock import NodeClock
 from dualtalker_ros.talker.parameters import (
     MANNER_PARAMETERS,
@@ -24,9 +25,11 @@ __all__ = [
     "Controls",
     "Diagnostician",
     "FacePublishers",
+    "KeptExecutor",
     "LiveParameters",
     "NodeClock",
     "StyleControl",
+    "make_executor",
     "open_rig",
     "read_options",
     "read_timing",

@@ -14,7 +14,7 @@ from rcl_interfaces.msg import SetParametersResult
 from dualtalker.options import TalkerOptions
 from dualtalker.stream import STAMPS
 from dualtalker_ros.parameters import Parameter, complain_about
-from dualtalker_ros.processes import EXECUTORS
+from dualtalker_ros.talker.executors import EXECUTORS
 from dualtalker_ros.topics import INPUT_PARAMETERS
 
 DELIVERIES = ("paced", "immediate")

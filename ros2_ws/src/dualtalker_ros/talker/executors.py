@@ -1,0 +1,176 @@
+"""What serves the node: rclpy's executors, and one of ours that asks little of a small core."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from rclpy.executors import (
+    ExternalShutdownException,
+    ShutdownException,
+    SingleThreadedExecutor,
+    TimeoutException,
+)
+from rclpy.impl.implementation_singleton import rclpy_implementation as rcl
+from rclpy.subscription import Subscription
+from rclpy.waitable import NumberOfEntities
+
+EXECUTORS = ("auto", "events", "single")
+
+
+def make_executor(kind: str) -> tuple[Any, str]:
+    """Return an executor of one of the EXECUTORS, and which it is; "auto" prefers "events".
+
+    rclpy.experimental.EventsExecutor (Jazzy 7.1.4 and later) waits by callbacks of the middleware.
+    Timers under /clock, timers whose period changes, and time that goes back work with it. But
+    it was once seen, on a busy machine, to serve no timer any more after bursts of messages; so
+    it is no default.
+
+    Raises:
+        ImportError: "events" is asked for, and this rclpy has none.
+    """
+    if kind not in EXECUTORS:
+        raise ValueError(f"executor {kind!r}; expected one of: {', '.join(EXECUTORS)}")
+    if kind == "single":
+        return KeptExecutor(), "single"
+    try:
+        from rclpy.experimental import EventsExecutor
+    except ImportError as error:
+        if kind == "auto":
+            return KeptExecutor(), "single"
+        raise ImportError(
+            f"no EventsExecutor in this rclpy ({error}); it came with 7.1.4. "
+            "Set executor to auto or single"
+        ) from error
+    return EventsExecutor(), "events"
+
+
+class KeptExecutor(SingleThreadedExecutor):
+    """rclpy's executor of one thread, with the wait set kept from one wait to the next.
+
+    rclpy makes a new one for each wait, of all that each node has, and wakes itself twice for each
+    callback. Here the list is kept until something is created or destroyed, and timers and
+    subscriptions are called as they are. Services, clients, events and tasks, which are rare, are
+    left to rclpy.
+    """
+
+    def __init__(self, *, context: Any = None) -> None:
+        """`context` is the default one if None."""
+        self._kept: _Kept | None = None
+        super().__init__(context=context)
+
+    def wake(self) -> None:
+        """rclpy calls this whenever an entity was created or destroyed."""
+        self._kept = None
+        super().wake()
+
+    def spin_once(self, timeout_sec: float | None = None) -> None:
+        """Wait for at most `timeout_sec`; call what is ready, of each entity once."""
+        if self._kept is None:
+            self._kept = _Kept(self.get_nodes(), self._guard, self.context)
+        kept = self._kept
+        kept.wait(-1 if timeout_sec is None else max(round(timeout_sec * 1e9), 0))
+        if not self.context.ok():
+            raise ExternalShutdownException
+        for timer in kept.ready("timer"):
+            _call_timer(timer)
+        for subscription in kept.ready("subscription"):
+            _call_subscription(subscription)
+        if kept.others_ready():
+            self._serve_others()
+
+    def _serve_others(self) -> None:
+        """Have rclpy look for all that is ready, and serve it."""
+        with suppress(TimeoutException, ShutdownException):
+            while True:
+                handler, _, _ = self.wait_for_ready_callbacks(timeout_sec=0.0)
+                handler()
+                if (error := handler.exception()) is not None:
+                    raise error
+
+
+class _Kept:
+    """All that the nodes have now, in one wait set."""
+
+    def __init__(self, nodes: list[Any], guard: Any, context: Any) -> None:
+        """`guard` is what the executor is woken by."""
+        self._entities = {
+            "subscription": [entity for node in nodes for entity in node.subscriptions],
+            "guard_condition": [guard, *(entity for node in nodes for entity in node.guards)],
+            "timer": [entity for node in nodes for entity in node.timers],
+            "client": [entity for node in nodes for entity in node.clients],
+            "service": [entity for node in nodes for entity in node.services],
+        }
+        self._waitables = [entity for node in nodes for entity in node.waitables]
+        counts = NumberOfEntities(*map(len, self._entities.values()))
+        for waitable in self._waitables:
+            counts += waitable.get_num_entities()
+        self._set = rcl.WaitSet(
+            counts.num_subscriptions,
+            counts.num_guard_conditions,
+            counts.num_timers,
+            counts.num_clients,
+            counts.num_services,
+            counts.num_events,
+            context.handle,
+        )
+        self._fillings = [
+            (getattr(self._set, f"add_{kind}"), entity.handle)
+            for kind, entities in self._entities.items()
+            for entity in entities
+        ]
+        self._by_pointer = {
+            kind: {entity.handle.pointer: entity for entity in entities}
+            for kind, entities in self._entities.items()
+        }
+
+    def wait(self, timeout_ns: int) -> None:
+        """Wait until something is ready; a timeout of -1 is none."""
+        self._set.clear_entities()  # rcl takes out what is not ready
+        for add, handle in self._fillings:
+            add(handle)
+        for waitable in self._waitables:
+            waitable.add_to_wait_set(self._set)
+        self._set.wait(timeout_ns)
+
+    def ready(self, kind: str) -> list[Any]:
+        """Return the entities of a kind that are ready."""
+        entities = self._by_pointer[kind]
+        return [entities[pointer] for pointer in self._set.get_ready_entities(kind)]
+
+    def others_ready(self) -> bool:
+        """Whether anything but timers and subscriptions is ready."""
+        guards = self.ready("guard_condition")
+        for guard in guards:  # whoever waits next is to see it, too
+            guard.trigger()
+        waitables = [waitable.is_ready(self._set) for waitable in self._waitables]
+        return bool(guards or any(waitables) or self.ready("client") or self.ready("service"))
+
+
+def _call_timer(timer: Any) -> None:
+    """Call it, unless a callback since the wait canceled, delayed or destroyed it."""
+    try:
+        with timer.handle:
+            if not timer.handle.is_timer_ready():
+                return
+            timer.handle.call_timer()
+    except rcl.InvalidHandle:
+        return
+    timer.callback()
+
+
+def _call_subscription(subscription: Any) -> None:
+    """Call it with one message, unless a callback since the wait destroyed it."""
+    try:
+        with subscription.handle:
+            taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+    except rcl.InvalidHandle:
+        return
+    if taken is None:
+        return
+    # Humble's have no kinds: no callback there is told when its message came.
+    kinds = getattr(Subscription, "CallbackType", None)
+    if kinds is not None and subscription._callback_type is kinds.WithMessageInfo:
+        subscription.callback(*taken)
+    else:
+        subscription.callback(taken[0])
