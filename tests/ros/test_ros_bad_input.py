@@ -79,13 +79,15 @@ def context(ros_domain):
 
 @pytest.fixture
 def theater(context, tiny):
+    from rclpy.lifecycle import TransitionCallbackReturn
     from rclpy.parameter import Parameter
 
-    from dualtalker_ros.nodes.talker_node import TalkerNode, start
+    from dualtalker_ros.nodes.talker_node import TalkerNode
 
     overrides = [Parameter("model", value=str(tiny))]
     node = TalkerNode(context=context, parameter_overrides=overrides)
-    assert start(node)
+    for transition in (node.trigger_configure, node.trigger_activate):
+        assert transition() == TransitionCallbackReturn.SUCCESS
     theater = Theater(node)
     theater.spin(0.3)
     theater.status()
@@ -260,14 +262,16 @@ def test_a_lying_sidecar_is_refused_by_name(ros_domain, tiny, tmp_path):
 
 def test_head_motion_keeps_the_idle_motion_that_it_is_part_of(context, tiny):
     """An exception after the parameter was set would end the node."""
+    from rclpy.lifecycle import TransitionCallbackReturn
     from rclpy.parameter import Parameter
 
-    from dualtalker_ros.nodes.talker_node import TalkerNode, start
+    from dualtalker_ros.nodes.talker_node import TalkerNode
 
     overrides = [Parameter("model", value=str(tiny)), Parameter("head_motion", value=True)]
     node = TalkerNode(context=context, parameter_overrides=overrides)
     try:
-        assert start(node)
+        for transition in (node.trigger_configure, node.trigger_activate):
+            assert transition() == TransitionCallbackReturn.SUCCESS
         result = node.set_parameters([Parameter("idle_motion", value=False)])[0]
         assert not result.successful and "head_motion is part of it" in result.reason
         assert node.get_parameter("idle_motion").value
@@ -293,7 +297,8 @@ def test_a_failed_activation_leaves_nothing_running(context, tiny, monkeypatch):
     try:
         with monkeypatch.context() as missing:
             missing.setattr(audio_input, "import_type", fail)
-            assert not talker_node.start(node)
+            assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+            assert node.trigger_activate() == TransitionCallbackReturn.FAILURE
         assert not node._active and list(node.timers) == []
         node.set_parameters([Parameter("audio_type", value="std_msgs/msg/Int16MultiArray")])
         assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
