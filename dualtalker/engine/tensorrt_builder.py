@@ -16,6 +16,7 @@ from dualtalker.errors import BackendError, DualtalkerError
 from dualtalker.model.backends import (
     PORTABLE,
     Target,
+    check_served,
     describe_target,
     library_name,
     make_logger,
@@ -59,7 +60,7 @@ def find_target(trt: Any) -> Target:
     `tensorrt_rtx` builds without a GPU, for all kinds it knows; `tensorrt` measures on the GPU.
 
     Raises:
-        BackendError: there is no GPU, and this library needs one.
+        BackendError: there is no GPU, and this library needs one, or none of its GPUs.
     """
     try:
         device = open_device()
@@ -70,7 +71,9 @@ def find_target(trt: Any) -> Target:
             f"TensorRT builds an engine on the GPU that will run it, and there is none: {error}"
         ) from error
     try:
-        return describe_target(trt, device)
+        target = describe_target(trt, device)
+        check_served(trt, target)
+        return target
     finally:
         device.close()
 

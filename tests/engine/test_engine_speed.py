@@ -13,15 +13,15 @@ import pytest
 
 from checkout import ROOT
 from dualtalker.cli.main import main
-from dualtalker.engine import summarize, tensorrt_builder, time_hot, time_streams
+from dualtalker.engine import build_engine, summarize, tensorrt_builder, time_hot, time_streams
 from dualtalker.engine.tegrastats import PowerMeter, parse_line
 from dualtalker.engine.timing import measure_cold_start, time_paced
-from dualtalker.errors import BackendError
+from dualtalker.errors import BackendError, DualtalkerError
 from dualtalker.model import load_bundle
 from dualtalker.model.backends import tensorrt as runner
 from dualtalker.model.backends.cuda import _CudaBindingsDevice
-from fake_cuda import FakeCuda, make_runtime, make_tensorrt
-from fake_engines import HERE, put_engine
+from fake_cuda import FakeCuda, make_rtx, make_runtime, make_tensorrt
+from fake_engines import HERE, open_fake_device, put_engine
 
 LINE = (
     "11-20-2026 10:00:00 RAM 3012/7620MB (lfb 4x4MB) SWAP 0/3810MB (cached 0MB) "
@@ -155,15 +155,64 @@ def test_the_gpu_script_measures_all_it_promises(gpu_script, tiny, tmp_path, mon
     assert cuda.blocks == {}
 
 
-def test_the_gpu_script_says_that_there_is_no_gpu(gpu_script, tiny, tmp_path, monkeypatch):
-    def refuse():
-        raise BackendError("no GPU here")
+@pytest.mark.parametrize("binding", ["cuda-bindings", "pycuda"])
+def test_the_gpu_script_times_a_hop_there_and_back(gpu_script, tiny, binding):
+    cuda = FakeCuda()
+    row = gpu_script.measure_device(
+        binding, lambda: open_fake_device(binding, cuda), load_bundle(tiny)
+    )
+    assert binding in row["engine"] and "compute capability 8.7" in row["engine"]
+    assert 0 < row["queued p50 ms"] <= row["queued p99 ms"]
+    assert ("graph p50 ms" in row) == (binding == "cuda-bindings")  # pycuda records none
+    assert cuda.blocks == {}
 
-    pytest.importorskip("onnx")
-    for module in (runner, tensorrt_builder):
-        monkeypatch.setattr(module, "open_device", refuse)
-    trt = make_tensorrt(FakeCuda(), tiny)
-    monkeypatch.setattr(gpu_script, "build", lambda *_, **__: tensorrt_builder.find_target(trt))
+
+@pytest.mark.parametrize("lost", ["upload", "download"])
+def test_a_hop_that_comes_back_changed_is_told(gpu_script, tiny, lost, monkeypatch):
+    device = open_fake_device("pycuda", FakeCuda())
+    monkeypatch.setattr(device, lost, lambda *_: None)
+    with pytest.raises(BackendError, match=r"pycuda .*: hop \d came back changed"):
+        gpu_script.time_round_trip(device, load_bundle(tiny), 10)
+
+
+def refuse():
+    raise BackendError("no GPU here")
+
+
+def test_the_gpu_script_says_that_there_is_no_gpu(gpu_script, tiny, monkeypatch, capsys):
+    monkeypatch.setattr(gpu_script, "DEVICES", {"one": refuse, "other": refuse})
     monkeypatch.setattr(sys, "argv", ["gpu.py", str(tiny)])
-    with pytest.raises(SystemExit, match=r"on the GPU that will run it.*no GPU here"):
+    with pytest.raises(SystemExit, match="one: no GPU here; other: no GPU here"):
         gpu_script.main()
+    assert not capsys.readouterr().out
+
+
+def test_the_gpu_script_measures_what_it_can_where_tensorrt_does_not_serve(
+    gpu_script, tiny, tmp_path, monkeypatch, capsys
+):
+    """As on an H100, with the TensorRT-RTX that pip installs: nothing is built in vain."""
+    pytest.importorskip("onnx")
+
+    def open_data_center_gpu():
+        device = open_fake_device("cuda-bindings", FakeCuda())
+        device.gpu, device.compute_capability = "NVIDIA H100", "9.0"
+        return device
+
+    def see_no_gpu(*_):
+        raise DualtalkerError("torch sees no CUDA GPU")
+
+    for module in (runner, tensorrt_builder):
+        monkeypatch.setattr(module, "open_device", open_data_center_gpu)
+    monkeypatch.setattr(build_engine, "import_tensorrt", make_rtx)
+    monkeypatch.setattr(build_engine, "prepare_graph", lambda *_: pytest.fail("built in vain"))
+    monkeypatch.setattr(gpu_script, "DEVICES", {"cuda": open_data_center_gpu, "other": refuse})
+    monkeypatch.setattr(gpu_script, "time_torch", see_no_gpu)
+    out = tmp_path / "gpu.json"
+    monkeypatch.setattr(sys, "argv", ["gpu.py", str(tiny), "--json", str(out)])
+    gpu_script.main()
+    said = capsys.readouterr().out
+    assert "not measured: torch sees no CUDA GPU" in said and "no GPU here" in said
+    assert said.count("runs on GPUs of compute capability 7.5, 8.9, 12.0, and NVIDIA H100") == 2
+    rows = json.loads(out.read_text())
+    assert len(rows) == 5 and sum("not measured" in row for row in rows) == 4
+    assert rows[0]["queued p50 ms"] > 0

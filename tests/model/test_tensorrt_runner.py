@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import sys
 import threading
@@ -11,10 +12,18 @@ import pytest
 
 from dualtalker.errors import BackendError
 from dualtalker.model import load_bundle
-from dualtalker.model.backends import OnnxRuntimeBackend, cuda, open_device
+from dualtalker.model.backends import (
+    PORTABLE,
+    OnnxRuntimeBackend,
+    Target,
+    check_served,
+    choice,
+    cuda,
+    open_device,
+)
 from dualtalker.model.backends.cuda import _CudaBindingsDevice, _PycudaDevice
 from dualtalker.model.backends.tensorrt import TensorRtBackend
-from fake_cuda import FakeCuda, make_pycuda, make_runtime, make_tensorrt
+from fake_cuda import FakeCuda, make_pycuda, make_rtx, make_runtime, make_tensorrt
 from fake_engines import noise, open_fake_device, put_engine
 from tiny_bundle import make_tiny_bundle
 
@@ -272,6 +281,36 @@ def test_pycuda_goes_first_where_it_is_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycuda", package)
     monkeypatch.setitem(sys.modules, "pycuda.driver", driver)
     assert isinstance(open_device(), _PycudaDevice)
+
+
+def test_a_gpu_that_the_library_does_not_serve_is_told_before_an_engine_is_asked_for(
+    bundle, monkeypatch
+):
+    device = open_fake_device("cuda-bindings", FakeCuda())
+    device.gpu, device.compute_capability = "NVIDIA H200", "9.0"
+    with pytest.raises(BackendError) as caught:
+        TensorRtBackend(bundle, device=device, trt=make_rtx())
+    said = str(caught.value)
+    assert "7.5, 8.9, 12.0, and NVIDIA H200 has 9.0" in said
+    assert "engine build" not in said and "onnxruntime" in said
+    monkeypatch.setattr(choice, "import_tensorrt", make_rtx)
+    device = open_fake_device("cuda-bindings", FakeCuda())
+    device.compute_capability = "9.0"
+    monkeypatch.setattr(choice, "open_device", lambda: device)
+    assert "has 9.0" in choice.available_backends()["tensorrt"]
+
+
+@pytest.mark.parametrize("capability", ["7.5", "8.6", "8.9", "12.0", "9.0", "10.0", "5.3"])
+def test_the_real_library_tells_which_gpus_it_serves(capability):
+    trt = pytest.importorskip("tensorrt_rtx")
+    target = Target("A GPU", capability, 100, "tensorrt_rtx", trt.__version__)
+    if capability in ("9.0", "10.0", "5.3"):
+        with pytest.raises(BackendError, match=f"A GPU has {capability}"):
+            check_served(trt, target)
+    else:
+        check_served(trt, target)
+    check_served(trt, dataclasses.replace(target, library="tensorrt"))
+    check_served(trt, Target(PORTABLE, "", 0, "tensorrt_rtx", trt.__version__))
 
 
 def test_both_bindings_have_all_of_the_interface():

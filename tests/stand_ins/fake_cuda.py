@@ -265,6 +265,15 @@ def make_tensorrt(cuda: FakeCuda, onnx_path: Any, version: str = "10.3.0") -> An
     )
 
 
+def make_rtx() -> Any:
+    """Return what the module `tensorrt_rtx` says of itself; it builds and runs nothing."""
+    names = ("NONE", "CURRENT", "SM75", "SM89", "SM120")
+    members = SimpleNamespace(__members__=dict.fromkeys(names))
+    return SimpleNamespace(
+        __name__="tensorrt_rtx", __version__="1.7.1.116", ComputeCapability=members
+    )
+
+
 class _Engine:
     def __init__(self, cuda: FakeCuda, onnx_path: Any) -> None:
         self.cuda = cuda

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dualtalker.model.backends.backend import Backend
 from dualtalker.model.backends.choice import available_backends, open_backend
-from dualtalker.model.backends.cuda import open_device
+from dualtalker.model.backends.cuda import open_cuda_bindings, open_device, open_pycuda
 from dualtalker.model.backends.engine_files import (
     PORTABLE,
     EngineRecord,
@@ -17,6 +17,7 @@ from dualtalker.model.backends.engine_files import (
 from dualtalker.model.backends.onnxruntime import OnnxRuntimeBackend
 from dualtalker.model.backends.sliding_window import SlidingWindow
 from dualtalker.model.backends.tensorrt import (
+    check_served,
     describe_target,
     import_tensorrt,
     library_name,
@@ -33,6 +34,7 @@ __all__ = [
     "Target",
     "available_backends",
     "check_engine",
+    "check_served",
     "describe_target",
     "engine_folder",
     "engine_path",
@@ -40,7 +42,9 @@ __all__ = [
     "library_name",
     "make_logger",
     "open_backend",
+    "open_cuda_bindings",
     "open_device",
+    "open_pycuda",
     "say_errors",
     "write_engine",
 ]

@@ -13,7 +13,12 @@ from dualtalker.model.backends.backend import Backend
 from dualtalker.model.backends.cuda import open_device
 from dualtalker.model.backends.onnxruntime import OnnxRuntimeBackend
 from dualtalker.model.backends.sliding_window import SlidingWindow
-from dualtalker.model.backends.tensorrt import TensorRtBackend, import_tensorrt
+from dualtalker.model.backends.tensorrt import (
+    TensorRtBackend,
+    check_served,
+    describe_target,
+    import_tensorrt,
+)
 
 ENGINES = ("auto", "onnxruntime", "tensorrt")
 
@@ -112,8 +117,11 @@ def _onnxruntime_reason() -> str | None:
 def _tensorrt_reason() -> str | None:
     """Ask TensorRT and the driver."""
     try:
-        import_tensorrt()
-        open_device().close()
+        trt, device = import_tensorrt(), open_device()
+        try:
+            check_served(trt, describe_target(trt, device))
+        finally:
+            device.close()
     except BackendError as error:
         return str(error)
     return None

@@ -102,17 +102,28 @@ def open_device() -> Device:
         BackendError: neither is installed, or the driver refuses; says what mends it.
     """
     try:
-        import pycuda.driver as pycuda_driver
+        return open_pycuda()
     except ImportError:
         pass
-    else:
-        return _PycudaDevice(pycuda_driver)
     try:
-        from cuda.bindings import runtime
+        return open_cuda_bindings()
     except ImportError as error:
         raise BackendError(
             f"neither pycuda nor cuda-bindings can be imported ({error}); {INSTALL}"
         ) from error
+
+
+def open_pycuda() -> Device:
+    """Open the first GPU; ImportError without pycuda, BackendError where the driver refuses."""
+    import pycuda.driver as pycuda_driver
+
+    return _PycudaDevice(pycuda_driver)
+
+
+def open_cuda_bindings() -> Device:
+    """Open the first GPU; ImportError without cuda-bindings, BackendError of the driver."""
+    from cuda.bindings import runtime
+
     return _CudaBindingsDevice(runtime)
 
 

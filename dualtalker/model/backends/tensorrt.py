@@ -89,6 +89,25 @@ def describe_target(trt: Any, device: Device) -> Target:
     )
 
 
+def check_served(trt: Any, target: Target) -> None:
+    """Check that a library runs on the GPU of `target`, where it tells: TensorRT-RTX does.
+
+    Raises:
+        BackendError: it does not, so that building engines is in vain.
+    """
+    known = getattr(trt, "ComputeCapability", None)
+    if known is None or target.library != "tensorrt_rtx":
+        return
+    served = [f"{name[2:-1]}.{name[-1]}" for name in known.__members__ if name[:2] == "SM"]
+    if target.compute_capability not in ("", *served):
+        raise BackendError(
+            f"TensorRT-RTX {target.version} runs on GPUs of compute capability "
+            f"{', '.join(served)}, and {target.gpu} has {target.compute_capability}: no engine of "
+            "it will run here. Use onnxruntime, or install TensorRT itself: "
+            "python -m pip install tensorrt"
+        )
+
+
 class TensorRtBackend:
     """One engine and one execution context. Safe to call from any thread, one at a time.
 
@@ -132,6 +151,7 @@ class TensorRtBackend:
         self.device = open_device() if device is None else device
         target = describe_target(trt, self.device)
         try:
+            check_served(trt, target)
             self.path, record = self._choose(target, engine)
             with self.device.active():
                 self._load(trt)
