@@ -44,10 +44,10 @@ class _Output:
     """Model bundle: path of its .onnx, the .json lies beside. Default: the shipped model."""
     talker: Annotated[FileOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=FileOptions)
     rig: Annotated[Path | None, tyro.conf.arg(metavar="RIG")] = None
-    """Face for vertices and video: .npz, .glb, .vrm, folder of OBJs. Default: the robot head."""
+    """Face that is drawn: .npz, .glb, .vrm, folder of OBJs. Default: the robot head."""
     format: MotionFormat = "csv"
     """Of the motion: csv has time_s and ARKit names; livelink is the CSV of Live Link Face, for
-    MetaHuman, Blender and Maya."""
+    MetaHuman, Blender and Maya; glb is the face itself, moving, for three.js and Blender."""
     vertices: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Also write NAME.npz: vertices in metres for each frame."""
     video: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -265,15 +265,15 @@ def _load(options: _Output) -> tuple[Bundle, Rig | None]:
     options.talker.settle(options.format)
     bundle = load_bundle(options.model)
     mix_style(options.talker.style, bundle.sidecar)
-    wanted = options.vertices or options.video
+    wanted = options.vertices or options.video or options.format == "glb"
     if options.rig is not None:
         from dualtalker.rig import load_rig
 
         rig = load_rig(options.rig)
         if not wanted:
             log.warning(
-                "--rig %s is good, but changes nothing without --vertices or --video; the "
-                "weights are the same for every face",
+                "--rig %s is good, but changes nothing without --vertices or --video, or "
+                "--format glb; the weights are the same for every face",
                 options.rig,
             )
         return bundle, rig
@@ -296,13 +296,19 @@ def _write_all(
     from dualtalker.cli import outputs
     from dualtalker.drawing import write_face_video
     from dualtalker.files import written_output
+    from dualtalker.outputs import write_face_glb
 
     options.out.mkdir(parents=True, exist_ok=True)
     animation = _animate(options, stem, samples, rate_hz, bundle)
     frames = len(animation.times_s)
     paths = _list_outputs(options, stem)
-    with written_output(paths["csv"]) as part:
-        outputs.write_motion(part, animation, options.format)
+    if rig is not None and options.format == "glb":
+        sound = Path(about.get("source", f"{stem}.wav")).name
+        with written_output(paths["glb"]) as part:
+            write_face_glb(part, animation.weights, animation.fps, rig, options.rig, sound)
+    else:
+        with written_output(paths["csv"]) as part:
+            outputs.write_motion(part, animation, options.format)
     with written_output(paths["json"]) as part:
         outputs.write_report(part, animation, **about)
     if rig is not None and options.vertices:
@@ -323,7 +329,8 @@ def _write_all(
 
 def _list_outputs(options: _Output, stem: str) -> dict[str, Path]:
     """Return the files of a recording by their kind."""
-    wanted = {"csv": True, "json": True, "npz": options.vertices, "mp4": options.video}
+    motion = "glb" if options.format == "glb" else "csv"
+    wanted = {motion: True, "json": True, "npz": options.vertices, "mp4": options.video}
     # Not `with_suffix`: a stem may hold a dot.
     return {kind: options.out / f"{stem}.{kind}" for kind, given in wanted.items() if given}
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dualtalker.rig import Rig
     from dualtalker.stream import Animation
 
-MotionFormat = Literal["csv", "livelink"]
+MotionFormat = Literal["csv", "livelink", "glb"]
 
 # Frames posed at a time: a long recording's vertices would not fit in memory.
 _BLOCK = 256

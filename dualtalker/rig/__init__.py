@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dualtalker.rig.decimation import decimate
 from dualtalker.rig.files import load_rig, save_rig
+from dualtalker.rig.gltf.animation import write_glb_animation
 from dualtalker.rig.gltf.targets import list_drivers
 from dualtalker.rig.rig import Rig, build_rig, vertex_normals
 from dualtalker.rig.shape_names import EXPRESSIONS, list_spellings, read_name
@@ -26,4 +27,5 @@ __all__ = [
     "save_rig",
     "survey_rig",
     "vertex_normals",
+    "write_glb_animation",
 ]

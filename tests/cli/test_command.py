@@ -19,7 +19,9 @@ from dualtalker.arkit import ARKIT_NAMES, HEAD_NAMES
 from dualtalker.cli.main import main
 from dualtalker.evaluation import read_motion_csv
 from dualtalker.files import RECORD_NAME
+from dualtalker.rig import save_rig
 from dualtalker.rig.robot_head import build_head
+from made_glb import read_container
 
 
 @pytest.fixture
@@ -112,6 +114,21 @@ def test_the_motion_as_live_link_face_writes_it(tiny, wav, out, capsys):
     assert run("animate", wav, "-o", out, "--format", "livelink", "--fps", 29.97) == 2
     assert "--fps 60" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_the_face_itself_moving(tiny, wav, out):
+    face = save_rig(build_head(), wav.with_name("face.glb"))
+    arguments = ["animate", wav, "-o", out, "--model", tiny, "--format", "glb"]
+    for rig in ([], ["--rig", face]):
+        assert run(*arguments, *rig) == 0
+        written = {path.name for path in out.iterdir()} - {RECORD_NAME}
+        assert written == {"hello there.glb", "hello there.json"}
+        document, _ = read_container(out / "hello there.glb")
+        [animation] = document["animations"]
+        assert animation["extras"] == {"sound": "hello there.wav", "fps": 30.0}
+        [sampler] = animation["samplers"]
+        assert document["accessors"][sampler["input"]]["count"] == 15
+        assert document["accessors"][sampler["output"]]["count"] == 15 * 52
 
 
 def test_vertices_of_the_robot_head(tiny, wav, out):

@@ -42,7 +42,7 @@ def read_glb(path: Path, scale: float | None = None) -> Rig:
     by the file's JSON, before any of it is read. RigError on any damage, and on compression,
     with the command that undoes it.
     """
-    with _open(path) as (document, buffer):
+    with open_glb(path) as (document, buffer):
         reader = AccessorReader(document, buffer, MAX_VERTICES, path.name)
         rest_pose = RestPose(reader)
         faces = _find_faces(document, reader, find_mesh_nodes(document))
@@ -57,12 +57,12 @@ def list_targets(path: Path) -> DocumentTargets:
     Raises:
         RigError: the file is damaged.
     """
-    with _open(path) as (document, _):
+    with open_glb(path) as (document, _):
         return read_targets(document)
 
 
 @contextlib.contextmanager
-def _open(path: Path) -> Iterator[tuple[dict[str, Any], Buffer]]:
+def open_glb(path: Path) -> Iterator[tuple[dict[str, Any], Buffer]]:
     """Open a file; whatever is wrong with it, also later, is a RigError that names it."""
     try:
         with path.open("rb") as file:

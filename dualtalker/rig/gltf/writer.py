@@ -51,7 +51,7 @@ def write_glb(rig: Rig, path: str | os.PathLike[str]) -> Path:
         "accessors": writer.accessors,
         "buffers": [{"byteLength": len(writer.data)}],
     }
-    write_whole(path, _pack(document, bytes(writer.data)))
+    write_whole(path, pack_glb(document, bytes(writer.data)))
     return path
 
 
@@ -92,7 +92,8 @@ def _write_attributes(rig: Rig, writer: _Writer) -> dict[str, int]:
     return attributes
 
 
-def _pack(document: dict[str, Any], binary: bytes) -> bytes:
+def pack_glb(document: dict[str, Any], binary: bytes) -> bytes:
+    """Return the content of a .glb of a document and its buffer."""
     text = json.dumps(document, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 4)
     binary += b"\0" * (-len(binary) % 4)
