@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualtalker.arkit import ARKIT_NAMES
@@ -26,6 +26,7 @@ HEADER = struct.Struct("<BBHIdd")
 TIMES = st.floats(-1e9, 1e9)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**40), TIMES, TIMES, st.lists(st.floats(0, 1, width=32), max_size=60))
 def test_a_frame_says_what_it_was_given(index, show_at_s, stamp_s, weights):
     message = encode_frame(index, show_at_s, stamp_s, np.array(weights, np.float32))
@@ -40,6 +41,7 @@ def test_a_face_takes_232_bytes_and_the_heads_angles():
     assert len(encode_frame(0, 0.0, 0.0, np.zeros(len(FACE_NAMES)))) == 232 + 3 * 4
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200_000), st.integers(8000, 192_000), TIMES, st.integers(0, 2**40))
 def test_pieces_of_sound_join(count, rate_hz, at_s, position):
     samples = np.linspace(-2.0, 2.0, count, dtype=np.float32)
@@ -105,6 +107,7 @@ def test_all_else_that_a_viewer_says_is_refused(message):
         read_message(message)
 
 
+@settings(deadline=None)
 @given(st.text() | st.binary())
 def test_no_message_does_more_than_be_refused(message):
     with pytest.raises(ValueError):
