@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import ipaddress
 import secrets
@@ -87,14 +88,23 @@ def list_addresses(host: str, port: int, token: str | None, query: str = "") -> 
     if host not in ("0.0.0.0", "::", ""):
         shown = f"[{host}]" if ":" in host else host
         return [f"http://{shown}:{port}/{query}"]
-    try:
-        found = socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET, socket.SOCK_STREAM)
-    except OSError:
-        found = []
-    addresses = dict.fromkeys(str(entry[4][0]) for entry in found)
-    outward = [a for a in addresses if not ipaddress.ip_address(a).is_loopback]
-    names = [*outward, f"{socket.gethostname()}.local"]
+    names = [*_list_outward(), f"{socket.gethostname().split('.')[0]}.local"]
     return [f"http://{name}:{port}/{query}" for name in names]
+
+
+def _list_outward() -> list[str]:
+    """Return the IPv4 addresses by which other machines reach this one, as far as is known.
+
+    Debian lets a machine's own name be 127.0.1.1, so the way out is asked, too.
+    """
+    found = []
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        way.connect(("192.0.2.1", 9))  # sends nothing; the address is nobody's (RFC 5737)
+        found.append(way.getsockname()[0])
+    with contextlib.suppress(OSError):
+        entries = socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
+        found += [str(entry[4][0]) for entry in entries]
+    return [a for a in dict.fromkeys(found) if not ipaddress.ip_address(a).is_loopback]
 
 
 def check_host(host: str) -> str:

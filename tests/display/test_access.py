@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualtalker.display.access import Access, check_host, is_loopback, list_addresses
@@ -90,6 +90,7 @@ def test_only_the_own_page_opens_the_stream(origin, own):
     assert Access("127.0.0.1", 7652).is_own_origin(origin, "127.0.0.1:7652") is own
 
 
+@settings(deadline=None)
 @given(st.text() | st.none())
 def test_no_other_token_is_taken(text):
     access = Access("0.0.0.0", 7652)
@@ -112,3 +113,23 @@ def test_addresses_carry_token_and_wishes():
 def test_what_is_no_host_is_refused(host):
     with pytest.raises(DisplayError, match=r"127\.0\.0\.1"):
         check_host(host)
+
+
+@pytest.mark.parametrize("name", ["robot", "robot.lan", "Robot.example.org"])
+def test_addresses_that_are_told_are_answered(monkeypatch, name):
+    """Also where the own name is 127.0.1.1, as on Debian: that reaches nobody from elsewhere."""
+    own = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.1.1", 0))]
+    monkeypatch.setattr(socket, "gethostname", lambda: name)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args: own)
+    access = Access("0.0.0.0", 7652)
+    found = [address[len("http://") : -1] for address in list_addresses("0.0.0.0", 7652, None)]
+    assert found[-1] == f"{name.split('.')[0]}.local:7652"
+    assert all(access.knows_host(host) for host in found)
+    assert not any(host.startswith("127.") for host in found)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        try:
+            way.connect(("192.0.2.1", 9))
+        except OSError:  # no network at all
+            return
+        if not way.getsockname()[0].startswith("127."):
+            assert len(found) == 2
