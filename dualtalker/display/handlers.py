@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ LONGEST_WAIT_S = 0.5
 MOST_WAITING = 512
 # Messages of a viewer: so many a second, so many at once.
 RATE_HZ, BURST = 20.0, 60.0
+_PIECE = 65536  # bytes of a face that are sent at a time
 _FLOOD = 1008
 _WRONG_PROTOCOL = 1002
 _TOO_MANY = 1013
@@ -119,18 +121,26 @@ class PageFile(_Guarded):
 class FaceHandler(_Guarded):
     """The GLB of the face."""
 
-    def get(self) -> None:
-        """Send it, packed where the browser unpacks."""
+    async def get(self) -> None:
+        """Send it, packed where the browser unpacks, as fast as that takes it.
+
+        A large file as a whole would be copied for each screen, and would stop the frames of the
+        others for a moment.
+        """
         face = self.stage.face
         self.set_header("Content-Type", "model/gltf-binary")
         self.set_header("Vary", "Accept-Encoding")
         current = self.get_query_argument("sha256", None) == face.digest
         self.set_header("Cache-Control", f"private, max-age={31536000 if current else 0}")
+        body = face.glb
         if "gzip" in self.request.headers.get("Accept-Encoding", ""):
             self.set_header("Content-Encoding", "gzip")
-            self.finish(face.packed)
-        else:
-            self.finish(face.glb)
+            body = face.packed
+        self.set_header("Content-Length", len(body))
+        with contextlib.suppress(StreamClosedError):
+            for start in range(0, len(body), _PIECE):
+                self.write(body[start : start + _PIECE])
+                await self.flush()
 
     head = get
 

@@ -100,6 +100,11 @@ def encode_sound(
     return pieces
 
 
+def read_time(message: bytes) -> float:
+    """Return when a frame is to be shown, or a piece of sound to be heard."""
+    return float(_HEADER.unpack_from(message)[4])
+
+
 def read_message(message: Any) -> Ping | Statistics:
     """Return what a viewer said; raises ValueError for what it may not say."""
     if not isinstance(message, str):

@@ -24,6 +24,7 @@ from dualtalker.display.protocol import (
     LONGEST_MESSAGE,
     encode_frame,
     encode_sound,
+    read_time,
 )
 from dualtalker.errors import DisplayError
 
@@ -42,6 +43,14 @@ _TYPES = {
 _SEND_BUFFER = 32768
 # Sound whose time differs by less from the end of what came before goes on from there.
 _SEAM_S = 0.05
+# A page keeps two seconds of frames: what is shown later than this from now is sent then.
+_AHEAD_S = 1.0
+# Connections at a time, of whomever: beyond it new ones are closed, so that files stay to open.
+_MOST_CONNECTIONS = 256
+# One that takes nothing for so long is ended by the kernel.
+_STALL_MS = 20_000
+# Without a timeout of its own: before Tornado 6.5 one of an interval ends those who answered.
+_PING_S = 10.0
 _log = logging.getLogger("dualtalker")
 
 
@@ -124,11 +133,19 @@ class FaceServer:
         """Serve until `close`; returns itself."""
         ready: Future[None] = Future()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(ready)), name="face server", daemon=True
+            target=self._run, args=(ready,), name="face server", daemon=True
         )
         self._thread.start()
         ready.result()
         return self
+
+    def _run(self, ready: Future[None]) -> None:
+        try:
+            asyncio.run(self._serve(ready))
+        except Exception as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)  # `start` raises it
 
     def __enter__(self) -> FaceServer:
         """Start."""
@@ -179,21 +196,9 @@ class FaceServer:
 
     async def _serve(self, ready: Future[None]) -> None:
         """In the thread: answer until `close`."""
-        from tornado.httpserver import HTTPServer
-
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = HTTPServer(
-            _make_application(self._stage),
-            idle_connection_timeout=20.0,
-            body_timeout=5.0,
-            max_header_size=16384,
-            max_body_size=1024,
-        )
-        try:
-            server.add_sockets(self._sockets)
-        except OSError as error:
-            ready.set_exception(error)
-            return
+        server = _make_server(self._stage)
+        server.add_sockets(self._sockets)
         ready.set_result(None)
         await self._stop.wait()
         server.stop()
@@ -207,7 +212,15 @@ class FaceServer:
         if loop is None or loop.is_closed():
             return
         with contextlib.suppress(RuntimeError):  # it was closed in between
-            loop.call_soon_threadsafe(self._spread, message, is_frame)
+            loop.call_soon_threadsafe(self._hold, message, is_frame)
+
+    def _hold(self, message: bytes, is_frame: bool) -> None:
+        """In the thread: keep a message until it is nearly due."""
+        wait_s = read_time(message) - time.monotonic() - _AHEAD_S
+        if wait_s > 0:
+            asyncio.get_running_loop().call_later(wait_s, self._spread, message, is_frame)
+        else:
+            self._spread(message, is_frame)
 
     def _spread(self, message: bytes, is_frame: bool) -> None:
         """In the thread: give a message to all whom it concerns."""
@@ -231,6 +244,37 @@ def import_tornado() -> Any:
     return tornado
 
 
+def _make_server(stage: Stage) -> Any:
+    from tornado.httpserver import HTTPServer
+
+    class Server(HTTPServer):
+        """Has a bound for connections that are no viewers (those have one of their own)."""
+
+        def initialize(self, *args: Any, **named: Any) -> None:
+            super().initialize(*args, **named)
+            self.count = 0
+
+        def handle_stream(self, stream: Any, address: Any) -> None:
+            if self.count >= _MOST_CONNECTIONS:
+                stage.counters["refused_connections"] += 1
+                stream.close()
+                return
+            self.count += 1
+            super().handle_stream(stream, address)
+
+        def on_close(self, server_conn: object) -> None:
+            self.count -= 1
+            super().on_close(server_conn)
+
+    return Server(
+        _make_application(stage),
+        idle_connection_timeout=20.0,
+        body_timeout=5.0,
+        max_header_size=16384,
+        max_body_size=1024,
+    )
+
+
 def _make_application(stage: Stage) -> Any:
     from tornado.web import Application
 
@@ -245,16 +289,21 @@ def _make_application(stage: Stage) -> Any:
         ],
         log_function=lambda handler: None,  # what is refused is counted
         websocket_max_message_size=LONGEST_MESSAGE,
-        websocket_ping_interval=10.0,
-        websocket_ping_timeout=10.0,
+        websocket_ping_interval=_PING_S,
     )
 
 
 def _listen(host: str, port: int) -> list[socket.socket]:
     from tornado.netutil import bind_sockets
 
+    if not 0 <= port < 2**16:  # the resolver takes it modulo that
+        raise DisplayError(f"port {port}; expected 0 to 65535, for example {PORT}")
     try:
         sockets = bind_sockets(port, host)
+    except UnicodeError as error:
+        raise DisplayError(
+            f"host {host!r}: {error}. Expected a name or an address of this machine"
+        ) from error
     except OSError as error:
         mend = f"choose another with --port {port + 1} (or face_port), or end what uses it"
         if error.errno != errno.EADDRINUSE:
@@ -264,6 +313,8 @@ def _listen(host: str, port: int) -> list[socket.socket]:
         ) from error
     for listener in sockets:  # connections inherit it
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALL_MS)
     return sockets
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 import json
+import socket
 import threading
 import time
 
@@ -13,6 +15,7 @@ import pytest
 from tornado.websocket import WebSocketClosedError
 
 from dualtalker.display import FaceFile, FaceServer
+from dualtalker.display import server as server_module
 from dualtalker.display.handlers import BURST, LONGEST_WAIT_S, MOST_VIEWERS, POLICY
 from dualtalker.errors import DisplayError
 from face_viewers import get, join, read, read_frames, run, stall, wait_until
@@ -71,11 +74,16 @@ def test_sound_goes_to_those_who_want_it(server):
         begin_s = time.monotonic()
         for k in range(3):
             server.send_sound(sound, 16000, begin_s + k * 0.01)
-        server.send_sound(sound, 16000, begin_s + 3.0)
+        server.send_sound(sound, 16000, begin_s + 0.5)
         send(server, 1)
         heard = await read_frames(ears, 5)
         assert [piece.kind for piece in heard] == [2, 2, 2, 2, 1]
-        assert [piece.stamp for piece in heard[:4]] == [0, 160, 320, 0]  # a new stream after 3 s
+        assert [piece.stamp for piece in heard[:4]] == [
+            0,
+            160,
+            320,
+            0,
+        ]  # a new stream after a pause
         assert [piece.number for piece in heard[:4]] == [16000] * 4
         assert (await read_frames(deaf, 1))[0].kind == 1
 
@@ -286,3 +294,114 @@ def test_all_threads_may_send(server):
         assert {frame.number for frame in frames} == set(range(200))
 
     run(play)
+
+
+def test_a_viewer_that_answers_pings_stays(monkeypatch):
+    """A timeout as long as the interval has Tornado before 6.5 close everybody at the first."""
+    monkeypatch.setattr(server_module, "_PING_S", 1.0)
+
+    async def play():
+        viewer, _ = await join(server.port)
+        await asyncio.sleep(2.6)
+        send(server, 1)
+        await read_frames(viewer, 1)
+
+    with FaceServer(FACE, port=0) as server:
+        run(play)
+
+
+def test_frames_of_a_later_time_are_sent_then(server):
+    """A page keeps two seconds: frames far ahead would push out those that are due."""
+
+    async def play():
+        viewer, _ = await join(server.port, "?audio=1")
+        now_s = time.monotonic()
+        server.send_frame(0, now_s + 1.5, WEIGHTS)
+        server.send_sound(np.zeros(160, np.float32), 16000, now_s + 1.6)
+        server.send_frame(1, now_s + 0.9, WEIGHTS)
+        server.send_frame(2, now_s - 1.0, WEIGHTS)
+        seen = await read_frames(viewer, 4)
+        assert [(one.kind, one.number) for one in seen] == [(1, 1), (1, 2), (1, 0), (2, 16000)]
+        assert seen[2].received_s >= now_s + 0.5
+
+    run(play)
+
+
+def test_a_start_that_fails_raises(monkeypatch):
+    def fail(stage):
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(server_module, "_make_server", fail)
+    server = FaceServer(FACE, port=0)
+    with pytest.raises(OSError, match="too many open files"):
+        server.start()
+    server.close()
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 70000])
+def test_a_port_that_is_none_is_refused(port):
+    with pytest.raises(DisplayError, match="expected 0 to 65535"):
+        FaceServer(FACE, port=port)
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 70])
+def test_a_host_that_is_no_name_is_refused(host):
+    with pytest.raises(DisplayError, match="Expected a name or an address"):
+        FaceServer(FACE, host=host, port=0)
+
+
+def test_those_who_hold_connections_leave_room_for_others(monkeypatch):
+    monkeypatch.setattr(server_module, "_MOST_CONNECTIONS", 4)
+    with FaceServer(FACE, port=0) as server:
+
+        async def play():
+            viewer, _ = await join(server.port)  # counts apart
+            connect = lambda: asyncio.open_connection("127.0.0.1", server.port)  # noqa: E731
+            held = [await connect() for _ in range(4)]
+            await asyncio.sleep(0.1)
+            reader, _ = await connect()
+            assert await asyncio.wait_for(reader.read(), 10.0) == b""
+            assert server.counters["refused_connections"] == 1
+            send(server, 1)
+            await read_frames(viewer, 1)
+            for _, writer in held:
+                writer.close()
+            answer = None
+            while answer is None or answer.code != 200:
+                answer = await get(server.port, "/")
+
+        run(play)
+
+
+LARGE = FaceFile(np.random.default_rng(0).bytes(2**23), {})
+
+
+def test_a_large_face_comes_whole_and_stops_nobody():
+    with FaceServer(LARGE, port=0) as server:
+
+        async def play():
+            answer = await get(server.port, "/rig.glb")
+            assert answer.body == LARGE.glb
+            packed = await get(server.port, "/rig.glb", **{"Accept-Encoding": "gzip"})
+            assert gzip.decompress(packed.body) == LARGE.glb
+            head = await get(server.port, "/rig.glb", method="HEAD")
+            assert (head.headers["Content-Length"], head.body) == (str(2**23), b"")
+
+        run(play)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux ends those")
+def test_one_who_takes_nothing_is_ended(monkeypatch):
+    monkeypatch.setattr(server_module, "_STALL_MS", 1000)
+    with FaceServer(LARGE, port=0) as server, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        host = f"127.0.0.1:{server.port}"
+        connection.sendall(f"GET /rig.glb HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        time.sleep(3.0)
+        connection.settimeout(10.0)
+        count = 0
+        with contextlib.suppress(ConnectionResetError):
+            while piece := connection.recv(65536):
+                count += len(piece)
+        assert 0 < count < len(LARGE.glb)
