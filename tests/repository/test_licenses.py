@@ -17,7 +17,7 @@ MODULES = sorted(
     for folder in (ROOT, ROOT / "ros2_ws" / "src")
     for name in ("dualtalker", "dualtalker_ros")
     for path in (folder / name).rglob("*.py")
-    if path.name != "__main__.py" and path.name != "espeak_worker.py"
+    if path.name != "__main__.py" and not path.name.endswith("_worker.py")  # programs
     if not (folder / name).is_symlink()
 )
 # Shared objects of the GPL that could come with what is imported.

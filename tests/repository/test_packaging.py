@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 from bare_environment import read_requirements
 from checkout import ROOT, run_apart
-from lower_bounds import list_lower_bounds, read_lists
+from lower_bounds import LISTS, list_lower_bounds, read_lists
 
 SHARE = {
     "share/ament_index/resource_index/packages/dualtalker",
@@ -120,8 +120,9 @@ def test_wheel_asks_for_no_build_tools_and_pins_all_of_ros(wheel):
 
 
 def test_the_oldest_versions_are_the_least_that_setup_allows():
+    assert set(LISTS) == set(read_lists()) - {"TRAIN", "ROS", "ENGINES", "DEV"}
     bounds = dict(line.split("==") for line in list_lower_bounds())
-    needed = {need for name in ("CORE", "COMFORT", "BAG", "TEST") for need in read_lists()[name]}
+    needed = {need for name in LISTS for need in read_lists()[name]}
     for need in map(Requirement, needed):
         assert ">=" + bounds[need.name] in {str(clause) for clause in need.specifier}
     assert {"scipy", "setuptools", "wheel"} < set(bounds) and "torch" not in bounds
