@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dualtalker.rig.decimation import decimate
 from dualtalker.rig.files import load_rig, save_rig
-from dualtalker.rig.gltf.animation import write_glb_animation
 from dualtalker.rig.gltf.targets import list_drivers
+from dualtalker.rig.gltf.writer import write_glb_animation
 from dualtalker.rig.rig import Rig, build_rig, vertex_normals
 from dualtalker.rig.shape_names import EXPRESSIONS, list_spellings, read_name
 from dualtalker.rig.survey import ShapeGroup, Survey, survey_rig
