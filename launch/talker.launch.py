@@ -242,7 +242,8 @@ def make_face(context: Any, namespace: str, index: int) -> Node:
         name="face",
         namespace=namespace,
         parameters=[
-            {
+            ({"channel": value("channel")} if value("channel") else {})
+            | {
                 "host": ParameterValue(value("face_host"), value_type=str),
                 "port": int(value("face_port")) + index,
                 "rig": ParameterValue(value("face_rig"), value_type=str),
@@ -275,13 +276,18 @@ def make_rviz(context: Any, namespace: str, index: int) -> Node:
 def make_device(context: Any, name: str, namespace: str, audio_topic: str) -> Node:
     """Return the node `name`, microphone or speaker, on the device that its argument names."""
     device = LaunchConfiguration(name).perform(context)
+    # A default device has no name; a number stays an index.
+    given = {"device": "" if device.lower() == "true" else yaml.safe_load(device)}
+    # All channels are recorded and sent on; who hears them takes one.
+    shared = "channels" if name == "microphone" else "channel"
+    if value := LaunchConfiguration(shared).perform(context):
+        given[shared] = PARAMETERS[shared][1](value)
     return Node(
         package="dualtalker",
         executable=f"{name}_node",
         name=name,
         namespace=namespace,
-        # A default device has no name; a number stays an index.
-        parameters=[{"device": "" if device.lower() == "true" else yaml.safe_load(device)}],
+        parameters=[given],
         remappings=[("audio", audio_topic if name == "microphone" else "audio_synced")],
         respawn=LaunchConfiguration("respawn").perform(context).lower() == "true",
         respawn_delay=2.0,

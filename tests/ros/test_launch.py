@@ -86,7 +86,13 @@ def test_one_talker(launching):
 
 def test_microphone_and_speaker_share_its_topics(launching):
     context, nodes = launching(
-        "talker", namespace="robot", audio_topic="/mic", microphone="3", speaker="true"
+        "talker",
+        namespace="robot",
+        audio_topic="/mic",
+        microphone="3",
+        speaker="true",
+        channels="6",
+        channel="0",
     )
     found = {expand(context, node)[:2]: expand(context, node)[2:] for node in nodes}
     assert set(found) == {
@@ -96,8 +102,10 @@ def test_microphone_and_speaker_share_its_topics(launching):
     }
     remappings, parameters = found["microphone_node", "/robot/microphone"]
     assert (remappings, parameters["device"]) == ([("audio", "/mic")], 3)
+    assert parameters["channels"] == 6 and "channel" not in parameters
     remappings, parameters = found["speaker_node", "/robot/speaker"]
     assert (remappings, parameters["device"]) == ([("audio", "audio_synced")], "")
+    assert str(parameters["channel"]) == "0" and "channels" not in parameters
 
 
 @pytest.mark.parametrize("namespace", ["", "faces"])
