@@ -17,7 +17,7 @@ import numpy as np
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
 from dualtalker.errors import DualtalkerError
 from dualtalker.face.finishing import Overlay, smoothstep
-from dualtalker.face.manner import LINES_MM, PARTED_MM, SHUT_MM, SPEECH
+from dualtalker.face.manner import LINES_MM, PARTED_MM, SHUT_MM, SPEECH_SHAPES
 
 # A name without Left or Right stands for both sides.
 _POSES: dict[str, dict[str, float]] = {
@@ -158,8 +158,8 @@ _TOUCHING = np.array(
 _TOUCH = 0.15  # of their sum: a contact is meant
 _LIDS = np.array([ARKIT_INDEX["eyeBlinkLeft"], ARKIT_INDEX["eyeBlinkRight"]])
 # What parts the lips, or the lower lip from the teeth.
-_PARTING = SPEECH & (LINES_MM > 0).any(axis=0)
-_QUIET = SPEECH & ~_PARTING
+_PARTING = SPEECH_SHAPES & (LINES_MM > 0).any(axis=0)
+_QUIET = SPEECH_SHAPES & ~_PARTING
 
 EXPRESSIONS: tuple[str, ...] = tuple(_POSES)
 Expression: TypeAlias = str | Mapping[str, float] | tuple[float, float] | None
@@ -304,7 +304,7 @@ class ExpressionLayer(Overlay):
 
     def _listen(self, time_s: float, spoken: np.ndarray) -> None:
         """Follow how much speech moves the mouth, 0 to 1."""
-        moving = smoothstep(float(spoken[SPEECH].max()) / _MOVING)
+        moving = smoothstep(float(spoken[SPEECH_SHAPES].max()) / _MOVING)
         step_s = min(max(time_s - self._time_s, 0.0), 1.0)
         tau_s = _ATTACK_S if moving > self._speech else _RELEASE_S
         self._speech += (1.0 - math.exp(-step_s / tau_s)) * (moving - self._speech)

@@ -18,7 +18,7 @@ MAX_INTENSITY = 2.0
 
 # What intensity makes larger or smaller: all that speech moves below the eyes.
 _PARTS = ("jaw", "mouth", "cheek", "nose", "tongue")
-SPEECH = np.array([name.startswith(_PARTS) for name in ARKIT_NAMES])
+SPEECH_SHAPES = np.array([name.startswith(_PARTS) for name in ARKIT_NAMES])
 # Millimetres by which each shape parts the lips of the default head (`Rig.lip_gap_line`), and by
 # which it lowers the lower lip from the upper teeth (`metrics.lower_lip_drop`), left and right
 # alike: here, so that the head need not be built to speak; a test holds them together.
@@ -66,12 +66,12 @@ def scale_speech(weights: np.ndarray, intensity: float) -> np.ndarray:
     gain = intensity
     if intensity > 1.0:
         more = intensity - 1.0
-        largest = float(np.clip(weights[SPEECH].max(), 0.0, 1.0))
+        largest = float(np.clip(weights[SPEECH_SHAPES].max(), 0.0, 1.0))
         parted_mm = float((LINES_MM @ weights).min())
         share = smoothstep((parted_mm - SHUT_MM) / (PARTED_MM - SHUT_MM))
         gain = 1.0 + share * (more - more * largest ** (1.0 / more))
     scaled = weights.copy()
-    scaled[SPEECH] = np.clip(weights[SPEECH] * np.float32(gain), 0.0, 1.0)
+    scaled[SPEECH_SHAPES] = np.clip(weights[SPEECH_SHAPES] * np.float32(gain), 0.0, 1.0)
     return scaled
 
 

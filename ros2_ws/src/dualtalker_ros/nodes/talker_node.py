@@ -39,6 +39,7 @@ from dualtalker_ros.talker import (
     Diagnostician,
     FacePublishers,
     LiveParameters,
+    MoodListener,
     NodeClock,
     StyleControl,
     make_executor,
@@ -97,7 +98,9 @@ class TalkerNode(DeclaringNode, LifecycleNode):
                 DiagnosticArray, "/diagnostics", 10
             )
             parts.callback(self.destroy_lifecycle_publisher, self._diagnostics)
-            faults = ChainMap(self._audio.refused, self._face.faults)
+            mood = MoodListener(self, talker)
+            parts.callback(mood.destroy)
+            faults = ChainMap(self._audio.refused, self._face.faults, mood.refused)
             self._diagnostician = Diagnostician(self, delivery, faults)
             parts.callback(Controls(self, self._reset, self._interrupt).destroy)
             self._parts = parts.pop_all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dualtalker_ros.talker.audio_info import AudioInfoListener
 from dualtalker_ros.talker.diagnostics import Diagnostician
 from dualtalker_ros.talker.executors import KeptExecutor, make_executor
+from dualtalker_ros.talker.mood import MoodListener
 from dualtalker_ros.talker.node_clock import NodeClock
 from dualtalker_ros.talker.parameters import (
     MANNER_PARAMETERS,
@@ -27,6 +28,7 @@ __all__ = [
     "FacePublishers",
     "KeptExecutor",
     "LiveParameters",
+    "MoodListener",
     "NodeClock",
     "StyleControl",
     "make_executor",
