@@ -35,3 +35,34 @@ def test_it_hears_speech(listener, tiny, tmp_path, executor):
         assert process.poll() is None, log.read_text()
     assert f"executor: {executor}" in log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+def test_a_frame_is_one_wait(ros_domain, tiny):
+    """A timer that is set at each frame would wake the executor for nothing as often."""
+    import rclpy
+    from rclpy.lifecycle import TransitionCallbackReturn
+    from rclpy.parameter import Parameter
+
+    from dualtalker_ros.nodes.talker_node import TalkerNode
+    from dualtalker_ros.talker import KeptExecutor
+
+    rclpy.init()
+    overrides = [Parameter("model", value=str(tiny)), Parameter("frame_rate", value=60.0)]
+    overrides.append(Parameter("audio_type", value="std_msgs/msg/Int16MultiArray"))
+    node = TalkerNode(parameter_overrides=overrides)
+    executor = KeptExecutor()
+    executor.add_node(node)
+    try:
+        for transition in (node.trigger_configure, node.trigger_activate):
+            assert transition() == TransitionCallbackReturn.SUCCESS
+        for _ in range(40):  # what starting brings
+            executor.spin_once(timeout_sec=1.0)
+        before = node._published
+        for _ in range(120):
+            executor.spin_once(timeout_sec=1.0)
+        # Of the rest some are the diagnostics', and some came when the machine was busy.
+        assert node._published - before >= 100
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.shutdown()

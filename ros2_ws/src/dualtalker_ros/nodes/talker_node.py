@@ -51,6 +51,10 @@ from dualtalker_ros.topics import FORMAT_PARAMETERS, AudioInput
 
 # How much of a frame's time may go into one round of computing before frames are sent again.
 COMPUTE_SHARE = 0.5
+# From one round of computing to the next.
+SHORTEST_WAIT_NS = 200_000
+# A timer that calls later than planned by so much is left as it is.
+WAKE_SLACK_NS = 250_000
 # Simulated time that goes on by more at once is another time; /clock comes 10 times a second.
 MAX_LEAP_NS = 10 * 10**9
 # A system clock that was set by more is followed, once nobody speaks.
@@ -120,6 +124,7 @@ class TalkerNode(DeclaringNode, LifecycleNode):
         self._last_ns = clock.now_ns()
         self._delivery.start(self._last_ns)
         period_s = 1.0 / self._delivery.talker.fps
+        self._frame_ns = round(period_s * 1e9)
         self._frame_timer = self.create_timer(period_s, self._on_timer, clock=clock.timer_clock)
         self._timers = [
             self._frame_timer,
@@ -204,9 +209,20 @@ class TalkerNode(DeclaringNode, LifecycleNode):
         audio_ns = self._face.send_audio(now_ns, delivery.delay_s)
         wake_ns = min(delivery.next_wake_ns(now_ns), audio_ns)
         # Not 0: the executor must get to the subscriptions in between.
-        wait_ns = max(wake_ns - now_ns, 200_000)
-        self._frame_timer.timer_period_ns = wait_ns
-        self._frame_timer.reset()
+        self._plan_wake(max(wake_ns - now_ns, SHORTEST_WAIT_NS))
+
+    def _plan_wake(self, wait_ns: int) -> None:
+        """Have the timer call in `wait_ns`; set it only where it would not do so by itself.
+
+        A timer that is set wakes the executor once more, for nothing; mostly its next call, a
+        frame after the last, is the one that is wanted.
+        """
+        timer = self._frame_timer
+        if 0 <= timer.time_until_next_call() - wait_ns <= WAKE_SLACK_NS:
+            return
+        timer.timer_period_ns = wait_ns
+        timer.reset()
+        timer.timer_period_ns = self._frame_ns  # from the next call on
 
     def _follow_clock(self) -> None:
         """Begin again where the time is not what it was: all plans were made for the other."""
