@@ -42,6 +42,8 @@ def find_lip_vertices(neutral: np.ndarray, names: Sequence[str], deltas: np.ndar
     if used:
         return _strongly_moved(used, names, deltas, _LIP_SHARE, "the lips")
     moved = _strongly_moved(["jawOpen"], names, deltas, _JAW_SHARE, "the lips")
+    if not len(moved):
+        return moved
     seam = _find_seam(neutral, np.linalg.norm(deltas[list(names).index("jawOpen")], axis=1), moved)
     return seam if len(seam) else moved
 

@@ -139,19 +139,29 @@ def chain(count, **node):
     return [*links, {"mesh": 0}]
 
 
+def vrm(groups):
+    return {"extensions": {"VRM": {"blendShapeMaster": {"blendShapeGroups": groups}}}}
+
+
 TURN = {"rotation": [0, 0, 0.6, 0.8], "translation": [1, 0, 0], "scale": [1, 1, 1]}
 GLB_BOMBS = {
     "shapes": (bomb(names=ARKIT_NAMES, vertices=250_000), "250000 vertices and 52 shapes"),
     "alike": (bomb(names=[f"{n}.jawOpen" for n in range(3000)], vertices=400_000), "keep one"),
-    "names": (bomb(names=[f"hat{n}" for n in range(60_000)]), "over 50000 morph targets"),
-    "primitives": (bomb(primitives=100_000), "over 50000 morph targets"),
-    "instances": (bomb(nodes=star(40_000, mesh=0)), "over 20000 morph targets"),
+    "names": (bomb(names=[f"hat{n}" for n in range(60_000)]), "over 20000 morph targets"),
+    "primitives": (bomb(primitives=100_000), "over 20000 morph targets"),
+    "instances": (bomb(nodes=star(40_000, mesh=0)), "over 2000 primitives"),
     "vertices": (bomb(nodes=star(1000, mesh=0), vertices=200_000), "at most 400000 vertices"),
     "corners": (bomb(nodes=star(1000, mesh=0), corners=4_800_000), "corners of triangles"),
-    "chain": (bomb(nodes=chain(40_000, **TURN)), "spans|size"),
+    "chain": (bomb(nodes=chain(40_000, **TURN)), "spans 0 m"),
     "star": (bomb(nodes=star(600_000)), "at most 50000"),
     "ring": (bomb(nodes=[*chain(1000), {"children": [1001]}, {"children": [1000]}]), "circle"),
     "growth": (bomb(nodes=chain(2000, scale=[9, 9, 9])), "multiply"),
+    "binds": (
+        bomb(primitives=15_000)
+        | vrm([{"name": "a", "binds": [{"mesh": 0, "index": 0}] * 100}] * 400),
+        "over 2000 primitives",
+    ),
+    "expressions": (bomb() | vrm([{"name": "a"}] * 200_000), "over 2000 expressions"),
     "json": ({"extras": [[]] * 6_000_000}, "JSON chunk has"),
 }
 
@@ -221,7 +231,7 @@ def test_a_small_archive_that_asks_for_much_is_refused(tmp_path, animate, name):
 
 OBJ_BOMBS = {
     "vertices": ("v 0 0 0\n" * 400_001, "over 400000 vertices"),
-    "triangles": ("v 0 0 0\n" + "f 1 1 1\n" * 1_066_667, "corners of"),
+    "triangles": ("v 0 0 0\n" + ("f" + " 1" * 30_000 + "\n") * 36, "corners of"),
     "row": ("v" + " 0" * 1000, "line 1"),
     "line": ("v 0 0 0 #" + "x" * 100_000, "a line of over"),
     "size": ("#" * (1 << 26) + "\n\n", "expected at most 67108864"),

@@ -26,7 +26,8 @@ from dualtalker.rig.placement import find_scale, find_turn
 from dualtalker.rig.retargeting import Plan, complete_shapes, tell_ignored
 from dualtalker.rig.rig import MAX_VERTICES, Rig, build_rig, check_moved
 
-_MOST_READS = 20_000  # of morph targets; an avatar of 100 primitives has 5,200
+_MOST_FACES = 2000  # primitives with targets; an avatar has up to 100
+_MOST_READS = 20_000  # of morph targets; 100 primitives have 5,200
 _MOST_CORNERS = 12 * MAX_VERTICES
 
 _log = logging.getLogger("dualtalker")
@@ -104,6 +105,7 @@ def _find_faces(
             mesh = document["meshes"][index]
             faces.setdefault(index, []).append(_face_of(mesh, number, own, reader))
     found: list[tuple[int, _Face]] = []
+    shapes = len(targets.names)
     vertices = reads = corners = 0
     for node in nodes:
         index = document["nodes"][node]["mesh"]
@@ -112,13 +114,13 @@ def _find_faces(
             vertices += face.count
             reads += sum(map(len, face.plan.values()))
             corners += face.corners
-            check_moved(vertices, len(targets.names))
-            if reads > _MOST_READS or corners > _MOST_CORNERS:
-                raise RigError(
-                    f"found over {_MOST_READS} morph targets or {_MOST_CORNERS} corners of "
-                    "triangles; expected fewer. Export the face alone"
-                )
+            check_moved(vertices, shapes)
             found.append((node, face))
+            if reads > _MOST_READS or corners > _MOST_CORNERS or len(found) > _MOST_FACES:
+                raise RigError(
+                    f"found over {_MOST_FACES} primitives, {_MOST_READS} morph targets or "
+                    f"{_MOST_CORNERS} corners of triangles; expected fewer. Export the face alone"
+                )
     if not found:
         raise RigError(_tell_nothing(targets))
     tell_ignored("", [use for own in targets.primitives.values() if own.plan for use in own.uses])

@@ -19,7 +19,7 @@ from dualtalker.rig.retargeting import (
     plan_shapes,
 )
 
-_MOST_TARGETS = 50_000  # an avatar of 100 primitives with 100 shapes each has 10,000
+_MOST_TARGETS = 20_000  # an avatar of 100 primitives with 100 shapes each has 10,000
 
 
 @dataclass

@@ -25,6 +25,7 @@ _PRESETS_OF_0 = {
     "lookright": "lookRight",
 }
 
+_MOST_EXPRESSIONS = 2000  # an avatar with one for each of ARKit's shapes has 70
 _MOST_BINDS = 64  # targets that an expression moves on a mesh; more is a mistake or an attack
 
 # Targets of a mesh: weights by the target's index, by the mesh's index.
@@ -42,13 +43,19 @@ def read_expressions(document: dict[str, Any]) -> list[tuple[Use, Binds]]:
     Expressions that move no morph target are left out. RigError where one moves a target that
     the file does not have.
     """
-    found = [(name, binds) for name, binds in _list_all(document) if any(binds.values())]
+    found = []
+    for number, (name, binds) in enumerate(_list_all(document)):
+        if number >= _MOST_EXPRESSIONS:
+            raise RigError(f"found over {_MOST_EXPRESSIONS} expressions; expected fewer")
+        if any(binds.values()):
+            found.append((name, binds))
     uses = choose_shapes([name for name, _ in found])
     return [(use, binds) for use, (_, binds) in zip(uses, found, strict=True)]
 
 
 def _list_all(document: dict[str, Any]) -> Iterator[tuple[str, Binds]]:
     extensions = _extensions(document)
+    counts: dict[int, int] = {}
     if "VRMC_vrm" in extensions:
         expressions = extensions["VRMC_vrm"].get("expressions") or {}
         for kind in ("preset", "custom"):
@@ -56,7 +63,7 @@ def _list_all(document: dict[str, Any]) -> Iterator[tuple[str, Binds]]:
                 binds: Binds = {}
                 for bind in expression.get("morphTargetBinds") or []:
                     mesh = find_item(document, "nodes", bind["node"])["mesh"]
-                    _add(document, binds, mesh, bind, name, 1.0)
+                    _add(binds, mesh, _count(document, mesh, counts), bind, name, 1.0)
                 yield name, binds
     elif "VRM" in extensions:
         master = extensions["VRM"].get("blendShapeMaster") or {}
@@ -66,21 +73,29 @@ def _list_all(document: dict[str, Any]) -> Iterator[tuple[str, Binds]]:
             name = str(group.get("name") if preset == "unknown" else preset)
             name = _PRESETS_OF_0.get(name.lower(), name)
             for bind in group.get("binds") or []:
-                _add(document, binds, bind["mesh"], bind, name, 100.0)
+                mesh = bind["mesh"]
+                _add(binds, mesh, _count(document, mesh, counts), bind, name, 100.0)
             yield name, binds
 
 
+def _count(document: dict[str, Any], mesh: Any, counts: dict[int, int]) -> int:
+    """How many targets a mesh has; `counts` keeps what was found for its index."""
+    primitives = find_item(document, "meshes", mesh)["primitives"]
+    if mesh not in counts:
+        sizes = (len(primitive.get("targets", [])) for primitive in primitives)
+        counts[mesh] = max(sizes, default=0)
+    return counts[mesh]
+
+
 def _add(
-    document: dict[str, Any],
     binds: Binds,
-    mesh: object,
+    mesh: int,
+    count: int,
     bind: dict[str, Any],
     name: str,
     full: float,
 ) -> None:
     index, weight = bind["index"], bind.get("weight", full)
-    primitives = find_item(document, "meshes", mesh)["primitives"]
-    count = max((len(primitive.get("targets", [])) for primitive in primitives), default=0)
     if type(index) is not int or not 0 <= index < count:
         raise RigError(
             f"expression {name!r} moves the morph target {index!r} of mesh {mesh}, "
@@ -88,7 +103,7 @@ def _add(
         )
     if type(weight) not in (int, float) or not math.isfinite(weight) or not 0 <= weight <= full:
         raise RigError(f"expression {name!r} has the weight {weight!r}; expected 0 to {full:g}")
-    if weight > 0 and type(mesh) is int:
+    if weight > 0:
         moved = binds.setdefault(mesh, {})
         moved[index] = moved.get(index, 0.0) + weight / full
         if len(moved) > _MOST_BINDS:
