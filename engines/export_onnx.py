@@ -17,7 +17,7 @@ import tyro
 
 from dualtalker.engine import make_test_signal, uneven_weights
 from dualtalker.errors import DualtalkerError
-from dualtalker.files import ending_in_order, written_together
+from dualtalker.files import ending_in_order, read_json, written_together
 
 if TYPE_CHECKING:
     from training.network import DualTalker, StreamingTalker
@@ -197,7 +197,6 @@ def _describe_origin(
     config: ExportConfig, meta: dict[str, Any], mixture: dict[str, float]
 ) -> dict[str, Any]:
     """Return the sidecar's fields on data, settings and figures."""
-    import json
 
     kept = ("data", "hours", "paired_hours", "commit", "torch", "step")
     training = {
@@ -206,7 +205,13 @@ def _describe_origin(
         **{key: meta[key] for key in kept},
         **_strip_origin(meta),
     }
-    metrics = json.loads(config.metrics.read_text("utf-8")) if config.metrics else {}
+    try:
+        metrics = read_json(config.metrics, 1 << 24) if config.metrics else {}
+    except (ValueError, OSError) as error:
+        raise ExportError(
+            f"{config.metrics} holds no figures ({error}); expected the JSON of "
+            "`python -m training.evaluate --json-out`"
+        ) from error
     return {"training": training, "metrics": metrics}
 
 

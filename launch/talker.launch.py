@@ -10,6 +10,7 @@ files, also under a pushed namespace: all names but those of voices are relative
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -212,6 +213,8 @@ def make_talker(context: Any, namespace: str, audio_topic: str) -> Node:
 
 def read_outputs(params_file: str) -> list[str]:
     """Return `outputs` of a parameter file; without any, what the marker needs beside it."""
+    if not os.path.isfile(params_file):  # a pipe may never end
+        raise FileNotFoundError(f"params_file:={params_file}: no such file, or a pipe or device")
     with open(params_file, encoding="utf-8") as file:
         content = yaml.safe_load(file) or {}
     for parameters in content.values():

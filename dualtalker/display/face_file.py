@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dualtalker.errors import RigError
-from dualtalker.files import sha256
+from dualtalker.files import check_file, sha256
 from dualtalker.rig import list_drivers, load_rig, save_rig
 from dualtalker.rig.robot_head import build_head
 
@@ -63,6 +63,7 @@ def map_targets(glb: bytes) -> dict[str, list[tuple[str, float]]]:
 
 
 def _read(path: Path) -> bytes:
+    check_file(path, RigError, "a .glb or .vrm")
     if (size := path.stat().st_size) > MOST_BYTES:
         raise RigError(
             f"{path}: {size / 2**20:.0f} MiB; expected at most {MOST_BYTES >> 20} for a screen. "

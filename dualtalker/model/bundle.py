@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualtalker.errors import BackendError, BundleError
-from dualtalker.files import sha256
+from dualtalker.files import sha256, tell_fault
 from dualtalker.model.graph import check_session, open_session
 from dualtalker.model.scan import scan_model
 from dualtalker.model.sidecar import EXPORT_COMMAND, Sidecar, mismatch, read_sidecar
@@ -64,9 +64,9 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
         )
     onnx_path, sidecar_path = given.with_suffix(".onnx"), given.with_suffix(".json")
     for needed in (onnx_path, sidecar_path):
-        if not needed.is_file():
+        if (fault := tell_fault(needed)) is not None:
             raise BundleError(
-                f"{needed}: no such file. A bundle is NAME.onnx with NAME.json beside it; make "
+                f"{needed}: {fault}. A bundle is NAME.onnx with NAME.json beside it; make "
                 f"both with: {EXPORT_COMMAND}"
             )
     sidecar = read_sidecar(sidecar_path)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dualtalker.evaluation import read_motion_csv
+from dualtalker.files import check_file
 from training.data.clips import (
     CHANNELS,
     MOTION_RATE_HZ,
@@ -91,6 +92,7 @@ def _speaker_of(folder: str, name: str) -> str:
 
 
 def _read_labels(path: Path) -> list[tuple[str, float, float]]:
+    check_file(path, CorpusError, "phone labels", 1 << 26)
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))["phones"]
         labels = [(str(row[0]), float(row[1]), float(row[2])) for row in rows]

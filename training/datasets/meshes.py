@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from dualtalker.files import check_file
 from training.data import CorpusError
 
 _MAX_VERTICES = 1_000_000
+_MAX_BYTES = 1 << 28
 _PLY_TYPES = {
     **dict.fromkeys(("char", "int8"), "i1"),
     **dict.fromkeys(("uchar", "uint8"), "u1"),
@@ -27,6 +29,7 @@ def read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Vertices stay in the order of the file: no merging, no splitting at texture seams. Raises
     `CorpusError` for a file that is broken or of another kind.
     """
+    check_file(path, CorpusError, "a mesh as .obj or .ply", _MAX_BYTES)
     try:
         if path.suffix.lower() == ".obj":
             vertices, triangles = _read_obj(path)

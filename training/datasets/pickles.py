@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from dualtalker.files import check_file
 from training.data import CorpusError
 
 MAX_DEPTH = 32  # containers within containers; the deepest file we know has 3
@@ -47,6 +48,7 @@ def load_pickle(path: Path | str) -> Any:
     Raises:
         PickleError: it is broken, or not plain data; says what the file asked for.
     """
+    check_file(Path(path), PickleError, "a pickle")
     try:
         # A map never gives more than there is, whatever length an opcode announces.
         with (

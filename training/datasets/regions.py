@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from dualtalker.files import check_file
 from training.data import CorpusError, VertexSet, map_array
 from training.datasets.pickles import load_pickle
 from training.datasets.sources import Inspection, MeshSource
@@ -26,6 +27,7 @@ UPPER_DEPTH = 1.5
 UPPER_HALF_WIDTH = 1.5
 
 _NEIGHBORS = 8
+_MAX_BYTES = 1 << 26
 _PARTING_SHARE = 0.3
 _PARTING_LEAST = 0.01  # of the template's width: less is noise of the tracking
 
@@ -107,8 +109,7 @@ def read_vertex_set(path: Path, part: str, vertex_count: int) -> VertexSet:
     .pkl: FLAME_masks.pkl (lips; upper face is eye_region with forehead), or a plain array.
     """
     suffix = path.suffix.lower()
-    if not path.is_file():
-        raise CorpusError(f"{path}: no such file; expected a .txt, .npy, .json or .pkl of indices")
+    check_file(path, CorpusError, "a .txt, .npy, .json or .pkl of indices", _MAX_BYTES)
     try:
         if suffix == ".txt":
             text = path.read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dualtalker.errors import AudioError
+from dualtalker.files import check_file
 from training.data import AUDIO_SUFFIXES, SAMPLE_RATE_HZ, read_sound
 
 VIDEO_SUFFIXES = (".mov", ".mp4", ".m4a", ".m4v", ".flv", ".mkv")
@@ -15,6 +16,7 @@ def measure_duration_s(path: Path) -> float:
     import soundfile
 
     if path.suffix.lower() in AUDIO_SUFFIXES:
+        check_file(path, AudioError, "a recording")
         try:
             return float(soundfile.info(str(path)).duration)
         except (soundfile.LibsndfileError, RuntimeError) as error:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dualtalker.files import tell_fault
+
 MAX_DIFFERENCE_S = 0.5  # between a clip's sound and its motion, before it is told
 MISLABELED_SHARE = 0.5  # of the longer one: then the two do not belong together
 
@@ -55,6 +57,8 @@ class MeshSource:
 
 def describe_stray(path: Path) -> str | None:
     """Tell what a file of the wrong kind is, as downloads go wrong; None where nothing shows."""
+    if (fault := tell_fault(path)) is not None:
+        return f"is {fault}"
     with path.open("rb") as stream:
         head = stream.read(512)
     if not head:

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from dualtalker.errors import BackendError
-from dualtalker.files import sha256_of_file, written_together
+from dualtalker.files import check_file, sha256_of_file, written_together
 from dualtalker.model import Bundle
 
 BUILD_COMMAND = "dualtalker engine build"
@@ -118,6 +118,8 @@ def read_record(path: Path) -> EngineRecord:
         BackendError: it is missing or not one of ours.
     """
     sidecar = path.with_suffix(".json")
+    if sidecar.exists():
+        check_file(sidecar, BackendError, "an engine's sidecar", 1 << 24)
     try:
         return msgspec.json.decode(sidecar.read_bytes(), type=_EngineSidecar).engine
     except FileNotFoundError as error:
@@ -137,6 +139,7 @@ def check_engine(path: Path, bundle: Bundle, here: Target) -> EngineRecord:
         raise BackendError("it was built from another version of the model")
     if difference := record.target.mismatch(here):
         raise BackendError(difference)
+    check_file(path, BackendError, "an engine")
     try:
         digest = sha256_of_file(path)
     except OSError as error:
