@@ -39,5 +39,9 @@ class DeviceError(DualtalkerError):
     """A microphone or loudspeaker that is not there, or does not do what was asked of it."""
 
 
+class OutputError(DualtalkerError):
+    """A way out for frames that cannot be opened."""
+
+
 class DisplayError(DualtalkerError):
     """A face display that cannot be served, or was asked for what it does not do."""

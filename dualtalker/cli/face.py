@@ -1,11 +1,11 @@
-"""`dualtalker face` and `dualtalker live`: a talking face in the browser, of files or a voice."""
+"""`dualtalker face` and `live`: a talking face of files or a voice, in the browser or sent."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dualtalker.display import FaceServer, LiveFace, Performance
     from dualtalker.model import Bundle
+    from dualtalker.outputs import Output
 
 # Silence after a recording that is repeated: the face blinks and looks about in it.
 _PAUSE_S = 2.0
@@ -41,6 +42,28 @@ class Screen:
     """Further names by which this machine is asked for, for example robot.example.org."""
     kiosk: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Also start the browser that is found here, on the whole screen; ends with it."""
+    page: bool = True
+    """Serve the page; without it the face goes to --send alone."""
+    send: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Also send the face as it is due, for example livelink://192.168.1.20:11111 (Unreal); may be
+    given several times."""
+
+    @contextlib.contextmanager
+    def open_all(
+        self, fps: float, query: str = ""
+    ) -> Iterator[tuple[FaceServer | None, Sequence[Output]]]:
+        """Open page and outputs for the `with`; tell where, and at the end what was sent."""
+        from dualtalker.outputs import outputs_open
+
+        if not self.page and not self.send:
+            raise DisplayError("nobody sees the face: --no-page needs --send livelink://HOST")
+        with contextlib.ExitStack() as stack:
+            outputs = stack.enter_context(outputs_open(self.send))
+            server = stack.enter_context(self.open(fps, query)) if self.page else None
+            yield server, outputs
+            for address, output in zip(self.send, outputs, strict=True):
+                told = ", ".join(f"{kind} {count}" for kind, count in output.counters.items())
+                print(f"{address}: {told}", flush=True)
 
     @contextlib.contextmanager
     def open(self, fps: float, query: str = "") -> Iterator[FaceServer]:
@@ -70,7 +93,7 @@ class Face:
     channel: str = "mix"
     """Channel of the recording that is heard, an index from 0; mix is the mean of all."""
     once: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Play once to the first viewer and end; without it, repeat until Ctrl-C."""
+    """Play once, to the first viewer, and end; without it, repeat until Ctrl-C."""
     model: Annotated[Path | None, tyro.conf.arg(metavar="BUNDLE")] = None
     """Model bundle: path of its .onnx. Default: the shipped model."""
     talker: Annotated[TalkerOptions, tyro.conf.OmitArgPrefixes] = field(
@@ -81,8 +104,11 @@ class Face:
         """Wait for a viewer, then play."""
         performance = self._prepare()
         query = "audio=1" if performance.samples is not None else ""
-        with stopped_by_signals() as stop, self.screen.open(performance.fps, query) as server:
-            play(server, performance, stop, once=self.once, label=self.file.name)
+        with (
+            stopped_by_signals() as stop,
+            self.screen.open_all(performance.fps, query) as (server, outputs),
+        ):
+            play(server, performance, stop, outputs, once=self.once, label=self.file.name)
         return 0
 
     def _prepare(self) -> Performance:
@@ -141,14 +167,14 @@ class Live:
         query = "audio=1" if self.wav is not None else ""
         with (
             stopped_by_signals() as stop,
-            self.screen.open(talker.fps, query) as server,
-            LiveFace(server, talker, is_heard=recording is not None) as face,
+            self.screen.open_all(talker.fps, query) as (server, outputs),
+            LiveFace(server, talker, is_heard=recording is not None, outputs=outputs) as face,
         ):
             print(f"from sound to face: {face.delay_s * 1e3:.0f} ms", flush=True)
             if recording is None:
                 self._hear(face, channel, stop)
             else:
-                _wait_for_viewer(server, stop)
+                _wait_for_viewer(server, outputs, stop)
                 self._read_out(face, *recording, stop)
         return 0
 
@@ -172,9 +198,10 @@ class Live:
 
 
 def play(
-    server: FaceServer,
+    server: FaceServer | None,
     performance: Performance,
     stop: threading.Event,
+    outputs: Sequence[Output] = (),
     *,
     once: bool,
     label: str = "",
@@ -184,9 +211,9 @@ def play(
 
     from dualtalker.display import FacePlayer
 
-    player = FacePlayer(server, stop)
+    player = FacePlayer(server, stop, outputs)
     while not stop.is_set():
-        if not _wait_for_viewer(server, stop):
+        if not _wait_for_viewer(server, outputs, stop):
             return
         total_s = round(performance.duration_s, 1)
         with tqdm(total=total_s, desc=label, unit="s", disable=None, leave=False) as bar:
@@ -216,9 +243,11 @@ def play_speech(
             play(server, performance, stop, once=True, label="speech")
 
 
-def _wait_for_viewer(server: FaceServer, stop: threading.Event) -> bool:
-    """Return whether a screen is there, before `stop` is set."""
-    if server.viewer_count:
+def _wait_for_viewer(
+    server: FaceServer | None, outputs: Sequence[Output], stop: threading.Event
+) -> bool:
+    """Return whether a screen is there, before `stop` is set; outputs wait for none."""
+    if server is None or outputs or server.viewer_count:
         return True
     print("waiting for a viewer ...", flush=True)
     while not server.viewer_count:

@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from dualtalker.devices import (
 )
 from dualtalker.display.server import FaceServer
 from dualtalker.errors import DeviceError
+from dualtalker.outputs import Output
 from dualtalker.stream import Talker
 
 # A frame leaves when its playout is due and is shown so much later: the way to a screen.
@@ -36,9 +37,19 @@ _log = logging.getLogger("dualtalker")
 class LiveFace:
     """Chunks in as they are spoken, frames on screens a fixed time after them."""
 
-    def __init__(self, server: FaceServer, talker: Talker, *, is_heard: bool = False) -> None:
-        """Where `is_heard`, screens that are loudspeakers get the speech too."""
-        self._server, self._is_heard = server, is_heard
+    def __init__(
+        self,
+        server: FaceServer | None,
+        talker: Talker,
+        *,
+        is_heard: bool = False,
+        outputs: Sequence[Output] = (),
+    ) -> None:
+        """Where `is_heard`, screens that are loudspeakers get the speech too.
+
+        `outputs` get each frame when it is due.
+        """
+        self._server, self._is_heard, self._outputs = server, is_heard, outputs
         self._delivery = Delivery(talker, paced=True)
         self._delivery.warm_up(16000)
         self._delivery.start(time.monotonic_ns())
@@ -86,18 +97,24 @@ class LiveFace:
             now_ns = time.monotonic_ns()
             for timed in self._delivery.run(now_ns, _BUDGET_S):
                 frame, taken_s = timed.frame, timed.depicted_ns / 1e9
-                self._server.send_frame(
-                    frame.index, taken_s + self.delay_s, frame.weights, frame.head, taken_s
-                )
+                for output in self._outputs:
+                    output.send(frame)
+                if self._server is not None:
+                    self._server.send_frame(
+                        frame.index, taken_s + self.delay_s, frame.weights, frame.head, taken_s
+                    )
             now_ns = time.monotonic_ns()
             wake_s = (self._delivery.next_wake_ns(now_ns) - now_ns) / 1e9
             sleep_s = min(wake_s, _LONGEST_SLEEP_S)
 
     def _take(self, chunk: AudioChunk) -> None:
         self._delivery.add(chunk, time.monotonic_ns())
-        if self._is_heard and chunk.stamp_ns is not None and self._server.wants_sound:
+        server = self._server
+        if server is None or not self._is_heard or chunk.stamp_ns is None:
+            return
+        if server.wants_sound:
             sounds_s = chunk.stamp_ns / 1e9 + self.delay_s
-            self._server.send_sound(chunk.samples, chunk.rate_hz, sounds_s)
+            server.send_sound(chunk.samples, chunk.rate_hz, sounds_s)
 
 
 class Microphone:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import numpy as np
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.display.server import FaceServer
+from dualtalker.outputs import Output
+from dualtalker.stream import Frame
 
 # Frames and sound leave so long before they are due: for the way, and for the page's own queue.
 _LEAD_S = 0.25
@@ -46,9 +48,14 @@ class Performance:
 class FacePlayer:
     """Sends performances, one after the other, each frame shortly before it is due."""
 
-    def __init__(self, server: FaceServer, stop: threading.Event | None = None) -> None:
-        """`stop`, where it is set, ends what plays."""
-        self._server = server
+    def __init__(
+        self,
+        server: FaceServer | None,
+        stop: threading.Event | None = None,
+        outputs: Sequence[Output] = (),
+    ) -> None:
+        """`stop`, where it is set, ends what plays; `outputs` get each frame when it is due."""
+        self._server, self._outputs = server, outputs
         self._stop = threading.Event() if stop is None else stop
         self._index = 0
 
@@ -60,22 +67,36 @@ class FacePlayer:
         `progress` is called with the seconds played since its last call.
         """
         start_s = time.monotonic() + _LEAD_S
-        frame = sample = 0
+        frame = sample = given = 0
         done_s = 0.0
         while (played_s := time.monotonic() - start_s) < performance.duration_s:
+            given = self._give_frames(performance, given, played_s)
             frame = self._send_frames(performance, start_s, frame, played_s + _LEAD_S)
             sample = self._send_sound(performance, start_s, sample, played_s + _LEAD_S)
             if played_s > done_s:
                 progress(played_s - done_s)
                 done_s = played_s
-            if self._stop.wait(_STEP_S):
+            next_s = performance.times_s[given : given + 1].sum() - played_s  # of an output
+            step_s = min(_STEP_S, max(next_s, 1e-4)) if self._outputs else _STEP_S
+            if self._stop.wait(step_s):
                 return False
+        self._give_frames(performance, given, performance.duration_s)
         progress(performance.duration_s - done_s)
         return True
 
+    def _give_frames(self, what: Performance, k: int, until_s: float) -> int:
+        """Give outputs the frames due by `until_s`, from the `k`-th on; return which is next."""
+        while k < len(what.times_s) and what.times_s[k] <= until_s:
+            head = None if what.head is None else what.head[k]
+            frame = Frame(k, float(what.times_s[k]), None, what.weights[k], False, head)
+            for output in self._outputs:
+                output.send(frame)
+            k += 1
+        return k
+
     def _send_frames(self, what: Performance, start_s: float, k: int, until_s: float) -> int:
         """Send the frames before `until_s`, from the `k`-th on; return which is the next."""
-        while k < len(what.times_s) and what.times_s[k] <= until_s:
+        while self._server and k < len(what.times_s) and what.times_s[k] <= until_s:
             self._server.send_frame(
                 self._index,
                 start_s + float(what.times_s[k]),
@@ -89,7 +110,7 @@ class FacePlayer:
 
     def _send_sound(self, what: Performance, start_s: float, n: int, until_s: float) -> int:
         """Send the samples before `until_s`, from the `n`-th on; return which is the next."""
-        if what.samples is None:
+        if what.samples is None or self._server is None:
             return n
         size = round(_PIECE_S * what.rate_hz)
         while n < len(what.samples) and n / what.rate_hz <= until_s:

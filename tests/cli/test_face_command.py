@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -115,3 +116,34 @@ def test_what_cannot_be_shown_is_told(recording, tmp_path, capsys):
 def test_the_version_is_printed(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"dualtalker {dualtalker.__version__}\n"
+
+
+def receive(count):
+    """A UDP socket on this machine, and what `count` datagrams hold."""
+    receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.bind(("127.0.0.1", 0))
+    receiver.settimeout(PATIENCE_S)
+    return receiver, lambda: [receiver.recv(4096) for _ in range(count)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["face", "live"])
+def test_a_face_is_sent_without_a_page(recording, tiny, command):
+    receiver, read = receive(25)
+    with receiver:
+        address = f"livelink://127.0.0.1:{receiver.getsockname()[1]}/robot"
+        what = [recording, "--once"] if command == "face" else ["--wav", recording]
+        process = start(command, *what, "--model", tiny, "--no-page", "--send", address)
+        frames = read()
+    assert all(b"\x00\x00\x00\x05robot" in frame for frame in frames)
+    assert len({frame[-61 * 4 :] for frame in frames}) > 5  # it moves
+    told = process.stdout.read()
+    end(process, by=None)
+    assert re.search(rf"{re.escape(address)}: sent \d+, full 0", told) and "the face:" not in told
+
+
+def test_nobody_to_see_it_is_told(recording, tiny, capsys):
+    assert main(["face", str(recording), "--model", str(tiny), "--no-page"]) == 2
+    assert "--send livelink://HOST" in capsys.readouterr().err
+    assert main(["face", str(recording), "--model", str(tiny), "--send", "unreal://host"]) == 2
+    assert "'unreal://host' is no output" in capsys.readouterr().err

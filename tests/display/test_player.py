@@ -170,3 +170,28 @@ def test_a_microphones_blocks_reach_the_face(tiny, monkeypatch):
     assert pushed[0][1] == RATE_HZ and np.all(pushed[0][0] == 0.25)
     steps = np.diff([entry[2] for entry in pushed])
     np.testing.assert_allclose(steps, 0.02, atol=1e-3)
+
+
+class Notes:
+    """An output that keeps when each frame came."""
+
+    def __init__(self):
+        self.frames = []
+
+    def send(self, frame):
+        self.frames.append((time.monotonic(), frame))
+
+
+def test_outputs_get_each_frame_once_when_it_is_due():
+    stage, notes, performance = Stage(), Notes(), make_performance()
+    assert FacePlayer(stage, outputs=[notes]).play(performance)
+    assert len(stage.frames) == len(notes.frames) == len(performance.times_s)
+    due = {frame[1]: frame[2] for frame in stage.frames}
+    for _, frame in notes.frames:
+        assert frame.time_s == performance.times_s[frame.index]
+        np.testing.assert_array_equal(frame.weights, performance.weights[frame.index])
+    late_s = [came_s - due[frame.index] for came_s, frame in notes.frames]
+    assert min(late_s) > -1e-3 and np.median(late_s) < 0.02
+    alone = Notes()
+    assert FacePlayer(None, outputs=[alone]).play(performance)
+    assert len(alone.frames) == len(performance.times_s)

@@ -1,0 +1,33 @@
+"""Which outputs there are, by the scheme of their address."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from dualtalker.outputs.live_link_udp import LiveLinkOutput
+from dualtalker.outputs.output import DatagramOutput, Output, split_address
+
+_KINDS: tuple[type[DatagramOutput], ...] = (LiveLinkOutput,)
+
+
+def open_output(address: str) -> Output:
+    """Open an output by its address, `livelink://HOST:PORT/SUBJECT`; port and subject may miss.
+
+    Raises:
+        OutputError: there is no such output, or no such host.
+    """
+    schemes = {kind.scheme: kind for kind in _KINDS}
+    parts = split_address(address, schemes)
+    return schemes[parts.scheme](parts)
+
+
+@contextlib.contextmanager
+def outputs_open(addresses: Sequence[str]) -> Iterator[list[Output]]:
+    """Open several outputs for the `with`."""
+    with contextlib.ExitStack() as stack:
+        outputs = []
+        for address in addresses:
+            outputs.append(open_output(address))
+            stack.callback(outputs[-1].close)
+        yield outputs
