@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -15,20 +15,15 @@ from std_msgs.msg import Bool, Float32
 
 from dualtalker.arkit import ARKIT_INDEX, HEAD_NAMES
 from dualtalker.delivery import NEVER_NS
-from dualtalker.rig import Rig, load_rig
 from dualtalker.stream import Frame, TimedFrame
 from dualtalker_ros.talker.facs import FACS_TYPE, ActionUnitEncoder
 from dualtalker_ros.talker.parameters import OUTPUTS
 from dualtalker_ros.talker.speaking import SpeechWatch
-from dualtalker_ros.talker.surface import (
-    MARKER_TYPE,
-    TOPOLOGY_TYPE,
-    CloudEncoder,
-    MarkerEncoder,
-    encode_topology,
-)
 from dualtalker_ros.talker.synced_audio import SyncedAudio
 from dualtalker_ros.topics import import_type
+
+if TYPE_CHECKING:  # rigs and their messages load where an output needs them: not by default
+    from dualtalker.rig import Rig
 
 _QUEUE_DEPTH = 10
 # Audio that is sent late is worse than audio that waits in a queue for a moment.
@@ -61,6 +56,8 @@ def open_rig(node: Any) -> Rig | None:
     """
     if _wanted_outputs(node).isdisjoint(("vertices", "face_marker")):
         return None
+    from dualtalker.rig import load_rig
+
     path = node.get_parameter("rig").value
     if path:
         rig = load_rig(path)
@@ -199,6 +196,8 @@ class FacePublishers:
         )
 
     def _add_surface(self, rig: Rig) -> None:
+        from dualtalker_ros.talker.surface import CloudEncoder
+
         if "vertices" in self._wanted:
             cloud = CloudEncoder(rig, self._frame_id)
             self._add(
@@ -212,6 +211,8 @@ class FacePublishers:
             self._add_marker(rig)
 
     def _add_topology(self, rig: Rig) -> None:
+        from dualtalker_ros.talker.surface import TOPOLOGY_TYPE, encode_topology
+
         try:
             mesh_class = import_type(TOPOLOGY_TYPE)
         except ImportError as error:
@@ -220,6 +221,8 @@ class FacePublishers:
         self._topology = (self._latch(mesh_class, "topology"), encode_topology(rig))
 
     def _add_marker(self, rig: Rig) -> None:
+        from dualtalker_ros.talker.surface import MARKER_TYPE, MarkerEncoder
+
         try:
             marker = MarkerEncoder(rig, self._value("marker_triangles"), self._frame_id)
         except ImportError as error:
