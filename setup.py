@@ -67,6 +67,9 @@ DEVICES = ["sounddevice>=0.4.6"]
 # The face on screens. ROS has the same by rosdep: python3-tornado, 6.1 on Ubuntu 22.04.
 FACE = ["tornado>=6.1"]
 
+# The face by OSC to VTuber programs: `--send vmc://HOST`.
+OSC = ["python-osc>=1.8"]
+
 # Bags without ROS: `dualtalker bag` and `dualtalker evaluate`.
 BAG = ["rosbags>=0.11.7"]  # reads and writes rosbag2; 0.11.7 unpacks no more than we ask for
 
@@ -143,6 +146,7 @@ TEST = [
     "onnx>=1.16",
     "playwright>=1.40",
     *FACE,
+    *OSC,
     *DRACO,
 ]
 
@@ -194,6 +198,7 @@ setup(
         "devices": DEVICES,
         "video": VIDEO,
         "face": FACE,
+        "osc": OSC,
         "speech": SPEECH,
         "draco": DRACO,
         "dev": DEV,

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 
 from dualtalker.outputs.live_link_udp import LiveLinkOutput
 from dualtalker.outputs.output import DatagramOutput, Output, split_address
+from dualtalker.outputs.vmc import VmcOutput
 
-_KINDS: tuple[type[DatagramOutput], ...] = (LiveLinkOutput,)
+_KINDS: tuple[type[DatagramOutput], ...] = (VmcOutput, LiveLinkOutput)
 
 
 def open_output(address: str) -> Output:
-    """Open an output by its address, `livelink://HOST:PORT/SUBJECT`; port and subject may miss.
+    """Open an output by its address, such as `vmc://HOST:PORT`; the usual port may be left out.
 
     Raises:
         OutputError: there is no such output, or no such host.
