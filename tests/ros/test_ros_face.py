@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import re
 import socket
 import subprocess
@@ -21,6 +22,12 @@ pytestmark = pytest.mark.usefixtures("ros")
 
 RATE_HZ = 16000
 LATENCY_S = 0.31
+TYPED = "audio_common_msgs/msg/AudioData"
+MISSING_TYPE = (
+    []
+    if importlib.util.find_spec("audio_common_msgs")
+    else [({"port": 0, "audio_type": TYPED}, f"no Python messages for {TYPED}")]
+)
 
 
 class Screen:
@@ -181,12 +188,33 @@ def _speak(stamp_ns):
     return fill_message(Int16MultiArray(), samples, RATE_HZ, stamp_ns, stamp_layout=True)
 
 
+def test_parameters_that_would_take_no_effect_are_not_taken(wire):
+    """The face reads them once, at its start."""
+    from rcl_interfaces.srv import SetParameters
+    from rclpy.parameter import Parameter
+
+    node = wire.listener.node
+    client = node.create_client(SetParameters, "/face/set_parameters")
+    wire.listener.spin_until(client.service_is_ready)
+    for given in (
+        Parameter("channels", value=2),
+        Parameter("audio_type", value="std_msgs/msg/Int16MultiArray"),
+        Parameter("audio_delay_ms", value=200),
+    ):
+        request = SetParameters.Request(parameters=[given.to_parameter_msg()])
+        done = client.call_async(request)
+        wire.listener.spin_until(done.done)
+        assert not done.result().results[0].successful, given.name
+
+
 def test_a_taken_port_and_a_missing_rig_end_the_node_with_one_line():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for parameters, expected in (
             ({"port": port}, f"cannot listen on 127.0.0.1:{port}"),
             ({"port": 0, "rig": "missing.glb"}, "missing.glb: no such file"),
+            ({"port": 0, "audio_type": "audio/msg/Other"}, "expected one of: auto, std_msgs"),
+            *MISSING_TYPE,
         ):
             done = subprocess.run(
                 command_of("face_node", **parameters),

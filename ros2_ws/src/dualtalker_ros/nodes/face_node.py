@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from dataclasses import replace
 from functools import partial
 from statistics import median
 from typing import Any
@@ -26,7 +27,7 @@ from dualtalker.audio import AudioChunk, mix_to_mono
 from dualtalker.display import PORT, FaceServer, ShowDelay, load_face
 from dualtalker_ros.parameters import Parameter, ParameterNode
 from dualtalker_ros.processes import run_node, spin
-from dualtalker_ros.topics import INPUT_PARAMETERS, AudioInput, make_diagnostics
+from dualtalker_ros.topics import INPUT_PARAMETERS, AudioInput, import_type, make_diagnostics
 
 # Stamps further from now than this are of another clock: then arrival counts.
 _FOREIGN_STAMP_S = 10.0
@@ -63,7 +64,7 @@ PARAMETERS = (
         5000.0,
         read_only=True,
     ),
-    *INPUT_PARAMETERS,
+    *(replace(parameter, read_only=True) for parameter in INPUT_PARAMETERS),
 )
 
 
@@ -71,8 +72,10 @@ class FaceNode(ParameterNode):
     """The executor's thread hands frames on; the server's thread deals with screens."""
 
     def __init__(self) -> None:
-        """Raises ValueError for a parameter, RigError and DisplayError where nothing is shown."""
+        """Raises ValueError and ImportError for parameters, RigError and DisplayError else."""
         super().__init__("face", PARAMETERS)
+        if self.value("audio_type") != "auto":
+            import_type(self.value("audio_type"))  # not first when a screen asks for sound
         delay_ms = self.value("audio_delay_ms")
         self._delay = ShowDelay(delay_ms / 1e3 if delay_ms >= 0 else None)
         self._server = FaceServer(
