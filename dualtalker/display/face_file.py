@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shlex
 import struct
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dualtalker.errors import RigError
 from dualtalker.files import check_file, sha256
@@ -17,6 +19,13 @@ from dualtalker.rig.robot_head import build_head
 
 # Larger files take a screen longer to load than people wait.
 MOST_BYTES = 64 * 2**20
+# What the page's glTF loader has no decoder for, and the command of gltf-transform that undoes it.
+_PACKED = {
+    "KHR_draco_mesh_compression": "copy",
+    "EXT_meshopt_compression": "copy",
+    "KHR_meshopt_compression": "copy",
+    "KHR_texture_basisu": "ktxdecompress",
+}
 
 
 @dataclass(frozen=True)
@@ -41,11 +50,13 @@ def load_face(path: str | os.PathLike[str] | None = None) -> FaceFile:
     OBJ files are made into a GLB.
 
     Raises:
-        RigError: it cannot be read, has no shape that ARKit has, or is larger than MOST_BYTES.
+        RigError: it cannot be read, has no shape that ARKit has, is larger than MOST_BYTES, or is
+            packed in a way that no page unpacks.
     """
     rig = build_head() if path is None else load_rig(path)  # also where the file itself is sent
     if path is not None and Path(path).suffix.lower() in (".glb", ".vrm"):
         glb = _read(Path(path))
+        _check_packing(glb, Path(path))
     else:
         with tempfile.TemporaryDirectory() as folder:
             glb = save_rig(rig, Path(folder) / "face.glb").read_bytes()
@@ -57,9 +68,26 @@ def map_targets(glb: bytes) -> dict[str, list[tuple[str, float]]]:
 
     A key is "mesh/primitive/target", by their indices in the file.
     """
-    length = struct.unpack_from("<I", glb, 12)[0]
-    drivers = list_drivers(json.loads(glb[20 : 20 + length]))
+    drivers = list_drivers(_read_document(glb))
     return {"/".join(map(str, place)): parts for place, parts in drivers.items()}
+
+
+def _read_document(glb: bytes) -> dict[str, Any]:
+    length = struct.unpack_from("<I", glb, 12)[0]
+    document: dict[str, Any] = json.loads(glb[20 : 20 + length])
+    return document
+
+
+def _check_packing(glb: bytes, path: Path) -> None:
+    """Refuse what `load_rig` may read, or not look at, but the page's loader has no decoder for."""
+    needed = _read_document(glb).get("extensionsRequired") or []
+    for extension, undone_by in _PACKED.items():
+        if extension in needed:
+            names = shlex.join([str(path), f"{path.stem}_plain.glb"])
+            raise RigError(
+                f"{path}: packed by {extension}, which the page does not unpack; undo it with: "
+                f"npx @gltf-transform/cli {undone_by} {names}"
+            )
 
 
 def _read(path: Path) -> bytes:
