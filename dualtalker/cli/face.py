@@ -68,10 +68,16 @@ class Screen:
     @contextlib.contextmanager
     def open(self, fps: float, query: str = "") -> Iterator[FaceServer]:
         """Serve the face in the `with`, and tell where."""
-        from dualtalker.display import FaceServer, browser_open, load_face
+        from dualtalker.display import FaceServer, browser_open, keep_token, load_face
 
-        face = load_face(self.rig)
-        server = FaceServer(face, fps=fps, host=self.host, port=self.port, names=self.allow_host)
+        server = FaceServer(
+            load_face(self.rig),
+            fps=fps,
+            host=self.host,
+            port=self.port,
+            names=self.allow_host,
+            token=keep_token(self.host),
+        )
         with server, contextlib.ExitStack() as stack:
             for address in server.addresses(query):
                 print(f"the face: {address}", flush=True)

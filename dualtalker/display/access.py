@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from dualtalker.errors import DisplayError
 
-_TOKEN_BYTES = 16  # 128 bits
+TOKEN_BYTES = 16  # 128 bits
 
 
 def is_loopback(host: str) -> bool:
@@ -32,12 +32,14 @@ class Access:
     rebinding) asks by that name: only IP addresses and the names of this machine are answered.
     """
 
-    def __init__(self, host: str, port: int, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self, host: str, port: int, names: Sequence[str] = (), token: str | None = None
+    ) -> None:
         """`names` are further host names by which the face may be asked for.
 
-        A host other than loopback gets a token of 128 bits.
+        A host other than loopback has a token: the given one, or else a new one of 128 bits.
         """
-        self.token = None if is_loopback(host) else secrets.token_urlsafe(_TOKEN_BYTES)
+        self.token = None if is_loopback(host) else token or secrets.token_urlsafe(TOKEN_BYTES)
         self.cookie = f"dualtalker_face_{port}"  # cookies do not tell ports apart
         own = socket.gethostname().lower()
         self._names = {"localhost", *(name.lower().rstrip(".") for name in names)}

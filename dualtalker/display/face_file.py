@@ -79,7 +79,7 @@ def _read_document(glb: bytes) -> dict[str, Any]:
 
 
 def _check_packing(glb: bytes, path: Path) -> None:
-    """Refuse what `load_rig` may read, or not look at, but the page's loader has no decoder for."""
+    """Refuse what the page has no decoder for; `load_rig` may read it, or not look at it."""
     needed = _read_document(glb).get("extensionsRequired") or []
     for extension, undone_by in _PACKED.items():
         if extension in needed:

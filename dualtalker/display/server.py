@@ -69,6 +69,7 @@ class FaceServer:
         host: str = "127.0.0.1",
         port: int = PORT,
         names: Sequence[str] = (),
+        token: str | None = None,
     ) -> None:
         """Listen; viewers are served from `start` on.
 
@@ -79,6 +80,7 @@ class FaceServer:
                 in its `addresses`.
             port: TCP port; 0 takes a free one.
             names: further host names by which the face may be asked for.
+            token: what `keep_token` gives; None makes a new one, where one is needed.
 
         Raises:
             DisplayError: Tornado is missing, or the port is taken.
@@ -88,7 +90,7 @@ class FaceServer:
 
         self._sockets = _listen(check_host(host), port)
         self.host, self.port = host, int(self._sockets[0].getsockname()[1])
-        access = Access(host, self.port, names)
+        access = Access(host, self.port, names, token)
         self._stage = Stage(access, face, _read_page(), fps)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None

@@ -24,7 +24,7 @@ from std_msgs.msg import Float32
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, HEAD_NAMES
 from dualtalker.audio import AudioChunk, mix_to_mono
-from dualtalker.display import PORT, FaceServer, ShowDelay, load_face
+from dualtalker.display import PORT, FaceServer, ShowDelay, keep_token, load_face
 from dualtalker_ros.parameters import Parameter, ParameterNode
 from dualtalker_ros.processes import run_node, spin
 from dualtalker_ros.topics import INPUT_PARAMETERS, AudioInput, import_type, make_diagnostics
@@ -83,6 +83,7 @@ class FaceNode(ParameterNode):
             host=self.value("host"),
             port=self.value("port"),
             names=[name for name in self.value("allow_hosts") if name],
+            token=keep_token(self.value("host")),
         ).start()
         for address in self._server.addresses():
             self.get_logger().info(f"the face: {address}")
