@@ -8,6 +8,8 @@ import numpy as np
 
 # The speaker node tells its latency every second; one that is silent for so long has ended.
 _LATENCY_AGE_S = 10.0
+# What it tells of messages without stamps comes beside what it tells of all, in any order.
+_TOGETHER_S = 0.5
 _WINDOW_S = 10.0  # of transits that count
 # The last frames of an utterance come late, when its end is certain: they do not count.
 _SHARE = 95.0  # percent of the frames are to be in time
@@ -52,7 +54,11 @@ class ShowDelay:
 
         For messages without stamps it is after their "arrival", which is when their frames come.
         """
+        last_s, _ = self._latencies.get("stamp", (now_s, 0.0))
         self._latencies[after] = (now_s, latency_s)
+        told_s, _ = self._latencies.get("arrival", (now_s, 0.0))
+        if told_s < last_s - _TOGETHER_S:  # its messages have stamps again
+            del self._latencies["arrival"]
 
     def note_frame(self, transit_s: float, now_s: float) -> float:
         """A frame came so long after its stamp; return the delay by which it is shown."""

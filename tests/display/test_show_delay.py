@@ -45,6 +45,21 @@ def test_a_speaker_without_stamps_counts_from_where_the_frames_come():
     assert delay.source == "speaker"
 
 
+def test_a_speaker_whose_messages_have_stamps_again_counts_from_them():
+    """What was told of messages without stamps is no longer so, though it is not old."""
+    delay = ShowDelay()
+    delay.note_latency(0.08, 0.0)
+    delay.note_latency(0.08, 0.001, "arrival")
+    assert feed(delay, [0.15] * 30)[-1] == pytest.approx(0.23)
+    for k, order in enumerate((("stamp", "arrival"), ("arrival", "stamp")) * 3):
+        delay.note_latency(0.08, 0.5 + k, order[0])
+        assert feed(delay, [0.15], 0.501 + k) == [pytest.approx(0.23)]  # also in between
+        delay.note_latency(0.08, 0.502 + k, order[1])
+    delay.note_latency(0.21, 6.5)
+    delay.note_latency(0.21, 7.5)
+    assert feed(delay, [0.15] * 60, 7.5)[-1] == pytest.approx(0.21)
+
+
 def test_a_speaker_that_changes_is_followed_without_a_jump():
     delay = ShowDelay()
     delay.note_latency(0.20, 0.0)
