@@ -123,6 +123,8 @@ class FacePlayer:
 def read_performance(path: Path, sound: Path | None = None) -> Performance:
     """Return the face of a motion CSV, with the sound of a recording where one is given.
 
+    Alone it begins with its first frame; the times of one with sound are those of the sound.
+
     Raises:
         MotionError, AudioError: a file cannot be read.
     """
@@ -131,5 +133,7 @@ def read_performance(path: Path, sound: Path | None = None) -> Performance:
 
     times_s, weights = read_motion_csv(path)
     assert weights.shape[1] == len(ARKIT_NAMES)
-    samples, rate_hz = (None, 16000) if sound is None else read_audio(sound)
-    return Performance(times_s, weights.astype(np.float32), None, samples, rate_hz)
+    weights = weights.astype(np.float32)
+    if sound is None:
+        return Performance(times_s - times_s[0], weights)
+    return Performance(times_s, weights, None, *read_audio(sound))

@@ -94,6 +94,24 @@ def test_a_csv_and_its_sound_are_read(tmp_path):
         read_performance(tmp_path / "face.wav")
 
 
+@pytest.mark.parametrize("begin_s", [-3.0, 0.0, 5000.0])
+def test_a_csv_alone_begins_with_its_first_frame(tmp_path, begin_s):
+    """Times of a CSV may be of a longer take, or of a day's clock."""
+    import soundfile
+
+    performance = make_performance(0.1)
+    path, times_s = tmp_path / "face.csv", performance.times_s + begin_s
+    write_motion_csv(path, times_s, np.clip(performance.weights, 0, 1), None)
+    read = read_performance(path)
+    np.testing.assert_allclose(read.times_s, performance.times_s, atol=2e-6)
+    stage = Stage()
+    assert FacePlayer(stage).play(read)
+    assert len(stage.frames) == len(performance.times_s)
+    soundfile.write(tmp_path / "face.wav", performance.samples, RATE_HZ)
+    with_sound = read_performance(path, tmp_path / "face.wav")
+    np.testing.assert_allclose(with_sound.times_s, times_s, atol=2e-6)
+
+
 def test_speech_as_it_comes_is_the_recordings_face(tiny):
     """Frames are those of `animate`, each a fixed time after its sound; sound goes with them."""
     rng = np.random.default_rng(0)
