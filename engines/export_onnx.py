@@ -77,8 +77,8 @@ def name_states(shapes: list[tuple[int, ...]]) -> list[dict[str, Any]]:
     ]
 
 
-def export_graph(talker: StreamingTalker, path: Path) -> list[dict[str, Any]]:
-    """Write the graph of one step to `path` and return the description of its states."""
+def export_graph(talker: StreamingTalker, path: Path, hops: int = 1) -> list[dict[str, Any]]:
+    """Write the graph of a step of `hops` to `path`; return the description of its states."""
     import torch
 
     from engines.graphs import STYLE_INPUT, even_weights, write_graph
@@ -86,7 +86,7 @@ def export_graph(talker: StreamingTalker, path: Path) -> list[dict[str, Any]]:
     shapes = talker.state_shapes()
     states = name_states(shapes)
     inputs = ["audio", *[s["input"] for s in states]]
-    arguments = [torch.zeros(1, talker.encoder.config.hop_samples)]
+    arguments = [torch.zeros(1, hops * talker.encoder.config.hop_samples)]
     arguments += [torch.zeros(shape) for shape in shapes]
     if talker.styles:
         inputs.append(STYLE_INPUT)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dualtalker.model.bundle import DEFAULT_MODEL, Bundle, load_bundle
+from dualtalker.model.bundle import (
+    DEFAULT_MODEL,
+    Bundle,
+    load_bundle,
+    load_offline,
+    offline_path,
+)
 from dualtalker.model.graph import list_tensors, session_errors
 from dualtalker.model.sidecar import (
     EXPORT_COMMAND,
@@ -23,7 +29,9 @@ __all__ = [
     "list_styles",
     "list_tensors",
     "load_bundle",
+    "load_offline",
     "mix_style",
+    "offline_path",
     "parse_sidecar",
     "parse_style",
     "read_sidecar",

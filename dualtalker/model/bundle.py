@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 MAX_MODEL_BYTES = (1 << 31) - 1  # of a protobuf message
 DEFAULT_MODEL = Path(__file__).parents[1] / "models" / "default.onnx"
+# What a bundle and its offline graph agree on.
+_SHARED = (
+    *("sample_rate_hz", "lookahead_samples", "model_rate_hz", "output_names"),
+    *("style_input", "style_names", "default_style", "style_presets"),
+)
 
 
 @dataclass(frozen=True)
@@ -80,11 +85,41 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
     stamp = _scan(onnx_path, content)
     bundle = Bundle(onnx_path, sidecar, digest)
     with contextlib.suppress(BackendError):  # no onnxruntime: whoever asks for it is told then
-        if onnx_path != DEFAULT_MODEL:
+        if onnx_path not in (DEFAULT_MODEL, offline_path(DEFAULT_MODEL)):
             try_bundle(onnx_path, digest)
         check_session(bundle.session, sidecar, sidecar_path)
     _check_promises(sidecar_path, sidecar, stamp)
     return bundle
+
+
+def offline_path(onnx_path: Path) -> Path:
+    """Return where the graph lies that runs the weights of `onnx_path` in larger steps."""
+    return onnx_path.with_suffix(".offline.onnx")
+
+
+def load_offline(bundle: Bundle) -> Bundle | None:
+    """Load the graph beside a bundle that takes more hops at once, for whole recordings.
+
+    None where there is none.
+
+    Raises:
+        BundleError: it is bad, or of another model.
+    """
+    path = offline_path(bundle.onnx_path)
+    if not path.is_file():
+        return None
+    offline = load_bundle(path)
+    sidecar_path, found = path.with_suffix(".json"), offline.sidecar
+    wanted = {"streaming_sha256": bundle.digest}
+    wanted |= {name: getattr(bundle.sidecar, name) for name in _SHARED}
+    for name, value in wanted.items():
+        if getattr(found, name) != value:
+            raise BundleError(
+                f"{sidecar_path}: field {name}: found {getattr(found, name)!r}, expected "
+                f"{value!r}, as {bundle.onnx_path} has it. Delete it, or write it anew with: "
+                f"python -m engines.export_offline {bundle.onnx_path}"
+            )
+    return offline
 
 
 def _scan(onnx_path: Path, content: bytes) -> dict[str, str]:

@@ -87,6 +87,8 @@ class Sidecar(msgspec.Struct, frozen=True, kw_only=True):
     window_frames: int = 0  # windowed: frames that it gives for them
     valid_start: int = 0  # windowed: the first of them that is used
     precision: Annotated[str, Meta(pattern=r"^(fp32|fp16|int8)\Z")] = "fp32"  # of the weights
+    # Of an offline graph: digest of the ONNX file whose weights it runs in larger steps.
+    streaming_sha256: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")] = ""
     style_input: str = ""  # graph input [1, style_names] float32: a mixture's weights; "" is none
     style_names: tuple[str, ...] = ()  # styles in the order of that input, as they were trained
     default_style: _Weights = ()  # their weights where nobody chooses; the sum is 1
@@ -130,7 +132,7 @@ class Sidecar(msgspec.Struct, frozen=True, kw_only=True):
 
 # Later additions: a sidecar written before them is still good. All other fields must be given.
 _OPTIONAL = (
-    *("window_samples", "window_frames", "valid_start", "precision"),
+    *("window_samples", "window_frames", "valid_start", "precision", "streaming_sha256"),
     *("style_input", "style_names", "default_style", "style_presets"),
 )
 # Fields of graphs that gave vertices: earlier sidecars of all others hold them like this.

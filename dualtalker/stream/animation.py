@@ -11,7 +11,7 @@ import numpy as np
 
 from dualtalker.audio import check_rate, check_samples, read_audio
 from dualtalker.errors import AudioError
-from dualtalker.model import Bundle, Style
+from dualtalker.model import Bundle, Style, load_bundle, load_offline
 from dualtalker.stream.frames import Frame
 from dualtalker.stream.talker import Talker
 
@@ -66,10 +66,13 @@ def animate(
         DualtalkerError: style, intensity or another setting is none.
     """
     samples, rate_hz = _take_audio(audio, sample_rate_hz)
+    bundle = model if isinstance(model, Bundle) else load_bundle(model)
+    # Nobody waits for a frame: larger steps give the same for a fraction of the time.
+    offline = load_offline(bundle) if engine in ("auto", "onnxruntime") else None
     talker = Talker(
-        model,
+        offline or bundle,
         fps=fps,
-        engine=engine,
+        engine="onnxruntime" if offline else engine,
         idle_motion=idle_motion,
         prosody=prosody,
         head_motion=head_motion,
@@ -86,11 +89,12 @@ def animate(
         frames += talker.frames()
         if progress is not None:
             progress(len(second) / rate_hz)
-    latency_s = talker.latency_s  # with the resampler's part, which `flush` ends
+    # With the resampler's part, which `flush` ends; a stream takes the bundle's own hops.
+    latency_s = talker.latency_s - talker.bundle.sidecar.hop_s + bundle.sidecar.hop_s
     frames += talker.flush()
     compute_s = time.perf_counter() - started
     talker.close()
-    return _collect(talker, frames, len(samples) / rate_hz, compute_s, latency_s)
+    return _collect(talker, bundle, frames, len(samples) / rate_hz, compute_s, latency_s)
 
 
 def _take_audio(
@@ -108,7 +112,12 @@ def _take_audio(
 
 
 def _collect(
-    talker: Talker, frames: list[Frame], duration_s: float, compute_s: float, latency_s: float
+    talker: Talker,
+    bundle: Bundle,
+    frames: list[Frame],
+    duration_s: float,
+    compute_s: float,
+    latency_s: float,
 ) -> Animation:
     heads = [frame.head for frame in frames if frame.head is not None]
     return Animation(
@@ -118,7 +127,7 @@ def _collect(
         fps=talker.fps,
         duration_s=duration_s,
         compute_s=compute_s,
-        bundle=talker.bundle,
+        bundle=bundle,
         backend=talker.backend_name,
         latency_s=latency_s,
         counters=dict(talker.counters),

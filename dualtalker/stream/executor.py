@@ -71,15 +71,19 @@ class FrameExecutor:
         """
         heard_s = self._origin_s + self._spacing_s * (self._count + self.sidecar.frames_per_step)
         intensity = self.manner.intensity_at(heard_s)
-        self.finisher.life.hear(hop[0])
-        for weights in self._step(hop, self.manner.style_at(heard_s)):
+        motion = self._step(hop, self.manner.style_at(heard_s))
+        frames: list[Frame] = []
+        # As if each frame had come by itself: life does not depend on how large a step is.
+        for audio, weights in zip(np.array_split(hop[0], len(motion)), motion, strict=True):
+            self.finisher.life.hear(audio)
             self._count += 1
             heard = self._count * self._spacing_s
             time_s = self._origin_s + heard - self._lookahead_s
             self.finisher.life.follow(float(time_s), float(heard), weights)
             self._newest = self.smoother(weights)
             self._ahead.append((time_s, scale_speech(self._newest, intensity)))
-        return self.release(end_s)
+            frames += self.release(end_s)
+        return frames
 
     def release(self, end_s: Fraction) -> list[Frame]:
         """Return the frames that the model's answers so far give before `end_s`.

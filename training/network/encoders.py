@@ -1,7 +1,7 @@
 """Encoders shared by both tasks: speech (causal, streaming) and motion -> latents.
 
 Every causal layer has two ways to run that are tested to agree: `forward` over a whole sequence,
-and `step` over one hop with explicit state tensors (what the exported graph does).
+and `step` over some hops with explicit state tensors (what the exported graphs do).
 """
 
 from __future__ import annotations
@@ -61,15 +61,26 @@ class LogMel(nn.Module):
 
         Frame f sees samples f * hop to f * hop + window; values are scaled to about [-1, 2].
         """
+        windows = samples.unfold(1, self.window, self.hop) * self.taper
+        spectrum = torch.fft.rfft(windows, n=self.fft_size)
+        return self._scale(spectrum.real, spectrum.imag)
+
+    def step(self, samples: Tensor) -> Tensor:
+        """Do the same as `forward` with a matrix product, as the exported graphs do: free of DFT.
+
+        One hop is sliced, free of Gather as well.
+        """
         frames = (samples.shape[1] - self.tail) // self.hop
         if frames <= 4:
-            # One hop, the exported form: slices and a matrix product, free of Gather and DFT.
-            parts = [samples[:, f * self.hop : f * self.hop + self.window] for f in range(frames)]
-            real, imaginary = (torch.stack(parts, dim=1) @ self.fourier).chunk(2, dim=-1)
+            starts = [f * self.hop for f in range(frames)]
+            windows = torch.stack([samples[:, at : at + self.window] for at in starts], dim=1)
         else:
-            windows = samples.unfold(1, self.window, self.hop) * self.taper
-            spectrum = torch.fft.rfft(windows, n=self.fft_size)
-            real, imaginary = spectrum.real, spectrum.imag
+            windows = samples.unfold(1, self.window, self.hop)
+        real, imaginary = (windows @ self.fourier).chunk(2, dim=-1)
+        return self._scale(real, imaginary)
+
+    def _scale(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        """Map a spectrum to log-mel."""
         mel = (real * real + imaginary * imaginary) @ self.filters
         return torch.log(mel + 1e-5) * 0.2 + 1.0
 
@@ -176,10 +187,14 @@ class AudioEncoder(Encoder):
         return self.norm(x)
 
     def step(self, audio: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Map one hop `[1, hop]` and the state to latents `[1, 1, channels]` and the new state."""
+        """Map audio `[1, steps * hop]` and the state to latents `[1, steps, channels]`.
+
+        The new state comes with them.
+        """
         samples = torch.cat([state[0], audio], dim=1)
-        mel = self.mel(samples)
-        x = self.inlet(mel.reshape(1, 1, self.per_step * self.config.mel_bands))
+        steps = audio.shape[1] // self.config.hop_samples
+        mel = self.mel.step(samples)
+        x = self.inlet(mel.reshape(1, steps, self.per_step * self.config.mel_bands))
         new_state = [samples[:, samples.shape[1] - self.mel.tail :]]
         for block, history in zip(self.blocks, state[1:], strict=True):
             x, kept = block(x, history)

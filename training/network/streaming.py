@@ -46,7 +46,9 @@ class StyledTalker(nn.Module):
 
 
 class StreamingTalker(StyledTalker):
-    """The exported graph: one hop of audio and the state -> finished motion and the new state.
+    """The exported graph: hops of audio and the state -> finished motion and the new state.
+
+    Robots run it hop by hop; whole recordings run in larger pieces, from the same states.
 
     With `styles` the graph takes their weights as well, `[1, styles]`, after the states.
     """
@@ -95,7 +97,7 @@ class StreamingTalker(StyledTalker):
         return [torch.zeros(shape) for shape in self.state_shapes()]
 
     def forward(self, audio: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """Map audio `[1, hop]` and state to motion `[1, 1, 52]` in [0, 1] and the new state.
+        """Map audio `[1, hops * hop]` and state to motion `[1, hops, 52]` and the new state.
 
         With `styles`, their weights `[1, styles]` are the last of `state`.
         """
@@ -103,9 +105,9 @@ class StreamingTalker(StyledTalker):
         split = len(self.encoder.state_shapes())
         end = split + len(self.decoder.state_shapes())
         latents, audio_state = self.encoder.step(audio, list(state[:split]))
-        # Of one step alone, early contacts are the ones of the next frame.
-        motion, logit, kept = self.decoder(latents, style, list(state[split:end]))
-        motion, gate = motion.clamp(0.0, 1.0), sharpen_gate(logit)
+        motion, _, kept = self.decoder(latents, style, list(state[split:end]))
+        # Of a step itself, early contacts are the ones of the next frame.
+        motion, gate = motion.clamp(0.0, 1.0), sharpen_gate(self.decoder.gate(latents))
         if not self.kept:
             return (shut_lips(motion, gate), *audio_state, *kept)
         frames = torch.cat([state[end], torch.cat([motion, gate], dim=2)], dim=1)
@@ -113,8 +115,8 @@ class StreamingTalker(StyledTalker):
         if self.smooth:
             shown = smooth_motion(frames[:, :, :count], frames[:, :, count:], early=self.early)
         else:
-            shown = (motion, frames[:, :1, count:])
-        return (shut_lips(*shown), *audio_state, *kept, frames[:, 1:])
+            shown = (motion, frames[:, :-1, count:])
+        return (shut_lips(*shown), *audio_state, *kept, frames[:, motion.shape[1] :])
 
     def run(
         self,
