@@ -10,7 +10,6 @@ from training.data.clips import (
     SAMPLE_RATE_HZ,
     SAMPLES_PER_FRAME,
     Clip,
-    CorpusError,
     Phone,
     check_clip,
     claim_clips,
@@ -46,6 +45,7 @@ from training.data.recordings import (
     sample_motion,
     to_corpus_rate,
 )
+from training.data.records import CorpusError, read_rows
 from training.data.subsets import reduce_corpus
 from training.data.synthesis import (
     GENERATOR_VERSION,
@@ -95,6 +95,7 @@ __all__ = [
     "read_corpus",
     "read_index",
     "read_labeled",
+    "read_rows",
     "read_sound",
     "read_unpaired",
     "reduce_corpus",

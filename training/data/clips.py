@@ -13,8 +13,17 @@ from typing import Any
 import numpy as np
 
 from dualtalker.arkit import ARKIT_NAMES
-from dualtalker.errors import DualtalkerError
 from dualtalker.files import claim_folder, sha256_of_file, write_whole, written_whole
+from training.data.records import (
+    ARCHIVE_ERRORS,
+    CorpusError,
+    Index,
+    check_record,
+    demand_array,
+    open_archive,
+    read_record,
+    read_rows,
+)
 
 SAMPLE_RATE_HZ = 16000
 MOTION_RATE_HZ = 50
@@ -25,10 +34,6 @@ SPLITS = ("train", "validation")
 INDEX_NAME = "index.json"
 FORMAT = "dualtalker-clips"
 FORMAT_VERSION = 1
-
-
-class CorpusError(DualtalkerError):
-    """Training data is missing, broken or of another kind than expected."""
 
 
 @dataclass(frozen=True)
@@ -233,10 +238,7 @@ def read_index(folder: Path | str) -> dict[str, Any]:
             f"no clips in {folder} (no {INDEX_NAME}): write some with "
             f"`python -m training.corpus --out {folder}`"
         )
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CorpusError(f"{path} is not JSON ({error}): write the corpus again") from error
+    index = read_record(path)
     expected = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -249,6 +251,9 @@ def read_index(folder: Path | str) -> dict[str, Any]:
             raise CorpusError(
                 f"{path}: {key} is {index.get(key)!r}, expected {value!r}: write the corpus again"
             )
+    for shard in check_record(path, index, Index).shards:
+        if not shard.file.endswith(".npz") or Path(shard.file).name != shard.file:
+            raise CorpusError(f"{path}: a shard is called {shard.file!r}: write the corpus again")
     return index
 
 
@@ -265,13 +270,13 @@ def iterate_clips(folder: Path | str, split: str | None = None) -> Iterator[Clip
         archive = folder / shard["file"]
         if not archive.is_file():
             raise CorpusError(f"{archive} is listed in {INDEX_NAME} but missing: write it again")
-        rows = json.loads(archive.with_suffix(".json").read_text(encoding="utf-8"))["clips"]
+        rows = read_rows(archive)
         try:
-            with np.load(archive, allow_pickle=False) as arrays:
+            with open_archive(archive) as arrays:
                 for number, row in enumerate(rows):
                     if split is None or row["split"] == split:
                         yield _restore(row, arrays, number)
-        except (zipfile.BadZipFile, ValueError) as error:
+        except ARCHIVE_ERRORS as error:
             raise CorpusError(
                 f"{archive} is not what was written ({error}): write the corpus again"
             ) from error
@@ -317,13 +322,14 @@ def _describe(clip: Clip) -> dict[str, Any]:
 
 
 def _restore(row: dict[str, Any], arrays: Any, number: int) -> Clip:
-    motion = None
+    motion, sound = None, demand_array(arrays, f"{number:05d}.audio", np.int16, 1)
     if row["paired"]:
-        motion = arrays[f"{number:05d}.motion"].astype(np.float32) / np.float32(65535)
+        stored = demand_array(arrays, f"{number:05d}.motion", np.uint16, 2)
+        motion = stored.astype(np.float32) / np.float32(65535)
     present = set(row["motion_channels"])
     return Clip(
         name=row["name"],
-        audio=arrays[f"{number:05d}.audio"].astype(np.float32) / np.float32(32767),
+        audio=sound.astype(np.float32) / np.float32(32767),
         motion=motion,
         motion_mask=np.array([name in present for name in ARKIT_NAMES]),
         phones=None if row["phones"] is None else [Phone(*phone) for phone in row["phones"]],

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tokenize
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from dualtalker.files import write_whole, written_whole
-from training.data.clips import SAMPLE_RATE_HZ, CorpusError
+from dualtalker.files import read_json, tell_fault, write_whole, written_whole
+from training.data.clips import SAMPLE_RATE_HZ
+from training.data.records import ARCHIVE_ERRORS, MAX_JSON_BYTES, CorpusError, open_archive
 
 INDEX_NAME = "index.json"
 ARRAYS_NAME = "corpus.npz"
@@ -231,13 +232,15 @@ def read_corpus(folder: Path | str) -> VertexCorpus:
             f"`python -m training.prepare vocaset DIR {folder}` (or biwi)"
         )
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = read_json(path, MAX_JSON_BYTES)
+        if not isinstance(index, dict):
+            raise ValueError(f"{type(index).__name__}, expected an object")
         if (index.get("format"), index.get("format_version")) != (FORMAT, FORMAT_VERSION):
             raise ValueError(f"format {index.get('format')!r} {index.get('format_version')!r}")
-        with np.load(folder / ARRAYS_NAME, allow_pickle=False) as file:
+        with open_archive(folder / ARRAYS_NAME) as file:
             arrays = {name: file[name] for name in _ARRAYS}
         return _build_corpus(folder, index, arrays)
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (*ARCHIVE_ERRORS, AttributeError) as error:
         raise CorpusError(
             f"{folder}: {INDEX_NAME} or {ARRAYS_NAME} cannot be used ({error}): prepare it again"
         ) from error
@@ -318,17 +321,10 @@ def map_array(path: Path) -> np.ndarray:
     Raises `CorpusError` for a file that is cut short, broken, no .npy or an array of objects.
     """
     try:
+        if fault := tell_fault(path):
+            raise OSError(fault)
         return np.lib.format.open_memmap(path, mode="r")
-    except (
-        ValueError,
-        TypeError,
-        OSError,
-        EOFError,
-        SyntaxError,
-        OverflowError,
-        MemoryError,
-        tokenize.TokenError,  # numpy tries to mend headers of Python 2
-    ) as error:
+    except ARCHIVE_ERRORS as error:
         raise CorpusError(f"not a readable .npy ({error})") from error
 
 
@@ -355,9 +351,9 @@ def _record_path(folder: Path, name: str) -> Path:
 
 def _read_record(folder: Path, name: str) -> ClipRecord | None:
     try:
-        row = json.loads(_record_path(folder, name).read_text(encoding="utf-8"))
-        return ClipRecord(**row)
-    except (OSError, ValueError, TypeError):
+        row = read_json(_record_path(folder, name), MAX_JSON_BYTES)
+        return msgspec.convert(row, ClipRecord)
+    except (OSError, ValueError, msgspec.DecodeError):
         return None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
-import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dualtalker.evaluation import read_motion_csv
-from dualtalker.files import check_file
+from dualtalker.files import check_file, read_json
 from training.data.clips import (
     CHANNELS,
     MOTION_RATE_HZ,
@@ -94,9 +93,9 @@ def _speaker_of(folder: str, name: str) -> str:
 def _read_labels(path: Path) -> list[tuple[str, float, float]]:
     check_file(path, CorpusError, "phone labels", 1 << 26)
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["phones"]
+        rows = read_json(path, 1 << 26)["phones"]
         labels = [(str(row[0]), float(row[1]), float(row[2])) for row in rows]
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise CorpusError(
             f'{path}: expected {{"phones": [[label, start_s, end_s], ...]}}, got {error!r}'
         ) from error

@@ -6,7 +6,6 @@ Rigs with blendshapes have `dualtalker.rig.landmarks`; the templates here have n
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dualtalker.files import check_file
+from dualtalker.files import check_file, read_json
 from training.data import CorpusError, VertexSet, map_array
 from training.datasets.pickles import load_pickle
 from training.datasets.sources import Inspection, MeshSource
@@ -117,7 +116,7 @@ def read_vertex_set(path: Path, part: str, vertex_count: int) -> VertexSet:
         elif suffix == ".npy":
             found = map_array(path)
         elif suffix == ".json":
-            found = _pick(json.loads(path.read_text(encoding="utf-8")), part)
+            found = _pick(read_json(path, _MAX_BYTES), part)
         elif suffix == ".pkl":
             found = _pick(load_pickle(path), part)
         else:

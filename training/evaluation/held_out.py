@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,14 @@ import numpy as np
 
 from dualtalker.errors import DualtalkerError
 from dualtalker.evaluation import Recording
-from training.data import MOTION_RATE_HZ, SAMPLE_RATE_HZ, Clip, iterate_clips, read_index
+from training.data import (
+    MOTION_RATE_HZ,
+    SAMPLE_RATE_HZ,
+    Clip,
+    iterate_clips,
+    read_index,
+    read_rows,
+)
 
 
 @dataclass
@@ -28,8 +34,7 @@ def read_training(folders: tuple[Path, ...]) -> Training:
     training = Training()
     for folder in folders:
         for shard in read_index(folder)["shards"]:
-            text = (folder / shard["file"]).with_suffix(".json").read_text(encoding="utf-8")
-            for row in json.loads(text)["clips"]:
+            for row in read_rows(folder / shard["file"]):
                 if row["split"] == "train":
                     training.speakers.add(row["speaker"])
                     if row["paired"]:
