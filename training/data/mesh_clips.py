@@ -19,7 +19,7 @@ import numpy as np
 
 from dualtalker.files import read_json, tell_fault, write_whole, written_whole
 from training.data.clips import SAMPLE_RATE_HZ
-from training.data.records import ARCHIVE_ERRORS, MAX_JSON_BYTES, CorpusError, open_archive
+from training.data.records import ARCHIVE_ERRORS, MAX_RECORD_BYTES, CorpusError, open_archive
 
 INDEX_NAME = "index.json"
 ARRAYS_NAME = "corpus.npz"
@@ -232,7 +232,7 @@ def read_corpus(folder: Path | str) -> VertexCorpus:
             f"`python -m training.prepare vocaset DIR {folder}` (or biwi)"
         )
     try:
-        index = read_json(path, MAX_JSON_BYTES)
+        index = read_json(path, MAX_RECORD_BYTES)
         if not isinstance(index, dict):
             raise ValueError(f"{type(index).__name__}, expected an object")
         if (index.get("format"), index.get("format_version")) != (FORMAT, FORMAT_VERSION):
@@ -351,7 +351,7 @@ def _record_path(folder: Path, name: str) -> Path:
 
 def _read_record(folder: Path, name: str) -> ClipRecord | None:
     try:
-        row = read_json(_record_path(folder, name), MAX_JSON_BYTES)
+        row = read_json(_record_path(folder, name), MAX_RECORD_BYTES)
         return msgspec.convert(row, ClipRecord)
     except (OSError, ValueError, msgspec.DecodeError):
         return None

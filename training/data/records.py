@@ -13,7 +13,7 @@ import numpy as np
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import read_json, tell_fault
 
-MAX_JSON_BYTES = 1 << 28
+MAX_RECORD_BYTES = 1 << 28
 
 # What broken archives of arrays raise in numpy and zipfile.
 ARCHIVE_ERRORS = (
@@ -79,7 +79,7 @@ def read_rows(archive: Path) -> list[dict[str, Any]]:
 def read_record(path: Path) -> dict[str, Any]:
     """Return the JSON object of a file of ours. Raises `CorpusError`."""
     try:
-        record = read_json(path, MAX_JSON_BYTES)
+        record = read_json(path, MAX_RECORD_BYTES)
         if not isinstance(record, dict):
             raise ValueError(f"{type(record).__name__}, expected an object")
     except (OSError, ValueError) as error:
