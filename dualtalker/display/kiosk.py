@@ -28,12 +28,16 @@ _OPTIONS = (
 )
 
 
+# A browser that cannot show anything, as without a screen or as root, ends within so much.
+_LOOK_S = 2.0
+
+
 @contextmanager
 def browser_open(url: str) -> Iterator[subprocess.Popen[bytes]]:
     """Have a browser show `url` on the whole screen in the `with`, with a profile of its own.
 
     Raises:
-        DisplayError: none of the browsers is installed.
+        DisplayError: none of the browsers is installed, or the one that is ends at once.
     """
     program = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
     if program is None:
@@ -45,6 +49,7 @@ def browser_open(url: str) -> Iterator[subprocess.Popen[bytes]]:
         command = [program, *_OPTIONS, f"--user-data-dir={profile}", url]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
+            _check(process, program, url)
             yield process
         finally:
             process.terminate()
@@ -53,3 +58,15 @@ def browser_open(url: str) -> Iterator[subprocess.Popen[bytes]]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _check(process: subprocess.Popen[bytes], program: str, url: str) -> None:
+    try:
+        status = process.wait(_LOOK_S)
+    except subprocess.TimeoutExpired:
+        return
+    raise DisplayError(
+        f"--kiosk: {program} ended at once (status {status}). It needs a screen (DISPLAY or "
+        "WAYLAND_DISPLAY) and a user other than root; to see what it says: "
+        f"{program} --kiosk '{url}'"
+    )

@@ -43,3 +43,14 @@ def test_without_a_browser_it_says_what_to_install(tmp_path, monkeypatch):
         browser_open(URL),
     ):
         pass
+
+
+def test_a_browser_that_ends_at_once_is_told(tmp_path, monkeypatch):
+    program = tmp_path / "google-chrome"
+    program.write_text("#!/bin/sh\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    monkeypatch.setattr("dualtalker.display.kiosk.CHROMIUM", ("google-chrome",))
+    monkeypatch.setattr("dualtalker.display.kiosk._LOOK_S", 20.0)
+    with pytest.raises(DisplayError, match=r"status 3.*screen.*root"), browser_open(URL):
+        pass
