@@ -29,6 +29,8 @@ _log = logging.getLogger("dualtalker")
 
 MAX_BYTES = 1 << 28  # hours of motion
 _MAX_LINE, _MAX_CELL, _MAX_COLUMNS = 1 << 15, 64, 1024
+_MAX_LINES = 500_000  # two hours at 60 Hz
+_MAX_HELD = 1 << 29  # bytes of all cells
 _BLOCK_ROWS = 1024
 
 # FACEGOOD's table to ARKit leaves out its two rounding channels, yet after the jaw they are the
@@ -98,9 +100,7 @@ def read_motion_table(path: Path, timecode_rate_hz: float | None = None) -> Moti
             cells = _read_cells(path, stream)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise MotionError(f"{path}: not a readable CSV ({error})") from error
-    header = cells.header
-    _refuse_doubles(path, header)
-    column = _find_time(path, header)
+    column = _find_time(path, cells.header)
     codes = cells.column(column)
     counting = None
     if ":" in codes[0] or ";" in codes[0]:
@@ -149,6 +149,9 @@ def _read_cells(path: Path, stream: TextIO) -> _Cells:
     header = [name.strip() for name in next(rows, [])]
     if len(header) > _MAX_COLUMNS:
         raise MotionError(f"{path}: {len(header)} columns; expected one a shape and the time")
+    _refuse_doubles(path, header)
+    if header:  # before the rows, which may be many
+        _sort_columns(path, header, _find_time(path, header))
     blocks, number = [], 1
     while block := list(itertools.islice(rows, _BLOCK_ROWS)):
         for row in block:
@@ -160,13 +163,19 @@ def _read_cells(path: Path, stream: TextIO) -> _Cells:
             if len(longest := max(row, key=len)) > _MAX_CELL:
                 raise MotionError(f"{path}: line {number} holds {longest[:40]!r}..., no number")
         blocks.append(np.array([[cell.encode() for cell in row] for row in block]))
+        if sum(held.nbytes for held in blocks) > _MAX_HELD:
+            raise MotionError(f"{path}: more than a motion of two hours; cut it into parts")
     if number < 3:
         raise MotionError(f"{path}: expected a header and at least two frames")
     return _Cells(path, header, blocks)
 
 
 def _read_lines(path: Path, stream: TextIO) -> Iterator[str]:
+    count = 0
     while line := stream.readline(_MAX_LINE):
+        count += 1
+        if count > _MAX_LINES:
+            raise MotionError(f"{path}: more than {_MAX_LINES} lines; cut it into parts")
         if len(line) == _MAX_LINE:
             raise MotionError(f"{path}: a line of more than {_MAX_LINE} characters; no motion CSV")
         yield line

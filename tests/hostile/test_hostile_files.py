@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import DualtalkerError
 from limited_process import refuse
 from tiny_bundle import make_tiny_bundle
@@ -79,3 +80,24 @@ def test_what_the_trainer_reads(tmp_path, kind):
         path = place(tmp_path / name, kind)
         with pytest.raises(DualtalkerError, match=r"; expected |^found no"):
             read(path)
+
+
+HEADER = "time_s,jawOpen\n"
+FLOODS = {
+    "rows": lambda: HEADER + "".join(f"{k},1\n" for k in range(3_000_000)),
+    "commas": lambda: HEADER + ",\n" * 20_000_000,
+    "empty lines": lambda: "\n" * 60_000_000,
+    "one line": lambda: HEADER + "0," + "1" * 60_000_000,
+    "columns": lambda: "time_s" + ",x" * 1_000_000 + "\n",
+    "wide cells": lambda: (
+        f"time_s,{','.join(ARKIT_NAMES)}\n" + (f"{'1' * 64}{',1' * 52}\n" * 400_000)
+    ),
+    "quotes": lambda: HEADER + '"' + "\n" * 60_000_000,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_floods_in_a_csv(tmp_path, speech, flood):
+    csv = tmp_path / "a.csv"
+    csv.write_text(FLOODS[flood]())
+    refuse("dualtalker", "bag", speech, csv, "-o", tmp_path / "a.mcap", folder=tmp_path)
