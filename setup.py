@@ -213,6 +213,7 @@ setup(
             "bag_player_node = dualtalker_ros.nodes.bag_player_node:main",
             "microphone_node = dualtalker_ros.nodes.microphone_node:main",
             "face_node = dualtalker_ros.nodes.face_node:main",
+            "bridge_node = dualtalker_ros.nodes.bridge_node:main",
             "speaker_node = dualtalker_ros.nodes.speaker_node:main",
         ],
     },

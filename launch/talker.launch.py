@@ -120,6 +120,12 @@ def generate_launch_description() -> LaunchDescription:
                 "a player other than speaker:=true plays it; -1: not known.",
             ),
             DeclareLaunchArgument(
+                "send",
+                default_value="",
+                description="A bridge node sends the face there, for example "
+                "[vmc://192.168.1.20:39539,livelink://192.168.1.20]. Not with voices.",
+            ),
+            DeclareLaunchArgument(
                 "params_file", default_value=config, description="Parameter file (YAML)."
             ),
             DeclareLaunchArgument(
@@ -167,7 +173,7 @@ def make_nodes(context: Any) -> list[Node]:
         topic = LaunchConfiguration("audio_topic").perform(context)
         nodes = [make_talker(context, namespace, topic)]
         nodes += [make_device(context, name, namespace, topic) for name in devices]
-        return nodes + make_display(context, namespace)
+        return nodes + make_display(context, namespace) + make_bridge(context, namespace)
     for voice in voices:
         if not VOICE.fullmatch(voice):
             raise ValueError(
@@ -176,6 +182,8 @@ def make_nodes(context: Any) -> list[Node]:
             )
     if devices:
         raise ValueError(f"{devices[0]} goes with one talker; leave out voices, or start it apart")
+    if LaunchConfiguration("send").perform(context):
+        raise ValueError("send goes with one talker; leave out voices, or start bridge_node apart")
     nodes = []
     for index, voice in enumerate(voices):
         own = "/".join(part for part in (namespace.rstrip("/"), voice) if part)
@@ -259,6 +267,26 @@ def make_face(context: Any, namespace: str, index: int) -> Node:
         respawn_delay=2.0,
         output="screen",
     )
+
+
+def make_bridge(context: Any, namespace: str) -> list[Node]:
+    """Return the node that sends the face to other programs, where that is wanted."""
+    addresses = read_list(LaunchConfiguration("send").perform(context))
+    if not addresses:
+        return []
+    respawn = LaunchConfiguration("respawn").perform(context).lower() == "true"
+    return [
+        Node(
+            package="dualtalker",
+            executable="bridge_node",
+            name="bridge",
+            namespace=namespace,
+            parameters=[{"send": addresses}],
+            respawn=respawn,
+            respawn_delay=2.0,
+            output="screen",
+        )
+    ]
 
 
 def make_rviz(context: Any, namespace: str, index: int) -> Node:

@@ -36,6 +36,7 @@ NODES = {
     "microphone_node",
     "speaker_node",
     "face_node",
+    "bridge_node",
 }
 COMMANDS = {"dualtalker", *NODES}
 

@@ -144,6 +144,13 @@ def test_each_voice_has_a_face_of_its_own(launching):
     assert [face[3]["port"] for face in faces] == [7700, 7701]
 
 
+def test_send_adds_a_bridge_to_other_programs(launching):
+    context, nodes = launching("talker", send="[vmc://10.0.0.2:39539, livelink://unreal]")
+    executable, name, _, parameters = expand(context, nodes[-1])
+    assert (executable, name) == ("bridge_node", "/bridge")
+    assert list(parameters["send"]) == ["vmc://10.0.0.2:39539", "livelink://unreal"]
+
+
 def test_display_adds_the_marker_and_rviz(launching):
     context, nodes = launching("talker", display="rviz", namespace="face")
     assert [expand(context, node)[1] for node in nodes] == ["/face/talker", "/face/face_display"]
@@ -156,6 +163,7 @@ def test_display_adds_the_marker_and_rviz(launching):
     [
         ({"voices": "[a-b]"}, "no name for a namespace"),
         ({"voices": "[a]", "microphone": "true"}, "microphone goes with one talker"),
+        ({"voices": "[a]", "send": "[vmc://host]"}, "send goes with one talker"),
         ({"engine": "abacus"}, "abacus"),
         ({"autostart": "perhaps"}, "perhaps"),
     ],

@@ -23,7 +23,10 @@ NODES = (
     "microphone_node",
     "speaker_node",
     "face_node",
+    "bridge_node",
 )
+
+NO_DOUBLES = ("recorder_node", "bridge_node")
 
 pytestmark = pytest.mark.usefixtures("ros_domain")
 
@@ -65,7 +68,7 @@ print(json.dumps({one["name"]: repr(node.value(one["name"])) for one in found}))
 """
 
 
-@pytest.mark.parametrize("module", [name for name in NODES if name != "recorder_node"])
+@pytest.mark.parametrize("module", [name for name in NODES if name not in NO_DOUBLES])
 @pytest.mark.parametrize("way", ["option", "file"])
 def test_every_double_takes_an_integer(tmp_path, module, way):
     found = [

@@ -22,12 +22,18 @@ from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float32
 
-from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, HEAD_NAMES
+from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.audio import AudioChunk, mix_to_mono
 from dualtalker.display import PORT, FaceServer, ShowDelay, keep_token, load_face
 from dualtalker_ros.parameters import Parameter, ParameterNode
 from dualtalker_ros.processes import run_node, spin
-from dualtalker_ros.topics import INPUT_PARAMETERS, AudioInput, import_type, make_diagnostics
+from dualtalker_ros.topics import (
+    INPUT_PARAMETERS,
+    AudioInput,
+    FaceReader,
+    import_type,
+    make_diagnostics,
+)
 
 # Stamps further from now than this are of another clock: then arrival counts.
 _FOREIGN_STAMP_S = 10.0
@@ -87,9 +93,7 @@ class FaceNode(ParameterNode):
         ).start()
         for address in self._server.addresses():
             self.get_logger().info(f"the face: {address}")
-        self._names: list[str] = []  # of the last message, and where its values belong
-        self._places = np.zeros(0, np.int64)
-        self._values = np.zeros(len(ARKIT_NAMES) + len(HEAD_NAMES), np.float32)
+        self._reader = FaceReader()
         self._stamps_s: deque[float] = deque(maxlen=_FRAMES_TIMED)
         self._shown = 0
         self._counters = {"foreign_stamps": 0, "bad_frames": 0}
@@ -111,8 +115,10 @@ class FaceNode(ParameterNode):
 
     def _show(self, message: JointState) -> None:
         now_s, age_s = self._read_age(message.header.stamp.sec, message.header.stamp.nanosec)
-        values = self._read_values(message)
-        if values is None:
+        try:
+            values = self._reader.read(message)
+        except ValueError as error:
+            self._count("bad_frames", str(error))
             return
         delay_s = self._delay.note_frame(age_s, now_s)
         stamp_s = message.header.stamp.sec + message.header.stamp.nanosec / 1e9
@@ -122,25 +128,6 @@ class FaceNode(ParameterNode):
         )
         self._shown += 1
         self._tell_rate(stamp_s)
-
-    def _read_values(self, message: JointState) -> np.ndarray | None:
-        """Return weights and the head's angles [55] by their names, or None for a bad frame."""
-        if message.name != self._names:
-            self._names = list(message.name)
-            places = {**ARKIT_INDEX}
-            places |= {name: len(ARKIT_NAMES) + i for i, name in enumerate(HEAD_NAMES)}
-            self._places = np.array([places.get(name, -1) for name in self._names], np.int64)
-        position = np.asarray(message.position, np.float32)
-        if len(position) != len(self._names) or not np.isfinite(position).all():
-            self._count("bad_frames", "a frame has another count of values than names, or NaN")
-            return None
-        known = self._places >= 0
-        if not known.any():
-            self._count("bad_frames", f"a frame has no ARKit name among {self._names[:3]}")
-            return None
-        self._values[:] = 0.0
-        self._values[self._places[known]] = position[known]
-        return self._values
 
     def _read_age(self, seconds: int, nanoseconds: int) -> tuple[float, float]:
         """Return the monotonic time, and how long ago a stamp was; 0 for one of another clock."""

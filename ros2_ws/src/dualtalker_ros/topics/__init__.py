@@ -10,6 +10,7 @@ from dualtalker_ros.topics.audio_input import (
     read_format,
 )
 from dualtalker_ros.topics.diagnostics import make_diagnostics
+from dualtalker_ros.topics.faces import FaceReader
 from dualtalker_ros.topics.outgoing_audio import fill_message
 from dualtalker_ros.topics.subscriptions import OfferedSubscription
 from dualtalker_ros.topics.types import find_type, import_type, wait_for_listeners
@@ -19,6 +20,7 @@ __all__ = [
     "INFO_TOPIC",
     "INPUT_PARAMETERS",
     "AudioInput",
+    "FaceReader",
     "OfferedSubscription",
     "fill_message",
     "find_type",
