@@ -8,6 +8,7 @@ from dualtalker.display.live import LiveFace, Microphone, pace_recording
 from dualtalker.display.player import FacePlayer, Performance, read_performance
 from dualtalker.display.server import PORT, FaceServer
 from dualtalker.display.show_delay import ShowDelay
+from dualtalker.display.stepped_clock import SteppedClock
 from dualtalker.display.tokens import keep_token
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Microphone",
     "Performance",
     "ShowDelay",
+    "SteppedClock",
     "browser_open",
     "keep_token",
     "load_face",

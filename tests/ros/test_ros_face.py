@@ -188,6 +188,32 @@ def _speak(stamp_ns):
     return fill_message(Int16MultiArray(), samples, RATE_HZ, stamp_ns, stamp_layout=True)
 
 
+def test_simulated_time_that_ticks_slowly_makes_no_frame_jump(listener, tmp_path):
+    """Frames stand on the screens' time as their stamps do, not as the ticks of /clock."""
+    from rosgraph_msgs.msg import Clock
+
+    log, begin_s = tmp_path / "face.log", time.monotonic() - 50.0
+    with running("face_node", log, port=0, use_sim_time=True):
+        listener.spin_until(lambda: "the face:" in log.read_text())
+        wire = Wire(listener, log, int(re.search(r":(\d+)/", log.read_text())[1]))
+        ticks = listener.node.create_publisher(Clock, "/clock", 10)
+        listener.meet(ticks)
+        with Screen(wire.port) as screen:
+            tick_s = 0.0
+            for _ in range(150):
+                now_s = time.monotonic() - begin_s
+                if now_s - tick_s >= 0.1:
+                    tick_s, message = now_s, Clock()
+                    message.clock.sec, message.clock.nanosec = divmod(int(now_s * 1e9), 10**9)
+                    ticks.publish(message)
+                wire.show(np.zeros(52), now_s)
+                listener.spin(0.02)
+            listener.spin_until(lambda: len(screen.frames) >= 100)
+            frames = screen.frames[60:]
+    apart_s = np.diff([frame.at_s for frame in frames])
+    np.testing.assert_allclose(apart_s, np.diff([f.stamp for f in frames]), atol=0.03)
+
+
 def test_parameters_that_would_take_no_effect_are_not_taken(wire):
     """The face reads them once, at its start."""
     from rcl_interfaces.srv import SetParameters

@@ -24,7 +24,7 @@ from std_msgs.msg import Float32
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.audio import AudioChunk, mix_to_mono
-from dualtalker.display import PORT, FaceServer, ShowDelay, keep_token, load_face
+from dualtalker.display import PORT, FaceServer, ShowDelay, SteppedClock, keep_token, load_face
 from dualtalker_ros.parameters import Parameter, ParameterNode
 from dualtalker_ros.processes import run_node, spin
 from dualtalker_ros.topics import (
@@ -83,6 +83,7 @@ class FaceNode(ParameterNode):
         if self.value("audio_type") != "auto":
             import_type(self.value("audio_type"))  # not first when a screen asks for sound
         delay_ms = self.value("audio_delay_ms")
+        self._simulated = SteppedClock()
         self._delay = ShowDelay(delay_ms / 1e3 if delay_ms >= 0 else None)
         self._server = FaceServer(
             load_face(self.value("rig") or None),
@@ -131,8 +132,11 @@ class FaceNode(ParameterNode):
 
     def _read_age(self, seconds: int, nanoseconds: int) -> tuple[float, float]:
         """Return the monotonic time, and how long ago a stamp was; 0 for one of another clock."""
-        now_s, ros_ns = time.monotonic(), self.get_clock().now().nanoseconds
-        age_s = (ros_ns - seconds * 10**9 - nanoseconds) / 1e9
+        now_s, clock = time.monotonic(), self.get_clock()
+        age_s = (clock.now().nanoseconds - seconds * 10**9 - nanoseconds) / 1e9
+        if clock.ros_time_is_active:
+            stamp_s = seconds + nanoseconds / 1e9
+            age_s = self._simulated.read(age_s + stamp_s, now_s) - stamp_s
         if abs(age_s) > _FOREIGN_STAMP_S:
             self._count("foreign_stamps", f"a stamp is {age_s:.1f} s old: taken for now")
             return now_s, 0.0
