@@ -166,7 +166,9 @@ def _read_face(
     matrix = rest_pose.find_matrices(node, attributes, face.count)
     linear = matrix[:, :3, :3]
     triangles = _read_triangles(primitive, face.count, reader)
-    if np.median(np.linalg.det(linear)) < 0:
+    with np.errstate(over="ignore", invalid="ignore"):  # numpy 1.24 warns; their size is told
+        mirrored = np.median(np.linalg.det(linear)) < 0
+    if mirrored:
         triangles = triangles[:, ::-1]
     shapes = {name: np.zeros_like(position, dtype=np.float32) for name in face.plan}
     for name, moved in face.plan.items():
