@@ -111,25 +111,22 @@ def test_what_cannot_be_animated_is_refused(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def validate(tmp_path_factory):
-    """Khronos's glTF validator as a function of a path; skips where it cannot be had."""
+def run_node(tmp_path_factory):
+    """Run a program beside Khronos's validator and three.js; skips where they cannot be had."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("no node and npm here")
     folder = tmp_path_factory.mktemp("validator")
-    wanted = "gltf-validator@2.0.0-dev.3.10"
-    install = [npm, "install", "--no-audit", "--no-fund", "--prefer-offline", wanted]
+    wanted = ("gltf-validator@2.0.0-dev.3.10", "three@0.187.0")
+    install = [npm, "install", "--no-audit", "--no-fund", "--prefer-offline", *wanted]
     done = subprocess.run(install, cwd=folder, capture_output=True, text=True, timeout=170)
     if done.returncode and any(sign in done.stderr for sign in OFFLINE):
         pytest.skip("no package registry for gltf-validator here")
     assert done.returncode == 0, done.stderr
-    program = (
-        "require('gltf-validator').validateBytes(new Uint8Array(require('fs').readFileSync("
-        "process.argv[1]))).then(r => console.log(JSON.stringify(r)))"
-    )
 
-    def run(path):
-        command = [node, "-e", program, str(path)]
+    def run(program, path):
+        (folder / "program.mjs").write_text(program)
+        command = [node, "program.mjs", str(path)]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -137,21 +134,58 @@ def validate(tmp_path_factory):
     return run
 
 
+VALIDATE = """
+import {readFileSync} from 'fs';
+import validator from 'gltf-validator';
+const bytes = new Uint8Array(readFileSync(process.argv[2]));
+console.log(JSON.stringify(await validator.validateBytes(bytes)));
+"""
+PLAY = """
+import {readFileSync} from 'fs';
+import {AnimationMixer} from 'three';
+import {GLTFLoader} from 'three/addons/loaders/GLTFLoader.js';
+const bytes = readFileSync(process.argv[2]);
+const content = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length);
+const {scene, animations} = await new GLTFLoader().parseAsync(content, '');
+const mixer = new AnimationMixer(scene);
+mixer.clipAction(animations[0]).play();
+let mesh;
+scene.traverse((one) => { if (one.morphTargetDictionary) mesh = one; });
+const seen = [0, 0.25, 0.5].map((time_s) => {
+  mixer.setTime(time_s);
+  const shapes = Object.entries(mesh.morphTargetDictionary);
+  return Object.fromEntries(shapes.map(([name, k]) => [name, mesh.morphTargetInfluences[k]]));
+});
+console.log(JSON.stringify({seen, about: animations[0].userData}));
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("face", ["head", "npz", "glb"])
-def test_the_validator_finds_no_fault(tmp_path, validate, face):
+def test_the_validator_finds_no_fault(tmp_path, run_node, face):
     rig = build_head() if face == "head" else tiny_rig()
     source = None if face == "head" else save_rig(rig, tmp_path / f"rig.{face}")
     weights = make_weights()
     write_face_glb(tmp_path / "talk.glb", weights, FPS, rig, source, "a.wav")
-    report = validate(tmp_path / "talk.glb")
+    report = run_node(VALIDATE, tmp_path / "talk.glb")
     issues = report["issues"]
     assert issues["numErrors"] == issues["numWarnings"] == 0, issues["messages"][:5]
     assert report["info"]["animationCount"] == 1 and report["info"]["hasMorphTargets"]
     broken = tmp_path / "broken.glb"
     shutil.copy(tmp_path / "talk.glb", broken)
     edit_glb(broken, lambda d: d["animations"][0]["channels"][0]["target"].update(node=99))
-    assert validate(broken)["issues"]["numErrors"] > 0  # it looks at animations
+    assert run_node(VALIDATE, broken)["issues"]["numErrors"] > 0  # it looks at animations
+
+
+@pytest.mark.slow
+def test_three_js_plays_it(tmp_path, run_node):
+    weights = make_weights()
+    write_face_glb(tmp_path / "talk.glb", weights, FPS, build_head(), sound="a.wav")
+    played = run_node(PLAY, tmp_path / "talk.glb")
+    assert played["about"] == {"sound": "a.wav", "fps": FPS}
+    for frame, shapes in zip((0, 15, 30), played["seen"], strict=True):
+        found = [shapes[name] for name in ARKIT_NAMES]
+        np.testing.assert_allclose(found, weights[frame], atol=1e-4)
 
 
 def test_names_of_all_shapes_arrive(tmp_path):
