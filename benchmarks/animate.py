@@ -58,7 +58,7 @@ def main() -> None:
                         "checkout": name,
                         "length_s": length_s,
                         "cpu_factor": min(cpu_s for cpu_s, _ in runs) / length_s,
-                        "peak_memory_mb": max(memory for _, memory in runs),
+                        "peak_memory_mb": min(memory for _, memory in runs),
                     }
                 )
     print(f"{'checkout':<10}{'length s':>9}{'CPU s per s':>13}{'peak memory MB':>16}")

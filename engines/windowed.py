@@ -141,6 +141,6 @@ def _compare(talker: WindowTalker, path: Path, plan: WindowPlan, windows: int) -
         with torch.no_grad():
             weights = None if style is None else torch.from_numpy(style)
             expected = talker(torch.from_numpy(window), weights).numpy()
-        found, _ = backend.step(window, [], style)
+        found, _ = backend.step(window, backend.new_state(), style)
         worst = max(worst, float(abs(found - expected).max()))
     return worst

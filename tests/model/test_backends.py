@@ -82,6 +82,28 @@ def test_the_backend_steps_and_resets(tiny):
         backend.step(audio, state)
 
 
+def test_streams_of_one_backend_keep_to_themselves(tiny):
+    """Their tensors lie where onnxruntime reads them: nobody else's, and no answer changes."""
+    backend = open_backend(load_bundle(tiny), "onnxruntime")
+    hops = np.random.default_rng(0).uniform(-1, 1, (2, 6, 1, 320)).astype(np.float32)
+    alone = []
+    for sound in hops:
+        state = backend.new_state()
+        for hop in sound:
+            motion, state = backend.step(hop, state)
+            alone.append(motion)
+    kept = np.array(alone)
+    states = [backend.new_state() for _ in hops]
+    woven = np.empty_like(kept)
+    for i in range(6):
+        for k in range(2):
+            woven[6 * k + i], states[k] = backend.step(hops[k, i], states[k])
+    np.testing.assert_array_equal(woven, kept)
+    np.testing.assert_array_equal(alone, kept)
+    with pytest.raises(BackendError, match=r"audio is \(1, 1\), expected \(1, 320\)"):
+        backend.step(hops[0, 0, :, :1], states[0])
+
+
 def test_engines_are_never_replaced_in_silence(tiny, caplog):
     bundle = load_bundle(tiny)
     with pytest.raises(BackendError, match=r"tensorrt.*cannot run.*Usable: onnxruntime"):
