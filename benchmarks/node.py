@@ -44,7 +44,8 @@ SETTLE_S = 2.0  # after the first frame and after the first word: imports and fi
 ROWS = (
     ("speaking_share", "speaking, share of a core", 100.0, "%"),
     ("idle_share", "idle, share of a core", 100.0, "%"),
-    ("start_s", "start to first frame", 1.0, "s"),
+    ("start_s", "start to first frame heard", 1.0, "s"),
+    ("start_cpu_s", "the same, processor time", 1.0, "s"),
     ("jitter_p99_ms", "jitter while speaking, p99", 1.0, "ms"),
     ("waited_share", "waited for a CPU while speaking", 100.0, "%"),
 )
@@ -104,7 +105,7 @@ def measure_node(root: Path, namespace: str, log: Path, setting: Setting) -> dic
         listener.spin_until(lambda: faces or node.process.poll() is not None)
         if not faces:
             sys.exit(f"the node of {root} ended at once:\n{node.text()}")
-        start_s = faces[0][0] - begun_s
+        start_s, start_cpu_s = faces[0][0] - begun_s, read_cpu_s(node.pid)
         listener.meet(audio)
         listener.spin(SETTLE_S)
         idle = measure_share(node.pid, lambda: listener.spin(setting.seconds))
@@ -118,6 +119,7 @@ def measure_node(root: Path, namespace: str, log: Path, setting: Setting) -> dic
     listener.close()
     return {
         "start_s": start_s,
+        "start_cpu_s": start_cpu_s,
         "idle_share": idle[0],
         "speaking_share": speaking[0],
         "waited_share": speaking[1],
@@ -131,11 +133,13 @@ def start_node(root: Path, namespace: str, log: Path, setting: Setting) -> Proce
     parameters = {"frame_rate": setting.fps, "audio_type": AUDIO_TYPE}
     parameters |= {"executor": setting.executor} if setting.executor else {}
     parameters |= {"model": setting.model} if setting.model else {}
-    command = [sys.executable, "-m", "dualtalker_ros.nodes.talker_node", "--ros-args"]
-    command += ["-r", f"__ns:={namespace}"]
+    source = root / "ros2_ws" / "src"
+    # Not by `-m`: that would find the folder that this program is called in before `root`.
+    node = source / "dualtalker_ros" / "nodes" / "talker_node.py"
+    command = [sys.executable, str(node), "--ros-args", "-r", f"__ns:={namespace}"]
     for name, value in parameters.items():
         command += ["-p", f"{name}:={value}"]
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(root), str(root / "ros2_ws" / "src")])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(root), str(source)])
     return Process(command, log)
 
 
