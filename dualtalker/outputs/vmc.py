@@ -18,7 +18,7 @@ from dualtalker.outputs.output import DatagramOutput
 from dualtalker.rig import VISEMES, expand
 from dualtalker.stream import Frame
 
-MOST_BYTES = 1472  # of UDP in an Ethernet frame
+MOST_DATAGRAM_BYTES = 1472  # of UDP in an Ethernet frame
 _SIZE = 4  # bytes that tell the size of a message
 # VRM 0's vowels and the mouths that they stand for.
 _VOWELS = {"A": "AA", "I": "IY", "U": "UW", "E": "EH", "O": "OW"}
@@ -58,7 +58,7 @@ class VmcOutput(DatagramOutput):
         self._began_s = time.monotonic()
 
     def encode(self, frame: Frame) -> list[bytes]:
-        """Return bundles of at most `MOST_BYTES`; the last one holds Apply."""
+        """Return bundles of at most `MOST_DATAGRAM_BYTES`; the last one holds Apply."""
         shapes = (
             fit_vowels(frame.weights)
             if self._vowels
@@ -124,7 +124,7 @@ def _bundle(messages: list[bytes]) -> list[bytes]:
     begin = b"#bundle\0" + (1).to_bytes(8, "big")  # at once
     bundles = [begin]
     for message in messages:
-        if len(bundles[-1]) + _SIZE + len(message) > MOST_BYTES:
+        if len(bundles[-1]) + _SIZE + len(message) > MOST_DATAGRAM_BYTES:
             bundles.append(begin)
         bundles[-1] += len(message).to_bytes(_SIZE, "big") + message
     return bundles

@@ -31,7 +31,10 @@ PARTS = {
 # Programs for a terminal; none is imported by the library or by a node.
 PROGRAMS = {"dualtalker/cli", "dualtalker_ros/demo"}
 # Modules that a function imports, and what they may import beside the core.
-LATE = {"dualtalker/display/handlers.py": {"tornado"}}
+LATE = {
+    "dualtalker/display/handlers.py": {"tornado"},
+    "dualtalker/rig/gltf/draco_worker.py": {"DracoPy"},  # a program of its own
+}
 # Modules of other names than their packages.
 MODULES = {"PIL": "pillow"}
 

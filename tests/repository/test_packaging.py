@@ -240,6 +240,8 @@ def test_colcon_builds_the_package(ros, checkout, start):
     assert not any(re.search(r"site-packages/(training|engines)(/|$)", name) for name in present)
     if start == ".":
         check_it_runs(installed)
+    # Scripts take the python3 of the path, as a user's shell has it.
+    environment["PATH"] = os.pathsep.join([f"{sys.prefix}/bin", os.environ["PATH"]])
     for shell, setup in (("bash", "setup.bash"), ("sh", "setup.sh")):
         script = f". install/{setup} && command -v dualtalker && dualtalker animate --help"
         told = run_apart([shell, "-c", script], workspace, **environment)

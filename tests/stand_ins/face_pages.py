@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import socket
@@ -135,11 +134,20 @@ class Face:
         return self.ask("window.dualtalkerFace ? window.dualtalkerFace.statistics() : {}")
 
     def picture(self) -> np.ndarray:
-        """What the canvas shows, uint8 [height, width, 3]."""
-        from PIL import Image
-
-        image = Image.open(io.BytesIO(self.page.locator("canvas").screenshot()))
-        return np.asarray(image.convert("RGB"))
+        """What the canvas shows, read as it is drawn: uint8 [48, 64, 3]."""
+        pixels = self.ask(
+            """() => new Promise((done) => {
+              const face = window.dualtalkerFace, before = face.onDraw;
+              face.onDraw = (info) => {
+                before?.(info);
+                face.onDraw = before;
+                const small = new OffscreenCanvas(64, 48).getContext('2d');
+                small.drawImage(face.canvas, 0, 0, 64, 48);
+                done(Array.from(small.getImageData(0, 0, 64, 48).data));
+              };
+            })"""
+        )
+        return np.array(pixels, np.uint8).reshape(48, 64, 4)[..., :3]
 
     def watch(self) -> None:
         """From now on keep what is drawn: `drawn`."""
