@@ -97,7 +97,7 @@ def check_records(file: Path) -> None:
     """
     chunks: list[_Claim] = []
     indexed: list[_Claim] = []
-    count = 0
+    count, end = 0, file.stat().st_size
     with file.open("rb") as stream:
         if stream.read(len(_MAGIC)) != _MAGIC:
             return
@@ -111,8 +111,8 @@ def check_records(file: Path) -> None:
             elif head[0] == _CHUNK_INDEX and 68 <= length <= _LARGE_BYTES:
                 record = stream.read(length)
                 indexed.append((*struct.unpack_from("<QQ", record), _read_size(record)))
-            if length >= 1 << 62:
-                return
+            if start + length >= end:  # cut off, or a length that no file has
+                break
             stream.seek(start + length)
     for claims in (chunks, indexed):
         _check_claims(file, claims)
