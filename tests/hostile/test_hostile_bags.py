@@ -162,6 +162,13 @@ def test_chunks_that_unpack_beyond_reason_are_refused(tmp_path, kind, bomb):
     refuse_bag(tmp_path / "a.mcap", tmp_path)
 
 
+@pytest.mark.parametrize("length", [1, 1 << 40, 1 << 61, (1 << 63) - 1, (1 << 64) - 1])
+def test_a_record_longer_than_the_file_is_refused(tmp_path, length):
+    header = b"\x89MCAP0\r\n" + bytes([6]) + length.to_bytes(8, "little")
+    (tmp_path / "a.mcap").write_bytes(header + bytes(64))
+    refuse_bag(tmp_path / "a.mcap", tmp_path)
+
+
 def test_a_flood_of_messages_is_refused(tmp_path):
     """40 MB of empty messages in some kilobytes."""
     content = message(START_NS, b"") * 1_300_000
