@@ -28,6 +28,7 @@ from ros_troupe import (
 
 FPS = 30.0
 SEED = 9
+STARVATION_S = 0.1  # a pause of so long in the audio lets the mouth close
 AUDIO = "audio_common_msgs/msg/AudioStamped"
 HOG_S = 2.0
 HOG = "while True: pass"
@@ -85,7 +86,7 @@ def test_a_publisher_is_killed_and_comes_again(listener, layout, tiny, tmp_path,
     before = read_vitals(talker.pid)
     deaf.send(signal.SIGSTOP)
     listener.spin(0.8)
-    stalls = [name_stall(then, read_vitals(process.pid)) for process, then in early]
+    stalls = [name_stall(then, read_vitals(process.pid), STARVATION_S) for process, then in early]
     first.send(signal.SIGKILL)
     second = start_driver(streams, tmp_path, "second", layout)
     processes.append(second)
@@ -93,7 +94,7 @@ def test_a_publisher_is_killed_and_comes_again(listener, layout, tiny, tmp_path,
     early = [(process, read_vitals(process.pid)) for process in (talker, second)]
     listener.spin(3.0)
     after = read_vitals(talker.pid)
-    stalls += [name_stall(then, read_vitals(process.pid)) for process, then in early]
+    stalls += [name_stall(then, read_vitals(process.pid), STARVATION_S) for process, then in early]
     assert interrupt_all([talker], [signal.SIGTERM]) == {"unheard": 0}, talker.text()
 
     face = face_of(heard, begin_ns)

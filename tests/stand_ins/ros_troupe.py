@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -84,12 +85,18 @@ def find_lag(face: Face, times_s: np.ndarray, mouth: np.ndarray) -> tuple[float,
     return float(lags_s[best]), float(likeness[best])
 
 
-def name_stall(before: Vitals, after: Vitals) -> str | None:
-    """Return in words that the machine was too busy to judge a node's timing; None if not."""
-    share = after.wait_share(before)
-    if share < MAX_WAIT_SHARE:
+def name_stall(before: Vitals, after: Vitals, most_s: float = math.inf) -> str | None:
+    """Return in words that the machine was too busy to judge a node's timing; None if not.
+
+    `most_s` is what it may have waited in all, where one pause of that length is heard.
+    """
+    share, waited_s = after.wait_share(before), after.waited_s - before.waited_s
+    if share < MAX_WAIT_SHARE and waited_s < most_s:
         return None
-    return f"the machine is too busy: a node waited {share:.0%} of the time for a CPU"
+    return (
+        f"the machine is too busy: a node waited {share:.0%} of the time for a CPU, "
+        f"{waited_s:.2f} s"
+    )
 
 
 class Process:
