@@ -220,7 +220,11 @@ def measure(speaker: str, options: argparse.Namespace, folder: Path) -> dict[str
     log = folder / f"{speaker}.log"
     try:
         monitor = Monitor(sink.environment)
-        with nodes_running(find_free_domain(), log) as start, browser_running() as browser:
+        with (
+            nodes_running(find_free_domain(), log) as start,
+            # Pixels of a canvas on the processor are read at once, those of one on the GPU late.
+            browser_running("--disable-accelerated-2d-canvas") as browser,
+        ):
             start("face_node", ("audio:=audio_synced",), port=0)
             if speaker == "node":
                 # A buffer that a busy machine does not empty.

@@ -16,6 +16,8 @@ _SHARE = 95.0  # percent of the frames are to be in time
 _LOOK_S = 0.25  # between looks at the transits
 # Added to the transit: what the way to a screen takes.
 _MARGIN_S = 0.02
+# A page's own sound needs so much more: what a browser buffers before it is heard.
+_SOUND_LEAD_S = 0.2
 # A changed delay is reached by so many seconds each second: a frame's time is stretched a little.
 _SLEW = 0.05
 # A change beyond this is made at once.
@@ -35,6 +37,7 @@ class ShowDelay:
         self._looked_s = float("-inf")
         self._s: float | None = None
         self._now_s = float("-inf")
+        self.page_sounds = False  # a screen is the loudspeaker
         self.late = 0  # frames that came after the time to show them
 
     @property
@@ -86,10 +89,14 @@ class ShowDelay:
         if self._fixed_s is not None:
             return self._fixed_s
         if "arrival" in self._latencies:
-            return self._median_s + self._latencies["arrival"][1]
-        if "stamp" in self._latencies:
-            return self._latencies["stamp"][1]
-        return self._transit_s + _MARGIN_S
+            delay_s = self._median_s + self._latencies["arrival"][1]
+        elif "stamp" in self._latencies:
+            delay_s = self._latencies["stamp"][1]
+        else:
+            delay_s = self._transit_s + _MARGIN_S
+        if self.page_sounds:
+            delay_s = max(delay_s, self._transit_s + _SOUND_LEAD_S)
+        return delay_s
 
     def _approach(self, now_s: float) -> None:
         target_s = self._target_s

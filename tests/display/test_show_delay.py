@@ -60,6 +60,16 @@ def test_a_speaker_whose_messages_have_stamps_again_counts_from_them():
     assert feed(delay, [0.15] * 60, 7.5)[-1] == pytest.approx(0.21)
 
 
+@pytest.mark.parametrize("latency_s", [None, 0.16, 0.6])
+def test_a_page_that_sounds_has_time_to_buffer(latency_s):
+    delay = ShowDelay()
+    delay.page_sounds = True
+    if latency_s is not None:
+        delay.note_latency(latency_s, 0.0)
+    shown = feed(delay, [0.15] * 300)
+    assert shown[-1] == pytest.approx(max(0.35, latency_s or 0.0))
+
+
 def test_a_speaker_that_changes_is_followed_without_a_jump():
     delay = ShowDelay()
     delay.note_latency(0.20, 0.0)

@@ -40,11 +40,14 @@ def why_not() -> str:
 
 
 @contextmanager
-def browser_running() -> Iterator[Any]:
-    """Have a browser in the `with`; asyncio.run does not work beside it in this thread."""
+def browser_running(*more: str) -> Iterator[Any]:
+    """Have a browser in the `with`; asyncio.run does not work beside it in this thread.
+
+    `more` are further options.
+    """
     from playwright.sync_api import sync_playwright
 
-    options = [*OPTIONS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    options = [*OPTIONS, *more, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=options, ignore_default_args=["--mute-audio"]

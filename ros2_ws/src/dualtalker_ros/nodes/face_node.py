@@ -159,7 +159,7 @@ class FaceNode(ParameterNode):
         wanted = self._server.wants_sound
         if wanted == self._hears:
             return
-        self._hears = wanted
+        self._hears = self._delay.page_sounds = wanted
         if wanted:
             self._audio.open()
         else:
