@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import contextlib
 import time
@@ -9,7 +10,6 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tornado.ioloop import IOLoop
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
@@ -151,7 +151,8 @@ class Viewer(_Guarded, WebSocketHandler):
     def open(self, *args: str, **kwargs: str) -> Awaitable[None] | None:
         """Say hello, and show the last frame."""
         self._queue: collections.deque[tuple[float, str | bytes]] = collections.deque()
-        self._writing = self._flooding = False
+        self._writer: asyncio.Task[None] | None = None
+        self._flooding = False
         self._allowance, self._last_s = BURST, time.monotonic()
         self.dropped = 0
         self.told: Statistics | None = None
@@ -216,9 +217,8 @@ class Viewer(_Guarded, WebSocketHandler):
             queue.popleft()
             self.dropped += 1
         queue.append((now_s, message))
-        if not self._writing:
-            self._writing = True
-            IOLoop.current().spawn_callback(self._write_all)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.get_running_loop().create_task(self._write_all())
 
     async def _write_all(self) -> None:
         """Write what waits, as fast as the viewer takes it."""
@@ -228,8 +228,6 @@ class Viewer(_Guarded, WebSocketHandler):
                 await self.write_message(message, binary=isinstance(message, bytes))
         except (WebSocketClosedError, StreamClosedError):
             self._queue.clear()
-        finally:
-            self._writing = False
 
     def _may_speak(self) -> bool:
         """Whether the viewer keeps to its rate; one that does not is closed."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import logging
 import socket
 import threading
 import time
@@ -51,7 +50,6 @@ _MOST_CONNECTIONS = 256
 _STALL_MS = 20_000
 # Without a timeout of its own: before Tornado 6.5 one of an interval ends those who answered.
 _PING_S = 10.0
-_log = logging.getLogger("dualtalker")
 
 
 class FaceServer:
