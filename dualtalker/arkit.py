@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+
 # Apple's order: the listing of ARFaceAnchor.BlendShapeLocation in Apple's documentation
 # (left eye, right eye, mouth and jaw, brows, cheeks, nose, tongue).
 ARKIT_NAMES: tuple[str, ...] = (
@@ -80,6 +84,16 @@ def mirror_name(name: str) -> str:
     if name.endswith("Right"):
         return name[: -len("Right")] + "Left"
     return name
+
+
+def expand(shape: Mapping[str, float]) -> np.ndarray:
+    """Return weights float32 [52] for a shape whose names may leave out Left and Right."""
+    weights = np.zeros(len(ARKIT_NAMES), np.float32)
+    for name, value in shape.items():
+        sides = (name,) if name in ARKIT_INDEX else (f"{name}Left", f"{name}Right")
+        for side in sides:
+            weights[ARKIT_INDEX[side]] = value
+    return weights
 
 
 # weights[..., MIRROR_INDICES] is the same expression with left and right exchanged.

@@ -211,8 +211,9 @@ def _draw(path: Path, rig: Rig) -> None:
     import numpy as np
     from tqdm import tqdm
 
+    from dualtalker.arkit import expand
     from dualtalker.drawing import draw_faces
-    from dualtalker.rig import VISEMES, expand
+    from dualtalker.rig import VISEMES
 
     weights = np.stack([expand(shape) for shape in VISEMES.values()])
     gaps_mm = 1e3 * rig.lip_gap(weights)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dualtalker.rig import VISEMES, Rig, expand
+from dualtalker.arkit import expand
+from dualtalker.rig import VISEMES, Rig
 
 # Lips count as shut within this share of the gap in /a/: landmarks are vertices a little behind
 # the skin that touches, up to 9 % on human meshes whose lips meet.

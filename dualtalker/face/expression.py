@@ -14,9 +14,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
+from dualtalker.arkit import ARKIT_NAMES, expand
 from dualtalker.errors import DualtalkerError
 from dualtalker.face.finishing import Overlay, smoothstep
+from dualtalker.face.idle import LIDS
 from dualtalker.face.manner import LINES_MM, PARTED_MM, SHUT_MM, SPEECH_SHAPES
 
 # A name without Left or Right stands for both sides.
@@ -156,7 +157,6 @@ _TOUCHING = np.array(
     [name.startswith(("mouthPress", "mouthRoll", "mouthClose")) for name in ARKIT_NAMES]
 )
 _TOUCH = 0.15  # of their sum: a contact is meant
-_LIDS = np.array([ARKIT_INDEX["eyeBlinkLeft"], ARKIT_INDEX["eyeBlinkRight"]])
 # What parts the lips, or the lower lip from the teeth.
 _PARTING = SPEECH_SHAPES & (LINES_MM > 0).any(axis=0)
 _QUIET = SPEECH_SHAPES & ~_PARTING
@@ -180,7 +180,7 @@ def pose_expression(expression: Expression, intensity: float = 1.0) -> np.ndarra
         raise DualtalkerError(f"intensity is {intensity!r}; expected 0 to 2")
     weights = _read_weights(expression)
     pose = sum(
-        (share * _expand(_POSES[name]) for name, share in weights.items()),
+        (share * expand(_POSES[name]) for name, share in weights.items()),
         np.zeros(len(ARKIT_NAMES)),
     )
     return np.clip(float(intensity) * pose, 0.0, 1.0).astype(np.float32)
@@ -224,15 +224,6 @@ def _mix_affect(valence: float, arousal: float) -> dict[str, float]:
         shares[name] = 1.0 / distance**4
     total = sum(shares.values())
     return {name: share / total for name, share in shares.items()}
-
-
-def _expand(shape: Mapping[str, float]) -> np.ndarray:
-    pose = np.zeros(len(ARKIT_NAMES))
-    for name, weight in shape.items():
-        for full in (name, f"{name}Left", f"{name}Right"):
-            if full in ARKIT_INDEX:
-                pose[ARKIT_INDEX[full]] = weight
-    return pose
 
 
 class ExpressionLayer(Overlay):
@@ -290,7 +281,7 @@ class ExpressionLayer(Overlay):
         shares[_QUIET] = 1.0 - (1.0 - _SPOKEN_SHARE) * self._speech
         shares[_PARTING] = (1.0 - self._speech) * (1.0 - _touch_of(spoken))
         added = np.clip(lively + shares * pose, 0.0, 1.0)
-        added[_LIDS] = np.maximum(lively[_LIDS], pose[_LIDS])
+        added[LIDS] = np.maximum(lively[LIDS], pose[LIDS])
         return added
 
     def _pose_at(self, time_s: float) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from dualtalker.errors import DualtalkerError
 from dualtalker.face.finishing import Overlay, smoothstep
-from dualtalker.face.idle import blink_shape, face_indices
+from dualtalker.face.idle import LIDS, LOOKS, blink_shape, turn_eyes
 from dualtalker.face.speaking import Springs
 
 # An eye turned so far has the look weight 1; people seldom turn theirs further without the head.
@@ -23,13 +23,6 @@ _RATES = np.array([40.0, 40.0, 8.0, 8.0])
 _COME_S = 0.2  # in which glances give way to a target, or come back
 _GLANCE_SHARE = 0.25  # of idle glances that is left around a target
 _BLINK_RAD = 0.35  # larger shifts of gaze are hidden by a blink
-
-_RIGHT = face_indices("eyeLookInLeft", "eyeLookOutRight")
-_LEFT = face_indices("eyeLookOutLeft", "eyeLookInRight")
-_UP = face_indices("eyeLookUpLeft", "eyeLookUpRight")
-_DOWN = face_indices("eyeLookDownLeft", "eyeLookDownRight")
-_LOOKS = np.concatenate([_RIGHT, _LEFT, _UP, _DOWN])
-_LIDS = face_indices("eyeBlinkLeft", "eyeBlinkRight")
 
 
 def direction_of(x: float, y: float, z: float) -> tuple[float, float]:
@@ -92,11 +85,10 @@ class GazeLayer(Overlay):
         place = self._springs.at(time_s)
         yaw, pitch = np.clip((place[:2] - place[2:]) / EYE_REACH_RAD, -1.0, 1.0)
         looked = lively.copy()
-        looked[_LOOKS] *= np.float32(1.0 - share * (1.0 - _GLANCE_SHARE))
-        for indices, amount in ((_LEFT, yaw), (_RIGHT, -yaw), (_DOWN, pitch), (_UP, -pitch)):
-            looked[indices] += np.float32(max(float(amount), 0.0))
+        looked[LOOKS] *= np.float32(1.0 - share * (1.0 - _GLANCE_SHARE))
+        turn_eyes(looked, -yaw, -pitch)
         closed = max((blink_shape(time_s - start_s) for start_s in self._blinks_s), default=0.0)
-        looked[_LIDS] = np.maximum(looked[_LIDS], np.float32(closed))
+        looked[LIDS] = np.maximum(looked[LIDS], np.float32(closed))
         return np.clip(looked, 0.0, 1.0)
 
     def _share_at(self, time_s: float) -> float:

@@ -59,17 +59,9 @@ class IdleLife(Life):
         """Return weights [52] with idle life at `time_s`, within [0, 1]; the input is kept."""
         lively = weights.copy()
         blink = self.blink(time_s)
-        for i in _BLINKS:
+        for i in LIDS:
             lively[i] = max(lively[i], blink)
-        right, up = self.gaze(time_s)
-        for indices, amount in (
-            (_LOOK_RIGHT, right),
-            (_LOOK_LEFT, -right),
-            (_LOOK_UP, up),
-            (_LOOK_DOWN, -up),
-        ):
-            if amount > 0:
-                lively[indices] = np.minimum(lively[indices] + np.float32(amount), 1.0)
+        turn_eyes(lively, *self.gaze(time_s))
         lively[_BROWS] = np.minimum(lively[_BROWS] + np.float32(self.brow(time_s)), 1.0)
         return lively
 
@@ -196,12 +188,25 @@ def face_indices(*names: str) -> np.ndarray:
     return np.array([ARKIT_INDEX[name] for name in names])
 
 
-_BLINKS = face_indices("eyeBlinkLeft", "eyeBlinkRight")
+LIDS = face_indices("eyeBlinkLeft", "eyeBlinkRight")
 _LOOK_RIGHT = face_indices("eyeLookInLeft", "eyeLookOutRight")
 _LOOK_LEFT = face_indices("eyeLookOutLeft", "eyeLookInRight")
 _LOOK_UP = face_indices("eyeLookUpLeft", "eyeLookUpRight")
 _LOOK_DOWN = face_indices("eyeLookDownLeft", "eyeLookDownRight")
+LOOKS = np.concatenate([_LOOK_RIGHT, _LOOK_LEFT, _LOOK_UP, _LOOK_DOWN])
 _BROWS = face_indices("browInnerUp", "browOuterUpLeft", "browOuterUpRight")
+
+
+def turn_eyes(weights: np.ndarray, right: float, up: float) -> None:
+    """Add a look to weights [52], toward the face's own right and up, each in [-1, 1]."""
+    for indices, amount in (
+        (_LOOK_RIGHT, right),
+        (_LOOK_LEFT, -right),
+        (_LOOK_UP, up),
+        (_LOOK_DOWN, -up),
+    ):
+        if amount > 0:
+            weights[indices] = np.minimum(weights[indices] + np.float32(amount), 1.0)
 
 
 def blink_shape(since_s: float) -> float:

@@ -12,10 +12,10 @@ from urllib.parse import SplitResult
 
 import numpy as np
 
-from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
+from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, expand
 from dualtalker.errors import OutputError
 from dualtalker.outputs.output import DatagramOutput
-from dualtalker.rig import VISEMES, expand
+from dualtalker.rig import VISEMES
 from dualtalker.stream import Frame
 
 MOST_DATAGRAM_BYTES = 1472  # of UDP in an Ethernet frame

@@ -9,7 +9,7 @@ from dualtalker.rig.gltf.writer import write_glb_animation
 from dualtalker.rig.rig import Rig, build_rig, vertex_normals
 from dualtalker.rig.shape_names import EXPRESSIONS, list_spellings, read_name
 from dualtalker.rig.survey import ShapeGroup, Survey, survey_rig
-from dualtalker.rig.visemes import VISEMES, expand
+from dualtalker.rig.visemes import VISEMES
 
 __all__ = [
     "EXPRESSIONS",
@@ -19,7 +19,6 @@ __all__ = [
     "Survey",
     "build_rig",
     "decimate",
-    "expand",
     "list_drivers",
     "list_spellings",
     "load_rig",

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import numpy as np
-
-from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
-
 # Five vowels, and the three sounds that people see: lips shut, lip on teeth, tongue out. Own
 # values, set against the shapes of two ARKit rigs and 8 s of articulograph data. Names without
 # Left or Right stand for both sides.
@@ -33,13 +27,3 @@ VISEMES: dict[str, dict[str, float]] = {
     "FF": {"jawOpen": 0.09, "mouthRollLower": 0.4, "mouthUpperUp": 0.25, "mouthShrugLower": 0.2},
     "TH": {"jawOpen": 0.14, "mouthLowerDown": 0.25, "tongueOut": 0.3},
 }
-
-
-def expand(shape: Mapping[str, float]) -> np.ndarray:
-    """Return weights float32 [52] for a shape whose names may leave out Left and Right."""
-    weights = np.zeros(len(ARKIT_NAMES), np.float32)
-    for name, value in shape.items():
-        sides = (name,) if name in ARKIT_INDEX else (f"{name}Left", f"{name}Right")
-        for side in sides:
-            weights[ARKIT_INDEX[side]] = value
-    return weights

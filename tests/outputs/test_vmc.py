@@ -8,11 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
+from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, expand
 from dualtalker.errors import OutputError
 from dualtalker.outputs import open_output, outputs_open
 from dualtalker.outputs.vmc import fit_vowels, turn_head
-from dualtalker.rig import VISEMES, expand
+from dualtalker.rig import VISEMES
 from dualtalker.stream import Frame
 
 pytest.importorskip("pythonosc")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.arkit import ARKIT_NAMES, expand
 from dualtalker.errors import RigError
-from dualtalker.rig import VISEMES, Rig, expand, load_rig
+from dualtalker.rig import VISEMES, Rig, load_rig
 from dualtalker.rig.robot_head import build_head
 from made_glb import edit_glb, set_in
 from named_rigs import Mesh, mesh_of, write_meshes

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, MOUTH_INDICES
+from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, MOUTH_INDICES, expand
 from dualtalker.evaluation import BILABIAL, LABIODENTAL
-from dualtalker.rig import VISEMES, expand
+from dualtalker.rig import VISEMES
 from training.data.clips import MOTION_RATE_HZ, Phone, frame_count
 from training.data.phones import PHONE_CLASSES, SILENCE
 
