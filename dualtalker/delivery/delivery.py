@@ -19,7 +19,8 @@ from dualtalker.delivery.backlog import Backlog
 from dualtalker.delivery.delay import Delay
 from dualtalker.delivery.placement import Placement, to_ns
 from dualtalker.errors import AudioError, BackendError
-from dualtalker.stream import Faults, Frame, Talker, TimedFrame
+from dualtalker.faults import Faults
+from dualtalker.stream import Frame, Talker, TimedFrame
 
 WARM_UP_RATE_HZ = 44100  # no model has it, so that it is resampled
 HORIZON_S = 0.5  # how far ahead of its playout a burst is computed

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 import numpy as np
 
 from dualtalker.errors import OutputError
+from dualtalker.faults import Faults
 from dualtalker.stream import Frame
 
 _log = logging.getLogger("dualtalker")
@@ -53,7 +54,11 @@ class DatagramOutput:
         except (OSError, UnicodeError) as error:
             raise OutputError(f"{text}: {error}; check the name of the host") from error
         self.name = f"{self.scheme}://{address.hostname}:{port}"
-        self.counters = {"sent": 0, "full": 0, "unreachable": 0, "bad_frames": 0}
+        faults = Faults(
+            ("sent", "full", "unreachable", "bad_frames"),
+            lambda text: _log.warning("%s: %s", self.name, text),
+        )
+        self.counters, self._count = faults.counters, faults.count
 
     def encode(self, frame: Frame) -> list[bytes]:
         """Return the datagrams of a frame."""
@@ -74,11 +79,6 @@ class DatagramOutput:
             self._count("unreachable", str(error))
         else:
             self.counters["sent"] += 1
-
-    def _count(self, kind: str, reason: str) -> None:
-        if self.counters[kind] == 0:
-            _log.warning("%s: %s (further ones are only counted)", self.name, reason)
-        self.counters[kind] += 1
 
     def close(self) -> None:
         """Free the socket."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dualtalker.stream.animation import Animation, animate
 from dualtalker.stream.clock import FrameClock
-from dualtalker.stream.faults import Faults
 from dualtalker.stream.frames import Frame, TimedFrame
 from dualtalker.stream.sources import EXACT_S, MAX_LATE_S, STAMPS, StampSource
 from dualtalker.stream.talker import Talker
@@ -14,7 +13,6 @@ __all__ = [
     "MAX_LATE_S",
     "STAMPS",
     "Animation",
-    "Faults",
     "Frame",
     "FrameClock",
     "StampSource",

@@ -10,10 +10,10 @@ import numpy as np
 
 from dualtalker.errors import BackendError
 from dualtalker.face import FaceFinisher, Manner, Smoother, scale_speech
+from dualtalker.faults import Faults
 from dualtalker.model import Sidecar
 from dualtalker.model.backends import Backend
 from dualtalker.stream.clock import FrameClock, StampClock
-from dualtalker.stream.faults import Faults
 from dualtalker.stream.frames import Frame
 
 

@@ -1,11 +1,6 @@
-"""Counts what went wrong in a stream and says each kind once in the log."""
+"""The kinds of what goes wrong in a stream, and what each counts."""
 
 from __future__ import annotations
-
-import logging
-from collections.abc import Iterable
-
-log = logging.getLogger("dualtalker")
 
 KINDS = {
     "gaps": "holes in the audio, filled with silence or jumped over",
@@ -27,17 +22,3 @@ KINDS = {
     "bad_chunks": "chunks refused for dtype, shape or rate",
     "bad_steps": "model steps that gave NaN or infinity",
 }
-
-
-class Faults:
-    """Counters by kind, from zero; the first of each kind is logged as a warning."""
-
-    def __init__(self, kinds: Iterable[str]) -> None:
-        self.counters = dict.fromkeys(kinds, 0)
-
-    def count(self, kind: str, message: str, amount: int = 1) -> None:
-        """Add `amount` to a counter; log `message` the first time."""
-        first = self.counters[kind] == 0
-        self.counters[kind] += amount
-        if first and amount:
-            log.warning("%s: %s (further ones are only counted)", kind, message)

@@ -18,7 +18,7 @@ from dualtalker.audio import (
     mix_to_mono,
 )
 from dualtalker.errors import AudioError
-from dualtalker.stream.faults import Faults
+from dualtalker.faults import Faults
 
 # Audio is taken in pieces of this length, so that a push of minutes needs no more memory.
 _PIECE_S = 0.5

@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from dualtalker.faults import Faults
 from dualtalker.stream.clock import StampClock
-from dualtalker.stream.faults import Faults
 from dualtalker.stream.intake import AudioIntake
 from dualtalker.stream.segments import Segments
 from dualtalker.stream.sources import EXACT_S, MAX_LATE_S, StampSource

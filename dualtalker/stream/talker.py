@@ -23,11 +23,12 @@ from dualtalker.face import (
     make_life,
     pose_expression,
 )
+from dualtalker.faults import Faults
 from dualtalker.model import Bundle, Style, list_styles, load_bundle
 from dualtalker.model.backends import open_backend
 from dualtalker.stream.clock import FrameClock, StampClock, as_duration
 from dualtalker.stream.executor import FrameExecutor
-from dualtalker.stream.faults import KINDS, Faults
+from dualtalker.stream.faults import KINDS
 from dualtalker.stream.frames import Frame
 from dualtalker.stream.intake import AudioAccumulator, AudioIntake
 from dualtalker.stream.segments import Segments

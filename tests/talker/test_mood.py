@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -23,6 +24,9 @@ def hears(monkeypatch):
     class Node:
         def get_parameter(self, name):
             return SimpleNamespace(value="face")
+
+        def get_logger(self):
+            return logging.getLogger("dualtalker")
 
         def create_subscription(self, message_class, topic, hear, qos):
             handlers[topic] = (message_class, hear)

@@ -275,6 +275,14 @@ def spin(node: Any, executor: Any = None) -> None:
             executor.spin_once(timeout_sec=LOOK_UP_S)
 
 
+def spin_and_close(node: Any) -> None:
+    """Serve a node as `spin` does, then `close` it."""
+    try:
+        spin(node)
+    finally:
+        node.close()
+
+
 def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 

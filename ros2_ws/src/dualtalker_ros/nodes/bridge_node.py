@@ -12,17 +12,18 @@ import sys
 from contextlib import ExitStack
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import JointState
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import OutputError
+from dualtalker.faults import Faults
 from dualtalker.outputs import outputs_open
 from dualtalker.stream import Frame
 from dualtalker_ros.parameters import Parameter, ParameterNode
-from dualtalker_ros.processes import run_node, spin
-from dualtalker_ros.topics import FaceReader, make_diagnostics
+from dualtalker_ros.processes import run_node, spin_and_close
+from dualtalker_ros.topics import FaceReader, Growth, judge_growth, make_diagnostics
 
 _QUEUE_DEPTH = 100  # frames: a moment that the machine has no time must lose none
 
@@ -49,8 +50,9 @@ class BridgeNode(ParameterNode):
         outputs = self._open.enter_context(outputs_open(addresses))
         self._outputs = dict(zip(addresses, outputs, strict=True))
         self._reader = FaceReader()
-        self._frames = self._bad_frames = 0
-        self._last_counters: dict[str, int] = {}
+        self._frames = 0
+        self._faults = Faults(("bad_frames",), self.get_logger().warning)
+        self._growth = Growth()
         self.create_subscription(JointState, "blendshapes", self._send, _QUEUE_DEPTH)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # one that /clock does not stop
@@ -64,9 +66,7 @@ class BridgeNode(ParameterNode):
         try:
             values = self._reader.read(message)
         except ValueError as error:
-            if self._bad_frames == 0:
-                self.get_logger().warning(f"{error} (further ones are only counted)")
-            self._bad_frames += 1
+            self._faults.count("bad_frames", str(error))
             return
         stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
         weights, head = np.split(values, [len(ARKIT_NAMES)])
@@ -77,29 +77,18 @@ class BridgeNode(ParameterNode):
         self._frames += 1
 
     def _report(self) -> None:
-        counters = {"bad_frames": self._bad_frames}
+        counters = dict(self._faults.counters)
         for address, output in self._outputs.items():
             counters |= {f"{address}: {kind}": n for kind, n in output.counters.items()}
         lost = {kind: n for kind, n in counters.items() if not kind.endswith(": sent")}
-        new = {kind: n - self._last_counters.get(kind, 0) for kind, n in lost.items()}
-        self._last_counters = lost
-        happened = ", ".join(f"{kind} {count}" for kind, count in new.items() if count)
-        level = DiagnosticStatus.WARN if happened else DiagnosticStatus.OK
-        text = happened or f"{len(self._outputs)} outputs"
+        level, text = judge_growth(self._growth.look(lost), f"{len(self._outputs)} outputs")
         values = {"frames": self._frames, **counters}
         self._diagnostics.publish(make_diagnostics(self, "bridge", level, text, values))
 
 
 def main(args: list[str] | None = None) -> int:
     """Send the face until interrupted."""
-    return run_node("bridge", BridgeNode, _serve, args)
-
-
-def _serve(node: BridgeNode) -> None:
-    try:
-        spin(node)
-    finally:
-        node.close()
+    return run_node("bridge", BridgeNode, spin_and_close, args)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from dualtalker.devices import (
     list_devices,
 )
 from dualtalker_ros.parameters import Parameter, ParameterNode
-from dualtalker_ros.processes import run_node, spin
-from dualtalker_ros.topics import make_diagnostics
+from dualtalker_ros.processes import run_node, spin_and_close
+from dualtalker_ros.topics import Growth, judge_growth, make_diagnostics
 
 LIST_FLAG = "--list-devices"
 # A call of the driver that takes longer hangs; nothing but a new process helps.
@@ -59,7 +59,7 @@ class DeviceNode(ParameterNode):
         """Raises ValueError for a parameter, DeviceError without PortAudio; opens nothing."""
         super().__init__(name, (*DEVICE_PARAMETERS, *parameters))
         import_sounddevice()
-        self._last_counters: dict[str, int] = {}
+        self._growth = Growth()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self._on_diagnostics)
         self.keeper = StreamKeeper(
@@ -120,17 +120,14 @@ class DeviceNode(ParameterNode):
         self._diagnostics.publish(make_diagnostics(self, "device", level, message, values, name))
 
     def _judge(self, stream: DeviceStream | None, counters: dict[str, int]) -> tuple[bytes, str]:
-        new = {key: n - self._last_counters.get(key, 0) for key, n in counters.items()}
-        self._last_counters = counters
+        grown = self._growth.look(counters)
         if stream is None:
             busy_since_s = self.keeper.busy_since_s
             if busy_since_s is not None and time.monotonic() - busy_since_s > HANGING_S:
                 return DiagnosticStatus.ERROR, "the sound driver hangs; restart this node"
             return DiagnosticStatus.ERROR, "no device; trying to open it"
-        happened = {key: n for key, n in new.items() if n and key != "device_opens"}
-        if happened:
-            return DiagnosticStatus.WARN, ", ".join(f"{key} {n}" for key, n in happened.items())
-        return DiagnosticStatus.OK, f"running on {stream.name}"
+        grown.pop("device_opens", None)
+        return judge_growth(grown, f"running on {stream.name}")
 
     def close(self) -> None:
         """Free the device."""
@@ -155,8 +152,5 @@ def run_device_node(name: str, make_node: Callable[[], DeviceNode], args: list[s
 def _serve(node: DeviceNode | None) -> None:
     if node is None:  # the devices were listed, which is all
         return
-    try:
-        node.keeper.start()
-        spin(node)
-    finally:
-        node.close()
+    node.keeper.start()
+    spin_and_close(node)

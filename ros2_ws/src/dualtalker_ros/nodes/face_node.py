@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float32
@@ -25,13 +25,16 @@ from std_msgs.msg import Float32
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.audio import AudioChunk, mix_to_mono
 from dualtalker.display import PORT, FaceServer, ShowDelay, SteppedClock, keep_token, load_face
+from dualtalker.faults import Faults
 from dualtalker_ros.parameters import Parameter, ParameterNode
-from dualtalker_ros.processes import run_node, spin
+from dualtalker_ros.processes import run_node, spin_and_close
 from dualtalker_ros.topics import (
     INPUT_PARAMETERS,
     AudioInput,
     FaceReader,
+    Growth,
     import_type,
+    judge_growth,
     make_diagnostics,
 )
 
@@ -97,8 +100,9 @@ class FaceNode(ParameterNode):
         self._reader = FaceReader()
         self._stamps_s: deque[float] = deque(maxlen=_FRAMES_TIMED)
         self._shown = 0
-        self._counters = {"foreign_stamps": 0, "bad_frames": 0}
-        self._last_counters: dict[str, int] = {}
+        faults = Faults(("foreign_stamps", "bad_frames"), self.get_logger().warning)
+        self._counters, self._count = faults.counters, faults.count
+        self._growth = Growth()
         self._audio = AudioInput(self, self._play)
         self._hears = False
         self.create_subscription(JointState, "blendshapes", self._show, _QUEUE_DEPTH)
@@ -174,19 +178,11 @@ class FaceNode(ParameterNode):
         mono, _ = mix_to_mono(chunk.samples)
         self._server.send_sound(mono, chunk.rate_hz, sounds_s)
 
-    def _count(self, kind: str, reason: str) -> None:
-        if self._counters[kind] == 0:
-            self.get_logger().warning(f"{kind}: {reason} (further ones are only counted)")
-        self._counters[kind] += 1
-
     def _report(self) -> None:
         server, told = self._server, self._server.statistics()
         counters = {**server.counters, **self._counters, "late_frames": self._delay.late}
-        new = {k: n - self._last_counters.get(k, 0) for k, n in counters.items()}
-        self._last_counters = counters
-        happened = ", ".join(f"{kind} {count}" for kind, count in new.items() if count)
-        level = DiagnosticStatus.WARN if happened else DiagnosticStatus.OK
-        message = happened or f"{server.viewer_count} screens"
+        grown = self._growth.look(counters)
+        level, message = judge_growth(grown, f"{server.viewer_count} screens")
         values: dict[str, Any] = {
             "screens": server.viewer_count,
             "frames": self._shown,
@@ -203,14 +199,7 @@ class FaceNode(ParameterNode):
 
 def main(args: list[str] | None = None) -> int:
     """Show the face until interrupted."""
-    return run_node("face", FaceNode, _serve, args)
-
-
-def _serve(node: FaceNode) -> None:
-    try:
-        spin(node)
-    finally:
-        node.close()
+    return run_node("face", FaceNode, spin_and_close, args)
 
 
 if __name__ == "__main__":

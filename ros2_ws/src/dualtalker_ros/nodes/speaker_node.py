@@ -20,6 +20,7 @@ from std_msgs.msg import Float32
 
 from dualtalker.audio import CANCEL_MESSAGE, AudioChunk, channels_cancel, mix_to_mono
 from dualtalker.devices import DeviceStream, PlayoutQueue, PortAudioStream, open_loudspeaker
+from dualtalker.faults import Faults
 from dualtalker_ros.nodes.device_node import DeviceNode, run_device_node
 from dualtalker_ros.parameters import Parameter
 from dualtalker_ros.topics import INPUT_PARAMETERS, AudioInput
@@ -54,7 +55,9 @@ class SpeakerNode(DeviceNode):
         super().__init__("speaker", PARAMETERS)
         self._queue: PlayoutQueue | None = None  # only while there is a device
         self._ended_queues: Counter[str] = Counter()
-        self._counters = {"cancelled_audio": 0, "device_underflows": 0, "unheard_ms": 0}
+        kinds = ("cancelled_audio", "device_underflows", "unheard_ms")
+        self._faults = Faults(kinds, self.get_logger().warning)
+        self._counters = self._faults.counters
         self._played = 0
         self._latency = self.create_publisher(Float32, "~/latency", 10)
         self._latency_after_arrival = self.create_publisher(Float32, "~/latency_after_arrival", 10)
@@ -138,11 +141,7 @@ class SpeakerNode(DeviceNode):
         time_s = now_s - age_s if self._stamped else now_s
         mono, _ = mix_to_mono(chunk.samples)
         if channels_cancel(chunk.samples, mono):
-            if self._counters["cancelled_audio"] == 0:
-                self.get_logger().warning(
-                    f"cancelled_audio: {CANCEL_MESSAGE} (further ones are only counted)"
-                )
-            self._counters["cancelled_audio"] += len(mono)
+            self._faults.count("cancelled_audio", CANCEL_MESSAGE, len(mono))
         queue.add(mono, chunk.rate_hz, time_s, now_s)
         self._played += 1
 

@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from dualtalker.audio import scale_samples
 from dualtalker.delivery import Delivery
-from dualtalker_ros.topics import make_diagnostics
+from dualtalker_ros.topics import Growth, make_diagnostics
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -95,7 +95,7 @@ class Diagnostician:
         self._node, self._delivery, self._messages = node, delivery, messages
         self.retune()
         self.levels = LevelMeter()  # of all audio that was decoded
-        self._last: dict[str, int] = {}
+        self._growth = Growth()
         self._last_compute_s = self._last_audio_s = 0.0
         self._published = 0
 
@@ -138,7 +138,7 @@ class Diagnostician:
         late_ms = [late_s * 1e3 for late_s in delivery.late_s]
         delivery.late_s.clear()
         state = State(
-            new={key: n - self._last.get(key, 0) for key, n in counters.items()},
+            new=self._growth.look(counters),
             frames=published - self._published,
             starving=delivery.starving,
             real_time_factor=compute_s / audio_s if audio_s > 0 else 0.0,
@@ -147,7 +147,7 @@ class Diagnostician:
             queue=delivery.queued_s / delivery.max_queue_s,
             peak_db=peak_db,
         )
-        self._last, self._published = dict(counters), published
+        self._published = published
         self._last_compute_s, self._last_audio_s = delivery.compute_s, delivery.audio_s
         return state
 

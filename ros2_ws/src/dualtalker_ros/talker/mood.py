@@ -9,6 +9,7 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import String
 
 from dualtalker.errors import DualtalkerError
+from dualtalker.faults import Faults
 from dualtalker.stream import Talker
 from dualtalker_ros.topics import import_type
 
@@ -22,7 +23,8 @@ class MoodListener:
         """`expression` is of `hri_msgs`, or where that is not installed a text of the same."""
         self._node, self._talker = node, talker
         self._frame_id = node.get_parameter("frame_id").value
-        self.refused = {"refused_expressions": 0, "refused_targets": 0}
+        faults = Faults(("refused_expressions", "refused_targets"), node.get_logger().warning)
+        self.refused, self._refuse = faults.counters, faults.count
         try:
             message_class, hear = import_type(EXPRESSION_TYPE), self._on_expression
         except ImportError:
@@ -69,8 +71,3 @@ class MoodListener:
                 self._talker.look_at(point.x, point.y, point.z)
         except DualtalkerError as error:
             self._refuse("refused_targets", str(error))
-
-    def _refuse(self, kind: str, reason: str) -> None:
-        self.refused[kind] += 1
-        if self.refused[kind] == 1:
-            self._node.get_logger().warning(f"{kind}: {reason} (further ones are only counted)")

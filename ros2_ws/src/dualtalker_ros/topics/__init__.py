@@ -9,7 +9,7 @@ from dualtalker_ros.topics.audio_input import (
     AudioInput,
     read_format,
 )
-from dualtalker_ros.topics.diagnostics import make_diagnostics
+from dualtalker_ros.topics.diagnostics import Growth, judge_growth, make_diagnostics
 from dualtalker_ros.topics.faces import FaceReader
 from dualtalker_ros.topics.outgoing_audio import fill_message
 from dualtalker_ros.topics.subscriptions import OfferedSubscription
@@ -21,10 +21,12 @@ __all__ = [
     "INPUT_PARAMETERS",
     "AudioInput",
     "FaceReader",
+    "Growth",
     "OfferedSubscription",
     "fill_message",
     "find_type",
     "import_type",
+    "judge_growth",
     "make_diagnostics",
     "read_format",
     "wait_for_listeners",

@@ -22,6 +22,7 @@ from dualtalker.audio import (
     read_message,
 )
 from dualtalker.errors import AudioError
+from dualtalker.faults import Faults
 from dualtalker_ros.parameters import Parameter
 from dualtalker_ros.topics.subscriptions import OfferedSubscription
 from dualtalker_ros.topics.types import find_type, import_type
@@ -102,11 +103,16 @@ class AudioInput:
         """
         self._node, self._use, self._on_found = node, use, on_found
         self.format = read_format(node)
-        self.refused = dict.fromkeys(REFUSALS, 0)  # messages by what is wrong with them
+        self._faults = Faults(REFUSALS, node.get_logger().warning)
         self.type_name = ""  # of the messages, once it is known
         self._is_open = False
         self._subscription: OfferedSubscription | None = None
         self._search_timer: Any = None
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Messages by what is wrong with them; the same object all the time."""
+        return self._faults.counters
 
     def open(self, arrivals_told: bool = False) -> None:
         """Hear `audio` from now on; where `arrivals_told`, DDS's times come with the messages.
@@ -176,7 +182,4 @@ class AudioInput:
         try:
             self._use(read_message(message, self.format), received_ns)
         except AudioError as error:
-            kind = kind_of(error)
-            self.refused[kind] += 1
-            if self.refused[kind] == 1:
-                self._node.get_logger().warning(f"{kind}: {error} (further ones are only counted)")
+            self._faults.count(kind_of(error), str(error))

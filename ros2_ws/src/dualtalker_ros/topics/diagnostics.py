@@ -28,3 +28,24 @@ def make_diagnostics(
     array = DiagnosticArray(status=[status])
     array.header.stamp = node.get_clock().now().to_msg()
     return array
+
+
+class Growth:
+    """What counters grew by from one message to the next: that is what happened."""
+
+    def __init__(self) -> None:
+        """All begin at 0."""
+        self._last: dict[str, int] = {}
+
+    def look(self, counters: Mapping[str, int]) -> dict[str, int]:
+        """Return by how much each has grown since the last look; none that has not."""
+        grown = {kind: count - self._last.get(kind, 0) for kind, count in counters.items()}
+        self._last = dict(counters)
+        return {kind: count for kind, count in grown.items() if count}
+
+
+def judge_growth(grown: Mapping[str, int], otherwise: str) -> tuple[bytes, str]:
+    """Return level and text: a warning that lists what happened, or OK and `otherwise`."""
+    if not grown:
+        return DiagnosticStatus.OK, otherwise
+    return DiagnosticStatus.WARN, ", ".join(f"{kind} {count}" for kind, count in grown.items())
