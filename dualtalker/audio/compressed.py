@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from dualtalker.audio.sniffing import name_compression, skip_id3
+from dualtalker.audio.sniffing import name_compression
 from dualtalker.errors import AudioError, DualtalkerError
 
 # How such files begin, and what FFmpeg calls them. Named, for it would guess otherwise, and a list
@@ -29,7 +29,6 @@ _BEGINNINGS = (
     (re.compile(rb"FLV\x01"), "flv"),
     (re.compile(rb"#!AMR"), "amr"),
 )
-_HEAD_BYTES = 1 << 14  # of a file, by which it is known
 _GAP_S = 0.02  # between frames: less is rounding
 _PIECE = 1 << 16  # samples of silence at a time
 _TOLERANCE_S = 0.5  # of a length that a header promises: codecs add and drop some milliseconds
@@ -59,13 +58,6 @@ def import_av(wanted_for: str, kind: type[DualtalkerError] = DualtalkerError) ->
             'install it: pip install "dualtalker[video]"'
         ) from error
     return av
-
-
-def read_head(path: Path) -> bytes:
-    """Return how a file begins, without a tag of ID3."""
-    with path.open("rb") as file:
-        file.seek(skip_id3(file.read(10)))
-        return file.read(_HEAD_BYTES)
 
 
 def find_container(head: bytes) -> str | None:

@@ -25,13 +25,20 @@ _UNKNOWN = 0xFFFFFFFF
 
 _PCM_TAGS = (1, 3, 0xFFFE)  # whole numbers, floats, either with a longer header
 
-_HEAD_BYTES = 1 << 14  # by which MP3 is known
+_HEAD_BYTES = 1 << 14  # of a file, by which it is known
 _LARGEST_MP3 = 1 << 29  # of those whose header must be written anew
 _OGG_HEADER_BYTES = 27
 _OGG_FIRST, _OGG_LAST = 2, 4  # flags of a stream's first and last page
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 log = logging.getLogger("dualtalker")
+
+
+def read_head(path: Path) -> bytes:
+    """Return how a file begins, without a tag of ID3."""
+    with path.open("rb") as file:
+        file.seek(skip_id3(file.read(10)))
+        return file.read(_HEAD_BYTES)
 
 
 def check_container(path: Path) -> bytes | None:
@@ -53,7 +60,7 @@ def check_container(path: Path) -> bytes | None:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             if head == b"OggS":
                 check_ogg(path, content)
-            elif name_compression(_read_head(content)) == "MP3":
+            elif name_compression(read_head(path)) == "MP3":
                 return check_mp3(path, content)
     return None
 
@@ -291,11 +298,6 @@ def _write_frame_count(first: bytes, count: int) -> bytes:
     side = (17 if is_mono else 32) if is_version_1 else (9 if is_mono else 17)
     told = b"Xing" + (1).to_bytes(4, "big") + count.to_bytes(4, "big")
     return (bytes(head) + bytes(side) + told).ljust(length, b"\0")
-
-
-def _read_head(content: mmap.mmap) -> bytes:
-    start = skip_id3(content[:10])
-    return content[start : start + _HEAD_BYTES]
 
 
 def _is_zero(content: bytes | mmap.mmap, at: int) -> bool:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dualtalker.audio.compressed import find_container, is_short, open_soundtrack, read_head
-from dualtalker.audio.containers import check_container, check_mp3, truncated
+from dualtalker.audio.compressed import find_container, is_short, open_soundtrack
+from dualtalker.audio.containers import check_container, check_mp3, read_head, truncated
 from dualtalker.audio.pcm import (
     CANCEL_MESSAGE,
     channels_cancel,
