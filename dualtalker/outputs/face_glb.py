@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from dualtalker.files import scratch_folder
 from dualtalker.rig import Rig, save_rig, write_glb_animation
 
 
@@ -31,6 +31,6 @@ def write_face_glb(
     if source is not None and source.suffix.lower() in (".glb", ".vrm"):
         write_glb_animation(source, path, weights, fps, name, extras)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        face = save_rig(rig, Path(folder) / "face.glb")
+    with scratch_folder() as folder:
+        face = save_rig(rig, folder / "face.glb")
         write_glb_animation(face, path, weights, fps, name, extras)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dualtalker.rig.decimation import decimate
 from dualtalker.rig.files import load_rig, save_rig
+from dualtalker.rig.gltf.reader import open_glb
 from dualtalker.rig.gltf.targets import list_drivers
 from dualtalker.rig.gltf.writer import write_glb_animation
 from dualtalker.rig.rig import Rig, build_rig, vertex_normals
@@ -22,6 +23,7 @@ __all__ = [
     "list_drivers",
     "list_spellings",
     "load_rig",
+    "open_glb",
     "read_name",
     "save_rig",
     "survey_rig",
