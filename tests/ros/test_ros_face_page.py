@@ -8,7 +8,6 @@ import time
 import numpy as np
 import pytest
 
-from dualtalker.arkit import ARKIT_INDEX
 from face_pages import Face, browser_running, why_not
 from ros_processes import TIMEOUT_S, running
 
@@ -16,21 +15,6 @@ pytestmark = [
     pytest.mark.usefixtures("ros"),
     pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"),
 ]
-
-# Read right after each picture: how dark the mouth is, and what was to be drawn.
-WATCH = """([jaw, close]) => {
-  const small = new OffscreenCanvas(24, 16).getContext('2d', { willReadFrequently: true });
-  window.rows = [];
-  window.dualtalkerFace.onDraw = ({ face_s, weights }) => {
-    const { canvas } = window.dualtalkerFace;
-    small.drawImage(canvas, 0.3 * canvas.width, 0.6 * canvas.height, 0.4 * canvas.width,
-                    0.35 * canvas.height, 0, 0, 24, 16);
-    const { data } = small.getImageData(0, 0, 24, 16);
-    let sum = 0;
-    for (let i = 0; i < data.length; i += 4) sum += data[i] + data[i + 1] + data[i + 2];
-    window.rows.push([face_s, weights[jaw] - weights[close], sum / (24 * 16 * 3)]);
-  };
-}"""
 
 
 @pytest.mark.slow
@@ -57,16 +41,16 @@ def test_what_is_said_is_seen(listener, tmp_path):
         with Face(browser, address + "?face=2d") as face:
             listener.spin_until(lambda: len(faces) > 10)
             face.wait("window.dualtalkerFace.statistics().shown > 5")
-            face.page.evaluate(WATCH, [ARKIT_INDEX["jawOpen"], ARKIT_INDEX["mouthClose"]])
+            face.watch_pixels(0.3, 0.6, 0.4, 0.35)
             before = len(faces)
             with running(
                 "wav_publisher_node", tmp_path / "wav.log", file=tmp_path / "speech.wav"
             ) as publisher:
                 listener.spin_until(lambda: publisher.poll() is not None, TIMEOUT_S)
             time.sleep(0.5)
-            rows = np.array(face.ask("window.rows"))
+            rows = face.rows()
     said = np.array([openness(message) for _, message in faces[before:]])
-    shown, bright = rows[:, 1], rows[:, 2]
+    shown, bright = rows[:, 3], rows[:, 4]
     assert said.max() > 0.15
     # Pictures show what the talker sent, at its widest and shut.
     assert shown.max() == pytest.approx(said.max(), abs=0.1)

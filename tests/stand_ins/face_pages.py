@@ -164,6 +164,37 @@ class Face:
             }; }"""
         )
 
+    def watch_pixels(self, left: float, top: float, width: float, height: float) -> None:
+        """From now on keep how bright a part of each picture is, read as it is drawn.
+
+        `rows` are the page's time at the beginning of the drawing and after the reading, the face
+        time, jawOpen less mouthClose, and the mean of the part's colors, 0 to 255. The part is
+        told in shares of the picture.
+        """
+        self.page.evaluate(
+            """([left, top, width, height, jaw, close]) => {
+              const wide = 48, high = 32;
+              const small = new OffscreenCanvas(wide, high).getContext('2d',
+                                                                       {willReadFrequently: true});
+              window.rows = [];
+              window.dualtalkerFace.onDraw = ({ now_s, face_s, weights }) => {
+                const { canvas } = window.dualtalkerFace;
+                small.drawImage(canvas, left * canvas.width, top * canvas.height,
+                                width * canvas.width, height * canvas.height, 0, 0, wide, high);
+                const { data } = small.getImageData(0, 0, wide, high);
+                let sum = 0;
+                data.forEach((color, i) => { if (i % 4 < 3) sum += color; });
+                window.rows.push([now_s, performance.now() / 1000, face_s,
+                                  weights[jaw] - weights[close], sum / (wide * high * 3)]);
+              };
+            }""",
+            [left, top, width, height, ARKIT_INDEX["jawOpen"], ARKIT_INDEX["mouthClose"]],
+        )
+
+    def rows(self) -> np.ndarray:
+        """What `watch_pixels` has kept so far [pictures, 5]."""
+        return np.array(self.ask("window.rows"), np.float64).reshape(-1, 5)
+
     def drawn(self) -> np.ndarray:
         """Rows of page time, face time, jawOpen, heard context time, its page time, blink."""
         return np.array(self.ask("window.drawn"), np.float64).reshape(-1, 6)
