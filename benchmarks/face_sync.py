@@ -52,20 +52,6 @@ RATE_HZ, HOP = 16000, 320
 CLICK_S, PERIOD_S = 0.2, 1.0
 SINK_HZ = 48000
 JAW = ARKIT_INDEX["jawOpen"]
-# Read as it is drawn: how dark the lower half of the picture is.
-WATCH = """() => {
-  const small = new OffscreenCanvas(48, 32).getContext('2d', { willReadFrequently: true });
-  window.rows = [];
-  window.dualtalkerFace.onDraw = ({ now_s }) => {
-    const { canvas } = window.dualtalkerFace;
-    small.drawImage(canvas, 0.25 * canvas.width, 0.5 * canvas.height, 0.5 * canvas.width,
-                    0.5 * canvas.height, 0, 0, 48, 32);
-    const { data } = small.getImageData(0, 0, 48, 32);
-    let sum = 0;
-    for (let i = 0; i < data.length; i += 4) sum += data[i] + data[i + 1] + data[i + 2];
-    window.rows.push([now_s, performance.now() / 1000, sum]);
-  };
-}"""
 
 
 def make_flash_bundle(folder: Path) -> Path:
@@ -239,7 +225,7 @@ def measure(speaker: str, options: argparse.Namespace, folder: Path) -> dict[str
             face = Face(browser, find_address(log).rstrip("/") + "/" + query).__enter__()
             page = face.page
             before = time.monotonic(), relate_clocks(page)
-            page.evaluate(WATCH)
+            face.watch_pixels(0.25, 0.5, 0.5, 0.5)
             publisher = start(
                 "wav_publisher_node",
                 file=folder / "clicks.wav",
@@ -251,7 +237,7 @@ def measure(speaker: str, options: argparse.Namespace, folder: Path) -> dict[str
                     time.sleep(1.0)
                     bar.update(1)
             time.sleep(1.0)
-            rows = np.array(page.evaluate("window.rows"))
+            rows = face.rows()
             statistics = page.evaluate("window.dualtalkerFace.statistics()")
             after = time.monotonic(), relate_clocks(page)
         heard_s = monitor.find_clicks()
@@ -259,7 +245,7 @@ def measure(speaker: str, options: argparse.Namespace, folder: Path) -> dict[str
         sink.kill()
     page_s = rows[:, 1]  # when the picture was there
     monotonic_s = page_s + np.interp(page_s + before[1], *zip(before, after, strict=True))
-    shown_s = find_rises(monotonic_s, -rows[:, 2])
+    shown_s = find_rises(monotonic_s, -rows[:, 4])
     return describe(heard_s, shown_s, own_s, rows, statistics)
 
 

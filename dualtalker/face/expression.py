@@ -18,7 +18,7 @@ from dualtalker.arkit import ARKIT_NAMES, expand
 from dualtalker.errors import DualtalkerError
 from dualtalker.face.finishing import Overlay, smoothstep
 from dualtalker.face.idle import LIDS
-from dualtalker.face.manner import LINES_MM, PARTED_MM, SHUT_MM, SPEECH_SHAPES
+from dualtalker.face.manner import LINES_MM, PARTED_MM, SHUT_MM, SPEECH_SHAPES, Fader
 
 # A name without Left or Right stands for both sides.
 _POSES: dict[str, dict[str, float]] = {
@@ -236,34 +236,18 @@ class ExpressionLayer(Overlay):
 
     def __init__(self, channels: int) -> None:
         """The face is neutral."""
-        still = np.zeros(channels, np.float32)
-        # (since when, over how long, from which pose, to which); pieces of the future in order.
-        self._pieces = [(-math.inf, 0.0, still, still)]
+        self._poses = Fader(np.zeros(channels, np.float32))
         self._speech, self._time_s = 0.0, -math.inf
-
-    @property
-    def is_neutral(self) -> bool:
-        """Whether nothing is to be added, now or later."""
-        return len(self._pieces) == 1 and not self._pieces[0][2].any() and not self.target.any()
-
-    @property
-    def target(self) -> np.ndarray:
-        """The pose [52] that was asked for last."""
-        return self._pieces[-1][3]
 
     def change(self, time_s: float, pose: np.ndarray, fade_s: float, hold_s: float | None) -> None:
         """From `time_s` on go over to a pose [52] in `fade_s`; back again after `hold_s`."""
-        start = self._pose_at(time_s)
-        self._pieces = [piece for piece in self._pieces if piece[0] < time_s]
-        self._pieces.append((time_s, fade_s, start, pose))
+        self._poses.change(time_s, pose, fade_s)
         if hold_s is not None:
-            back_s = time_s + fade_s + hold_s
-            self._pieces.append((back_s, fade_s, pose, np.zeros_like(pose)))
+            self._poses.change(time_s + fade_s + hold_s, np.zeros_like(pose), fade_s)
 
     def settle(self) -> None:
         """Be at the last pose now, as stream time begins anew."""
-        pose = self.target
-        self._pieces = [(-math.inf, 0.0, pose, pose)]
+        self._poses.settle()
         self._speech, self._time_s = 0.0, -math.inf
 
     def add(self, time_s: float, spoken: np.ndarray, lively: np.ndarray) -> np.ndarray:
@@ -271,27 +255,16 @@ class ExpressionLayer(Overlay):
 
         `spoken` is the pose of speech alone, `lively` the same with life; both are kept.
         """
-        while len(self._pieces) > 1 and self._pieces[1][0] <= time_s:
-            del self._pieces[0]
         self._listen(time_s, spoken)
-        if self.is_neutral:
+        pose = self._poses.at(time_s)
+        if not pose.any():
             return lively
-        pose = self._pose_at(time_s)
         shares = np.ones(len(pose), np.float32)
         shares[_QUIET] = 1.0 - (1.0 - _SPOKEN_SHARE) * self._speech
         shares[_PARTING] = (1.0 - self._speech) * (1.0 - _touch_of(spoken))
         added = np.clip(lively + shares * pose, 0.0, 1.0)
         added[LIDS] = np.maximum(lively[LIDS], pose[LIDS])
         return added
-
-    def _pose_at(self, time_s: float) -> np.ndarray:
-        piece = next((p for p in reversed(self._pieces) if p[0] <= time_s), self._pieces[0])
-        since_s, fade_s, start, target = piece
-        if time_s >= since_s + fade_s:
-            return target
-        share = np.float32(smoothstep((time_s - since_s) / fade_s))
-        mixed: np.ndarray = start + share * (target - start)
-        return mixed
 
     def _listen(self, time_s: float, spoken: np.ndarray) -> None:
         """Follow how much speech moves the mouth, 0 to 1."""

@@ -8,8 +8,9 @@ from collections import deque
 import numpy as np
 
 from dualtalker.errors import DualtalkerError
-from dualtalker.face.finishing import Overlay, smoothstep
+from dualtalker.face.finishing import Overlay
 from dualtalker.face.idle import LIDS, LOOKS, blink_shape, turn_eyes
+from dualtalker.face.manner import Fader
 from dualtalker.face.speaking import Springs
 
 # An eye turned so far has the look weight 1; people seldom turn theirs further without the head.
@@ -45,7 +46,7 @@ class GazeLayer(Overlay):
         """There is no target."""
         self._springs = Springs(_RATES)
         self._target: np.ndarray | None = None
-        self._switches: deque[tuple[float, float, float]] = deque([(-math.inf, 0.0, 0.0)])
+        self._share = Fader(np.zeros(1), _COME_S)  # of the target, beside glances
         self._blinks_s: deque[float] = deque(maxlen=16)
 
     def look(self, time_s: float, direction: tuple[float, float] | None, has_head: bool) -> None:
@@ -68,7 +69,7 @@ class GazeLayer(Overlay):
             self._blinks_s.append(time_s)
         self._target = None if direction is None else aims[:2]
         self._springs.aim(time_s, aims)
-        self._switches.append((time_s, self._share_at(time_s), share))
+        self._share.change(time_s, np.array([share]))
 
     def head(self, time_s: float) -> np.ndarray:
         """Return what is added to pitch, yaw and roll [3] of the head (rad)."""
@@ -77,9 +78,7 @@ class GazeLayer(Overlay):
 
     def add(self, time_s: float, spoken: np.ndarray, lively: np.ndarray) -> np.ndarray:
         """Return weights [52] with the gaze at `time_s`; the inputs are kept."""
-        while len(self._switches) > 1 and self._switches[1][0] <= time_s:
-            self._switches.popleft()
-        share = self._share_at(time_s)
+        share = float(self._share.at(time_s)[0])
         if share == 0.0 and self._target is None:
             return lively
         place = self._springs.at(time_s)
@@ -90,9 +89,3 @@ class GazeLayer(Overlay):
         closed = max((blink_shape(time_s - start_s) for start_s in self._blinks_s), default=0.0)
         looked[LIDS] = np.maximum(looked[LIDS], np.float32(closed))
         return np.clip(looked, 0.0, 1.0)
-
-    def _share_at(self, time_s: float) -> float:
-        since_s, start, aim = next(
-            (s for s in reversed(self._switches) if s[0] <= time_s), self._switches[0]
-        )
-        return start + (aim - start) * smoothstep((time_s - since_s) / _COME_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 from numbers import Real
@@ -86,49 +87,63 @@ def check_intensity(intensity: object) -> float:
 
 
 class Fader:
-    """A value as a function of stream time: it goes over to each new one within `CHANGE_S`.
+    """A value as a function of stream time: it goes over to each new one within some seconds.
 
     Asked in any steps it gives the same, so that frames do not depend on chunks; ask for times
-    that never go back beyond the last change.
+    that never go back beyond the last change but one.
     """
 
-    def __init__(self, value: np.ndarray) -> None:
-        # (since when, from which value, to which value); pieces of the future wait in order.
-        self._pieces = [(-CHANGE_S, value, value)]
+    def __init__(self, value: np.ndarray, fade_s: Fraction | float = CHANGE_S) -> None:
+        """`fade_s` is how long a change takes, where it does not tell."""
+        self._fade_s = fade_s
+        # (since when, over how long, from which value, to which); pieces of the future in order.
+        self._pieces: list[_Piece] = [(-math.inf, fade_s, value, value)]
 
     @property
     def target(self) -> np.ndarray:
         """The value that was asked for last."""
-        return self._pieces[-1][2]
+        return self._pieces[-1][3]
 
-    def change(self, time_s: Fraction, value: np.ndarray) -> None:
-        """From stream time `time_s` on go over to `value`."""
-        if np.array_equal(value, self.target):
-            return
-        since_s, start, _ = self._pieces[-1]
-        if since_s >= time_s:  # it has not begun yet: the new value takes its place
-            self._pieces[-1] = (since_s, start, value)
-        else:
-            self._pieces.append((time_s, _value_of(self._pieces[-1], time_s), value))
+    def change(
+        self, time_s: Fraction | float, value: np.ndarray, fade_s: Fraction | float | None = None
+    ) -> None:
+        """From stream time `time_s` on go over to `value`; what was to begin later is void."""
+        while len(self._pieces) > 1 and self._pieces[-1][0] >= time_s:
+            self._pieces.pop()
+        start = _value_of(self._pieces[-1], time_s)
+        if self._pieces[-1][0] >= time_s:
+            self._pieces.pop()
+        self._pieces.append((time_s, self._fade_s if fade_s is None else fade_s, start, value))
 
-    def at(self, time_s: Fraction) -> np.ndarray:
+    def at(self, time_s: Fraction | float) -> np.ndarray:
         """Return the value at `time_s`; the array is not to be changed."""
-        while len(self._pieces) > 1 and self._pieces[1][0] < time_s:
+        while len(self._pieces) > 1 and self._pieces[1][0] <= time_s:
             del self._pieces[0]
         return _value_of(self._pieces[0], time_s)
 
     def settle(self) -> None:
         """Be at the last value now, as stream time begins anew."""
-        self._pieces = [(-CHANGE_S, self.target, self.target)]
+        self._pieces = [(-math.inf, self._fade_s, self.target, self.target)]
 
 
-def _value_of(piece: tuple[Fraction, np.ndarray, np.ndarray], time_s: Fraction) -> np.ndarray:
-    since_s, start, target = piece
-    if time_s >= since_s + CHANGE_S:
+_Piece = tuple[Fraction | float, Fraction | float, np.ndarray, np.ndarray]
+
+
+def _value_of(piece: _Piece, time_s: Fraction | float) -> np.ndarray:
+    since_s, fade_s, start, target = piece
+    if time_s >= since_s + fade_s:
         return target
-    share = smoothstep(float((time_s - since_s) / CHANGE_S))
+    if time_s <= since_s:
+        return start
+    share = smoothstep(float((time_s - since_s) / fade_s))
     mixed: np.ndarray = start + np.float32(share) * (target - start)
     return mixed
+
+
+def _change(fader: Fader, time_s: Fraction, value: np.ndarray) -> None:
+    """Go over to a value; one that is asked for already is on its way."""
+    if not np.array_equal(value, fader.target):
+        fader.change(time_s, value)
 
 
 class Manner:
@@ -157,12 +172,11 @@ class Manner:
         """Go over to another style from stream time `time_s` on; raises DualtalkerError."""
         mixed = mix_style(style, self._sidecar)
         if self._style is not None and mixed is not None:
-            self._style.change(time_s, mixed)
+            _change(self._style, time_s, mixed)
 
     def change_intensity(self, intensity: float, time_s: Fraction) -> None:
         """Go over to another intensity from stream time `time_s` on; raises DualtalkerError."""
-        value = np.array([check_intensity(intensity)])
-        self._intensity.change(time_s, value)
+        _change(self._intensity, time_s, np.array([check_intensity(intensity)]))
 
     def style_at(self, time_s: Fraction) -> np.ndarray | None:
         """Return what the graph's style input gets, [1, styles]; None where it has none."""

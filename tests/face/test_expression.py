@@ -105,6 +105,14 @@ def test_a_held_expression_ends_and_a_kept_one_stays():
     assert layer.add(100.0, still, still)[SMILE] == pytest.approx(0.6, abs=1e-3)
 
 
+def test_frames_taken_back_may_ask_for_the_time_before_a_change_at_once():
+    still = np.zeros(52, np.float32)
+    layer = ExpressionLayer(52)
+    layer.change(1.0, pose_expression("happy"), 0.0, None)
+    assert layer.add(1.1, still, still)[SMILE] == pytest.approx(0.6, abs=1e-3)
+    assert layer.add(0.9, still, still)[SMILE] in (0.0, pytest.approx(0.6, abs=1e-3))
+
+
 def test_the_mouth_yields_to_speech_and_comes_back():
     layer = layer_of("happy")
     still, talking = np.zeros(52, np.float32), np.zeros(52, np.float32)
