@@ -26,8 +26,6 @@ _OPTIONS = (
     "--disable-session-crashed-bubble",
     "--disable-translate",
 )
-
-
 # A browser that cannot show anything, as without a screen or as root, ends within so much.
 _LOOK_S = 2.0
 
