@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 # Apple's order: the listing of ARFaceAnchor.BlendShapeLocation in Apple's documentation
 # (left eye, right eye, mouth and jaw, brows, cheeks, nose, tongue).
@@ -88,6 +90,8 @@ def mirror_name(name: str) -> str:
 
 def expand(shape: Mapping[str, float]) -> np.ndarray:
     """Return weights float32 [52] for a shape whose names may leave out Left and Right."""
+    import numpy as np  # the command reads the names above for its --help alone
+
     weights = np.zeros(len(ARKIT_NAMES), np.float32)
     for name, value in shape.items():
         sides = (name,) if name in ARKIT_INDEX else (f"{name}Left", f"{name}Right")
