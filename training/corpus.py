@@ -9,6 +9,7 @@ Running it again continues where it stopped, or does nothing where all is done.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import multiprocessing
@@ -33,6 +34,7 @@ from training.data import (
     claim_clips,
     read_captured,
     read_labeled,
+    read_lips,
     read_unpaired,
     refuse_foreign_shards,
     synthesize_shard,
@@ -41,9 +43,14 @@ from training.data import (
 )
 
 MANIFEST_NAME = "manifest.json"
-RECORDINGS_VERSION = 1  # raised whenever the same files would give other clips
+RECORDINGS_VERSION = 2  # raised whenever the same files would give other clips
 
-_READERS = {"labeled": read_labeled, "captured": read_captured, "unpaired": read_unpaired}
+_READERS = {
+    "labeled": read_labeled,
+    "captured": read_captured,
+    "lips": read_lips,
+    "unpaired": read_unpaired,
+}
 
 
 @dataclass(frozen=True)
@@ -61,9 +68,12 @@ class CorpusConfig:
     flite: bool = True
     """Also use the four English voices of the flite program (Debian: apt-get install flite)."""
     recordings: tuple[Path, ...] = ()
-    """Folders of NAME.wav + NAME.phones.json (+ NAME.txt): the face moves by rule."""
+    """Folders of NAME.wav + NAME.phones.json (+ NAME.txt), or of LIST.jsonl + LIST/: the face
+    moves by rule."""
     arkit: tuple[Path, ...] = ()
     """Folders of NAME.wav + NAME*.csv with captured ARKit weights."""
+    lips: tuple[Path, ...] = ()
+    """Folders of lips measured in video, as `python -m training.prepare video` writes them."""
     unpaired: tuple[Path, ...] = ()
     """Folders of sound alone."""
     holdout: tuple[str, ...] = ()
@@ -89,7 +99,9 @@ def build_corpus(config: CorpusConfig) -> dict[str, Any]:
     _check_config(config)
     jobs = list(_plan_jobs(config))
     if not jobs:
-        raise CorpusError("nothing to make: give --hours, --recordings, --arkit or --unpaired")
+        raise CorpusError(
+            "nothing to make: give --hours, --recordings, --arkit, --lips or --unpaired"
+        )
     refuse_foreign_shards(config.out, {job.stem for job in jobs})
     claim_clips(config.out)
     missing = [job for job in jobs if not _is_done(config.out, job)]
@@ -102,7 +114,8 @@ def _check_config(config: CorpusConfig) -> None:
         raise CorpusError(f"hours is {config.hours}, expected 0 or more")
     if config.jobs < 1:
         raise CorpusError(f"jobs is {config.jobs}, expected 1 or more")
-    for folder in (*config.recordings, *config.arkit, *config.unpaired):
+    sources = (config.recordings, config.arkit, config.lips, config.unpaired)
+    for folder in itertools.chain(*sources):
         if not folder.is_dir():
             raise CorpusError(f"{folder} is no folder")
     if config.hours:
@@ -122,6 +135,7 @@ def _plan_jobs(config: CorpusConfig) -> Iterator[_Job]:
     folders = {
         "labeled": config.recordings,
         "captured": config.arkit,
+        "lips": config.lips,
         "unpaired": config.unpaired,
     }
     for kind, paths in folders.items():
@@ -138,7 +152,8 @@ def _job(stem: str, kind: str, record: dict[str, Any], config: CorpusConfig, **m
 
 def _digest_folder(folder: Path) -> str:
     """Return a SHA-256 over the names and contents of the data files below a folder."""
-    suffixes = (*AUDIO_SUFFIXES, ".csv", ".json", ".txt")
+    labels = (".csv", ".json", ".jsonl", ".npz", ".txt")
+    suffixes = (*AUDIO_SUFFIXES, *labels)
     paths = (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in suffixes)
     return sha256_of_files((path for path in paths if path.is_file()), folder)
 

@@ -24,6 +24,8 @@ from training.data.clips import (
     write_index,
     write_shard,
 )
+from training.data.labels import read_labeled
+from training.data.lips import read_lips
 from training.data.mesh_clips import (
     VertexClip,
     VertexCorpus,
@@ -39,7 +41,6 @@ from training.data.recordings import (
     MOVING_RANGE,
     is_held_out,
     read_captured,
-    read_labeled,
     read_sound,
     read_unpaired,
     sample_motion,
@@ -95,6 +96,7 @@ __all__ = [
     "read_corpus",
     "read_index",
     "read_labeled",
+    "read_lips",
     "read_rows",
     "read_sound",
     "read_unpaired",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dualtalker.evaluation import BILABIAL
 from dualtalker.speech import Phoneme
@@ -35,7 +35,7 @@ _SHORTEST_CLOSURE_S = 0.040
 # Aligners and concatenative synthesizers put a plosive's burst inside its segment; the lips have
 # parted by then.
 BURST_S = 0.025
-PLOSIVES = ("P", "B", "T", "D", "K", "G")
+PLOSIVES = ("P", "B", "T", "D", "K", "G", "Ɡ")
 
 _ARPABET: dict[str, tuple[str, ...]] = {
     "AA": ("AA",), "AE": ("AE",), "AH": ("AH",), "AO": ("AO",), "AX": ("AX",),
@@ -126,30 +126,39 @@ def _letters(ipa: str) -> str:
     return "".join(c for c in plain if not unicodedata.combining(c) and c not in _IGNORED)
 
 
-def segment_arpabet(labels: Sequence[tuple[str, float, float]], duration_s: float) -> list[Phone]:
-    """Turn (ARPAbet label, start, end) rows into classes that cover [0, duration_s] in order.
+def segment_labels(
+    labels: Sequence[tuple[str, float, float]],
+    duration_s: float,
+    classes_of: Callable[[str], tuple[str, ...]] = arpabet_classes,
+) -> list[Phone]:
+    """Turn (label, start, end) rows into classes that cover [0, duration_s] in order.
 
-    Diphthongs become two halves. Gaps become silence. The burst of P, B, T, D, K, G is given to
-    the phone that follows it, since the mouth has opened by then.
+    `classes_of` knows the notation: `arpabet_classes` or `ipa_classes`. Diphthongs become two
+    halves. Gaps become silence. The burst of P, B, T, D, K, G is given to the phone that follows
+    it, since the mouth has opened by then.
     """
     pieces: list[Phone] = []
     burst_start_s: float | None = None
     for row, (label, start_s, end_s) in enumerate(labels):
-        classes = arpabet_classes(label)
+        classes = classes_of(label)
         if burst_start_s is not None:
             start_s, burst_start_s = burst_start_s, None
-        if label.upper() in PLOSIVES and _is_followed(labels, row):
+        if label.upper() in PLOSIVES and _is_followed(labels, row, classes_of):
             burst_start_s = max(end_s - BURST_S, start_s + 0.6 * (end_s - start_s))
             end_s = burst_start_s
         pieces += _divide(classes, start_s, end_s)
     return cover(pieces, duration_s)
 
 
-def _is_followed(labels: Sequence[tuple[str, float, float]], row: int) -> bool:
+def _is_followed(
+    labels: Sequence[tuple[str, float, float]],
+    row: int,
+    classes_of: Callable[[str], tuple[str, ...]],
+) -> bool:
     """Tell whether a sounding phone comes right after this one."""
     if row + 1 == len(labels) or abs(labels[row + 1][1] - labels[row][2]) > 1e-3:
         return False
-    return arpabet_classes(labels[row + 1][0]) != (SILENCE,)
+    return classes_of(labels[row + 1][0]) != (SILENCE,)
 
 
 def segment_espeak(phonemes: Sequence[Phoneme], duration_s: float) -> list[Phone]:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
-import itertools
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from dualtalker.evaluation import read_motion_csv
-from dualtalker.files import check_file, read_json
 from training.data.clips import (
     CHANNELS,
     MOTION_RATE_HZ,
@@ -22,8 +19,6 @@ from training.data.clips import (
     check_clip,
     frame_count,
 )
-from training.data.coarticulation import RULE_MASK, rule_motion
-from training.data.phones import segment_arpabet
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 MOVING_RANGE = 0.02  # a channel that stays within this was not captured
@@ -49,60 +44,6 @@ def to_corpus_rate(samples: np.ndarray, rate_hz: float) -> np.ndarray:
 def is_held_out(name: str, patterns: Sequence[str]) -> bool:
     """Tell whether a clip name matches one of the patterns (`*` and `?` as in a shell)."""
     return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
-
-
-# ---- Sound with phone labels: the face moves by rule -------------------------------------------
-
-
-def read_labeled(folder: Path, holdout: Sequence[str] = ()) -> Iterator[Clip]:
-    """Yield a clip for each NAME.wav with NAME.phones.json (and NAME.txt) below `folder`.
-
-    phones.json holds {"phones": [[ARPAbet label, start_s, end_s, ...], ...]}.
-    """
-    paths = sorted(Path(folder).rglob("*.phones.json"))
-    if not paths:
-        raise CorpusError(f"no *.phones.json below {folder}: expected NAME.wav + NAME.phones.json")
-    for path in paths:
-        name = path.name[: -len(".phones.json")]
-        audio = read_sound(_sound_beside(path, name))
-        duration_s = len(audio) / SAMPLE_RATE_HZ
-        segments = segment_arpabet(_read_labels(path), duration_s)
-        text = path.with_name(f"{name}.txt")
-        clip = Clip(
-            name=name,
-            audio=audio,
-            motion=rule_motion(segments, duration_s),
-            motion_mask=RULE_MASK.copy(),
-            phones=segments,
-            transcript=text.read_text(encoding="utf-8").strip() if text.is_file() else None,
-            style="rules",
-            speaker=_speaker_of(path.parent.name, name),
-            source=f"labeled:{path.parent.name}",
-            split="validation" if is_held_out(name, holdout) else "train",
-        )
-        check_clip(clip)
-        yield clip
-
-
-def _speaker_of(folder: str, name: str) -> str:
-    """Return p225 for VCTK's p225_003, else the folder: one reader in each."""
-    match = re.match(r"(p\d+)_", name)
-    return match.group(1) if match else folder
-
-
-def _read_labels(path: Path) -> list[tuple[str, float, float]]:
-    check_file(path, CorpusError, "phone labels", 1 << 26)
-    try:
-        rows = read_json(path, 1 << 26)["phones"]
-        labels = [(str(row[0]), float(row[1]), float(row[2])) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise CorpusError(
-            f'{path}: expected {{"phones": [[label, start_s, end_s], ...]}}, got {error!r}'
-        ) from error
-    for before, after in itertools.pairwise(labels):
-        if after[1] < before[2] - 1e-3:
-            raise CorpusError(f"{path}: phone {after} starts before {before} ends")
-    return labels
 
 
 # ---- Captured motion ----------------------------------------------------------------------------
@@ -195,7 +136,8 @@ def read_unpaired(folder: Path, holdout: Sequence[str] = ()) -> Iterator[Clip]:
         yield clip
 
 
-def _sound_beside(path: Path, name: str) -> Path:
+def find_sound(path: Path, name: str) -> Path:
+    """Return the sound NAME.* beside a file. Raises `CorpusError` where there is none."""
     for suffix in AUDIO_SUFFIXES:
         candidate = path.with_name(name + suffix)
         if candidate.is_file():

@@ -14,6 +14,7 @@ from dualtalker.errors import DualtalkerError
 from dualtalker.files import read_json, tell_fault
 
 MAX_RECORD_BYTES = 1 << 28
+MAX_MEASURES_BYTES = 1 << 31
 
 # What broken archives of arrays raise in numpy and zipfile.
 ARCHIVE_ERRORS = (
@@ -108,6 +109,21 @@ def open_archive(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise ValueError("its arrays are compressed, which ours never are")
+    return np.load(path, allow_pickle=False)
+
+
+def open_measures(path: Path) -> Any:
+    """Open an .npz of measurements, which may be compressed but not unpack to over 2 GiB.
+
+    Raises:
+        ARCHIVE_ERRORS: it is broken, too large or no regular file.
+    """
+    if fault := tell_fault(path):
+        raise ValueError(fault)
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > MAX_MEASURES_BYTES:
+        raise ValueError(f"its arrays are {size >> 20} MiB, expected at most 2048")
     return np.load(path, allow_pickle=False)
 
 

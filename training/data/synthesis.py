@@ -17,7 +17,7 @@ import numpy as np
 from dualtalker.speech import EspeakProcess
 from training.data.clips import SAMPLE_RATE_HZ, Clip, CorpusError, Phone
 from training.data.coarticulation import RULE_MASK, rule_motion
-from training.data.phones import cover, segment_arpabet, segment_espeak
+from training.data.phones import cover, segment_espeak, segment_labels
 from training.data.recordings import is_held_out, to_corpus_rate
 
 # Raise it whenever the same plan would give other clips, so that old shards are made anew.
@@ -173,7 +173,7 @@ def run_flite(text: str, voice: str, stretch: float = 1.0) -> _Part:
         rows.append((label, start_s, float(end)))
         start_s = float(end)
     audio = to_corpus_rate(samples, rate_hz)
-    return _Part(audio, segment_arpabet(rows, len(audio) / SAMPLE_RATE_HZ), text)
+    return _Part(audio, segment_labels(rows, len(audio) / SAMPLE_RATE_HZ), text)
 
 
 def _sentence_count(chance: random.Random) -> int:

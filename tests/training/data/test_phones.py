@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dualtalker.speech import EspeakProcess, Phoneme
 from training.data import LANGUAGES, PHONE_CLASSES, CorpusError, Phone, class_ids
-from training.data.phones import arpabet_classes, ipa_classes, segment_arpabet, segment_espeak
+from training.data.phones import arpabet_classes, ipa_classes, segment_labels, segment_espeak
 from training.data.synthesis import read_texts
 
 LABELS = ["P", "B", "M", "F", "V", "AA", "IY", "AW", "OY", "T", "S", "SIL", "W", "NG", "hh", "pau"]
@@ -36,7 +36,7 @@ def test_arpabet_segments_cover_any_duration(steps, labels, duration_s):
     for step, label in zip(steps, labels, strict=False):
         rows.append((label, now_s, now_s + step))
         now_s += step * (1.0 if label != "V" else 1.5)  # leaves gaps here and there
-    assert_covers(segment_arpabet(rows, duration_s), duration_s)
+    assert_covers(segment_labels(rows, duration_s), duration_s)
 
 
 @given(lengths, st.lists(st.sampled_from(SYMBOLS), min_size=30, max_size=30), st.floats(0, 0.5))
@@ -93,7 +93,7 @@ def test_a_voiceless_stop_is_closed_before_its_event_and_a_voiced_one_after_it()
 
 
 def test_the_burst_of_an_aligned_plosive_belongs_to_what_follows():
-    segments = segment_arpabet([("P", 0.0, 0.1), ("AA", 0.1, 0.3), ("P", 0.3, 0.4)], 0.4)
+    segments = segment_labels([("P", 0.0, 0.1), ("AA", 0.1, 0.3), ("P", 0.3, 0.4)], 0.4)
     assert segments[0] == Phone("PP", 0.0, pytest.approx(0.075))
     assert segments[1].start_s == pytest.approx(0.075)
     assert segments[2].end_s == pytest.approx(0.4)  # nothing follows
