@@ -71,7 +71,7 @@ _IPA: dict[str, tuple[str, ...]] = {
     "ʃ": ("CH",), "ʒ": ("CH",), "ʂ": ("CH",), "ʐ": ("CH",), "tʃ": ("CH",), "dʒ": ("CH",),
     "tʂ": ("CH",), "ɕ": ("SS",), "ʑ": ("SS",), "tɕ": ("SS",),
     "dʑ": ("SS",), "ç": ("YY",), "j": ("YY",), "ʝ": ("YY",), "ɟ": ("YY",), "ɲ": ("NN",),
-    "ʎ": ("LL",), "c": ("KK",),
+    "ʎ": ("LL",), "ɭ": ("LL",), "c": ("KK",),
     # back of the mouth
     "k": ("KK",), "ɡ": ("KK",), "g": ("KK",), "ŋ": ("KK",), "ɴ": ("KK",), "x": ("KK",),
     "ɣ": ("KK",), "ʁ": ("KK",), "ʀ": ("KK",), "χ": ("KK",), "q": ("KK",), "ɰ": ("KK",),
@@ -83,7 +83,7 @@ _IPA: dict[str, tuple[str, ...]] = {
 _SPELLINGS = {"s.": "ʂ", "i.": "ɨ", "ɜː": "ɝ"}
 
 # Stress, length, tone and aspiration do not show on the lips.
-_IGNORED = frozenset("ˈˌːˑ˞ʰʲʷᵝ̃-'|;.^~_\u200d\ufe0f˥˦˧˨˩→↓↑↗↘ʼ0123456789 ")
+_IGNORED = frozenset("ˈˌːˑ˞ʰʲʷᵝ̃-'\"|;.^~_\u200d\ufe0f˥˦˧˨˩→↓↑↗↘ʼ0123456789 ")
 _VOICELESS_CLOSURES = frozenset("ptkqcʔʈ")
 
 
