@@ -168,6 +168,8 @@ class DataConfig:
     """Share drawn from recordings without motion (trained through the dual branch)."""
     noise_share: float = 0.08
     """Share that is silence or noise alone, with the face at rest."""
+    hold_share: float = 0.1
+    """Share of the segments in which one vowel is held for up to 2.5 s, sound and face."""
     paired_fraction: float = 1.0
     """Fraction of the paired clips that is used (for data-efficiency experiments)."""
     vertices: tuple[Path, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.data.augmentation import augment, make_background
+from training.data.augmentation import augment, hold_sound, make_background
 from training.data.clips import (
     CHANNELS,
     INDEX_NAME,
@@ -35,7 +35,7 @@ from training.data.mesh_clips import (
     read_clip,
     read_corpus,
 )
-from training.data.phones import PHONE_CLASSES, SILENCE, class_ids
+from training.data.phones import PHONE_CLASSES, SILENCE, VOWELS, class_ids
 from training.data.recordings import (
     AUDIO_SUFFIXES,
     MOVING_RANGE,
@@ -70,6 +70,7 @@ __all__ = [
     "SAMPLE_RATE_HZ",
     "SHARD_S",
     "SILENCE",
+    "VOWELS",
     "Clip",
     "CorpusError",
     "Phone",
@@ -84,6 +85,7 @@ __all__ = [
     "class_ids",
     "digest_of",
     "frame_count",
+    "hold_sound",
     "interpolate_rows",
     "is_held_out",
     "iterate_clips",

@@ -167,3 +167,57 @@ def make_background(samples: int, rng: Rng) -> np.ndarray:
         return np.zeros(samples, dtype=np.float32)
     level = 10.0 ** rng.uniform(-4.5, -0.7)
     return np.clip(make_noise(samples, rng) * level, -1.0, 1.0).astype(np.float32)
+
+
+_GRAIN = SAMPLE_RATE_HZ // 25  # 40 ms: a few periods of any voice
+_OVERLAP = _GRAIN // 2
+
+
+def hold_sound(audio: np.ndarray, at: int, samples: int, rng: Rng) -> np.ndarray:
+    """Return speech `[n]` in which the sound around sample `at` lasts about `samples` longer.
+
+    Grains from within 40 ms of `at` follow each other, each begun where it fits the one before
+    best (WSOLA, Verhelst and Roelands 1993, held at one place). Half of all holds have a
+    vibrato, all rise or fall in level. What follows `at` in `audio` follows the hold.
+    """
+    first, last = max(0, at - _GRAIN), min(len(audio), at + _GRAIN)
+    region = audio[first:last].astype(np.float64)
+    if len(region) < 2 * _GRAIN:
+        return audio
+    pieces, length = [region[:_OVERLAP]], 0
+    tail = region[_OVERLAP:_GRAIN]
+    fade = 0.5 - 0.5 * np.cos(np.pi * (np.arange(_OVERLAP) + 0.5) / _OVERLAP)
+    while length < samples:
+        start = _find_fit(region, tail, int(rng.integers(0, _OVERLAP + 1)))
+        grain = region[start : start + _GRAIN]
+        pieces.append(tail * (1 - fade) + grain[:_OVERLAP] * fade)
+        tail = grain[_OVERLAP:]
+        length += _OVERLAP
+    start = _find_fit(region, tail, _GRAIN - _OVERLAP // 2)
+    joined = tail * (1 - fade) + region[start : start + _OVERLAP] * fade
+    sustained = _sing(np.concatenate([*pieces[1:], joined]), rng)
+    rest = audio[first + start + _OVERLAP :]
+    return np.concatenate([audio[:first], pieces[0], sustained, rest]).astype(np.float32)
+
+
+def _find_fit(region: np.ndarray, tail: np.ndarray, begin: int) -> int:
+    """Return where, within a grain's length from `begin` on, `region` goes on like `tail`."""
+    searched = region[begin : begin + _GRAIN]
+    likeness = np.correlate(searched, tail, mode="valid")
+    energy = np.convolve(searched**2, np.ones(len(tail)), mode="valid")
+    return begin + int(np.argmax(likeness / np.sqrt(energy + 1e-9)))
+
+
+def _sing(sound: np.ndarray, rng: Rng) -> np.ndarray:
+    """Give a held sound `[n]` a vibrato or none, and a level that moves."""
+    time = np.arange(len(sound)) / SAMPLE_RATE_HZ
+    ends = 10.0 ** (rng.uniform(-6.0, 4.0) / 20.0)
+    sound = sound * ends ** np.sin(np.pi * time / time[-1])
+    if rng.random() < 0.5:
+        rate_hz, depth = rng.uniform(4.0, 7.0), rng.uniform(0.005, 0.04)
+        # Where in the sound each sample comes from: slower and faster, at the end on time.
+        turn = np.sin(2 * np.pi * rate_hz * time) * depth / (2 * np.pi * rate_hz)
+        window = np.minimum(1.0, np.minimum(time, time[-1] - time) / 0.1)
+        place = np.clip((time + turn * window) * SAMPLE_RATE_HZ, 0, len(sound) - 1)
+        sound = np.interp(place, np.arange(len(sound)), sound)
+    return sound

@@ -152,7 +152,7 @@ def _leave_out(clip: Clip, doubtful: Sequence[tuple[float, float]]) -> Iterator[
     start_s = 0.0
     for from_s, to_s in [*doubtful, (clip.duration_s + _MARGIN_S, 0.0)]:
         first = -(-round(start_s * MOTION_RATE_HZ * 1e3) // 1000)
-        last = min(int((from_s - _MARGIN_S) * MOTION_RATE_HZ), clip.frames)
+        last = min(int((from_s - _MARGIN_S) * MOTION_RATE_HZ + 1e-6), clip.frames)
         if last - first >= _SHORTEST_PIECE_S * MOTION_RATE_HZ:
             piece = cut_clip(clip, first, last)
             yield replace(piece, name=f"{clip.name}@{start_s:.2f}")

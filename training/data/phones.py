@@ -13,9 +13,10 @@ SILENCE = "sil"
 
 # The inventory: silence, vowels by jaw and rounding, consonants by what the lips do. It is also
 # the target alphabet of lip reading, so sounds that look alike share a class (p b m; f v; ...).
+VOWELS = ("AA", "AE", "AH", "AX", "AO", "OW", "UW", "EH", "ER", "IY", "IH")
 PHONE_CLASSES: tuple[str, ...] = (
     SILENCE,
-    *("AA", "AE", "AH", "AX", "AO", "OW", "UW", "EH", "ER", "IY", "IH"),
+    *VOWELS,
     *("PP", "FF", "TH", "DD", "NN", "LL", "SS", "CH", "RR", "KK", "HH", "WW", "YY", "BH"),
 )
 CLASS_INDEX: dict[str, int] = {name: index for index, name in enumerate(PHONE_CLASSES)}

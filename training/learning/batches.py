@@ -11,20 +11,25 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.evaluation import BILABIAL, LABIODENTAL
 from training.configs import TrainConfig
 from training.data import (
     CHANNELS,
     MOTION_RATE_HZ,
+    SAMPLE_RATE_HZ,
     SILENCE,
+    VOWELS,
     Clip,
     augment,
+    hold_sound,
     interpolate_rows,
     make_background,
 )
 from training.learning.mesh_data import CoordinateClip
 from training.network import ARKIT
 
+WIDE_JAW = 0.15  # of `jawOpen`; peaks below it may be consonants
 CONTACT_CLASSES = {"bilabial": BILABIAL, "labiodental": LABIODENTAL}
 AnyClip = Clip | CoordinateClip
 
@@ -156,7 +161,7 @@ class BatchMaker(BatchSource):
         rest = 1.0 - sum(share for share, pool in shares.values() if pool)
         shares["made"] = (rest, made)
         self.pools = {
-            name: (share, pool, np.cumsum([c.duration_s for c in pool]))
+            name: (share, pool, np.cumsum(weigh_clips(pool)))
             for name, (share, pool) in shares.items()
             if pool and share > 0
         }
@@ -214,9 +219,12 @@ class BatchMaker(BatchSource):
         last = max(0, (len(clip.audio) - self.frames * hop * rate) // hop)
         first_frame = int(rng.integers(0, int(last) + 1))
         start = first_frame * hop
-        clean = stretch(clip.audio[start:], rate, samples)
         start_s = start / self.network.sample_rate_hz
         times_s = start_s + np.arange(self.frames) * rate / model_rate_hz
+        sound = clip.audio[start : start + int(samples * rate) + 2]
+        if self.augmented and rng.random() < self.config.hold_share:
+            sound, times_s = hold_vowel(clip, sound, times_s, rng)
+        clean = stretch(sound, rate, samples)
         motion, mask = cut_motion(clip, times_s)
         if first_frame > 0:
             # A cut in mid-speech: the network has heard nothing of what the first frames need.
@@ -241,6 +249,66 @@ class BatchMaker(BatchSource):
         if clip.motion is None:
             return int(rng.integers(len(self.styles)))
         return self.styles.index(clip.style)
+
+
+def hold_vowel(
+    clip: AnyClip, sound: np.ndarray, times_s: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hold one vowel of a segment for up to 2.5 s, sound and face alike.
+
+    `sound` `[samples]` begins at `times_s[0]`, and the frames depict `times_s` `[frames]`. Returns
+    the longer sound and the times in the clip that its frames show, which stand still in the
+    hold. A segment without a vowel stays as it is.
+    """
+    instants_s = find_vowels(clip)
+    inside = instants_s[(instants_s > times_s[0] + 0.1) & (instants_s < times_s[-1] - 0.3)]
+    if not len(inside):
+        return sound, times_s
+    at_s = float(rng.choice(inside))
+    at = round((at_s - times_s[0]) * SAMPLE_RATE_HZ)
+    longer = hold_sound(sound, at, int(SAMPLE_RATE_HZ * rng.uniform(0.3, 2.5)), rng)
+    hold_s = (len(longer) - len(sound)) / SAMPLE_RATE_HZ
+    shown_s = np.where(times_s < at_s + hold_s, np.minimum(times_s, at_s), times_s - hold_s)
+    return longer, shown_s
+
+
+def find_vowels(clip: AnyClip) -> np.ndarray:
+    """Return instants `[n]`, seconds, in which a vowel of the clip is at its widest.
+
+    Where nobody labelled the phones, it is where the jaw turns back from being wide open.
+    """
+    if clip.motion is None or not isinstance(clip, Clip):
+        return np.zeros(0)
+    jaw = clip.motion[:, ARKIT_INDEX["jawOpen"]]
+    if clip.phones is None:
+        peaks = 1 + np.flatnonzero((jaw[1:-1] >= jaw[:-2]) & (jaw[1:-1] > jaw[2:]))
+        return peaks[jaw[peaks] > WIDE_JAW] / MOTION_RATE_HZ
+    instants = []
+    for phone in clip.phones:
+        first, last = round(phone.start_s * MOTION_RATE_HZ), round(phone.end_s * MOTION_RATE_HZ)
+        if phone.label in VOWELS and last - first >= 3:
+            widest = first + 1 + int(np.argmax(jaw[first + 1 : last]))
+            instants.append(widest / MOTION_RATE_HZ)
+    return np.array(instants)
+
+
+def weigh_clips(clips: Sequence[AnyClip]) -> np.ndarray:
+    """Return how often each clip is drawn `[clips]`: its length, over the root of its speaker's.
+
+    A speaker of an hour is heard three times as often as one of seven minutes, not nine times:
+    many voices teach more than many hours of one.
+    """
+    durations = np.array([clip.duration_s for clip in clips])
+    whole: dict[str, float] = {}
+    for clip, duration in zip(clips, durations, strict=True):
+        speaker = _name_speaker(clip)
+        whole[speaker] = whole.get(speaker, 0.0) + duration
+    return durations / np.sqrt([whole[_name_speaker(clip)] for clip in clips])
+
+
+def _name_speaker(clip: AnyClip) -> str:
+    """Who speaks: within a data set, since `unknown` is many."""
+    return f"{clip.source}/{clip.speaker}" if isinstance(clip, Clip) else clip.style
 
 
 def stretch(audio: np.ndarray, rate: float, samples: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dualtalker.speech import EspeakProcess, Phoneme
 from training.data import LANGUAGES, PHONE_CLASSES, CorpusError, Phone, class_ids
-from training.data.phones import arpabet_classes, ipa_classes, segment_labels, segment_espeak
+from training.data.phones import arpabet_classes, ipa_classes, segment_espeak, segment_labels
 from training.data.synthesis import read_texts
 
 LABELS = ["P", "B", "M", "F", "V", "AA", "IY", "AW", "OY", "T", "S", "SIL", "W", "NG", "hh", "pau"]
