@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import tyro
 
+from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.engine import make_test_signal, plan_bundle, run_stream, write_sidecar
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import ending_in_order, written_together
@@ -130,6 +131,9 @@ def _read_weights(path: Path) -> dict[str, np.ndarray]:
         if product is not None and product.op_type == "MatMul" and product.input[1] in held:
             held[bias.removesuffix("bias") + "weight"] = held[product.input[1]].T
     held["decoder.style.weight"] = held["style_table"]
+    # Graphs of models whose gains were never fitted have none.
+    ones = np.ones((len(held["style_table"]), len(ARKIT_NAMES)), np.float32)
+    held["decoder.gains"] = held.get("gain_table", ones)
     renamed = {"encoder.": "audio_encoder.", "decoder.": "animation."}
     return {
         name.replace(prefix, new, 1): value

@@ -161,6 +161,8 @@ def add_style(network: DualTalker, name: str, begin_as: dict[str, float]) -> Dua
     tensors = network.state_dict()
     vector = network.animation.mix_styles(begin_as).detach()
     tensors["animation.style.weight"] = torch.cat([tensors["animation.style.weight"], vector])
+    gains = network.animation.mix_gains(begin_as)
+    tensors["animation.gains"] = torch.cat([tensors["animation.gains"], gains])
     grown.load_state_dict(tensors)
     return grown
 

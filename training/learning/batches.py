@@ -30,6 +30,8 @@ from training.learning.mesh_data import CoordinateClip
 from training.network import ARKIT
 
 WIDE_JAW = 0.15  # of `jawOpen`; peaks below it may be consonants
+# The style that all captured talkers share: how somebody moves of whom nothing is known.
+ANYBODY = "captured"
 CONTACT_CLASSES = {"bilabial": BILABIAL, "labiodental": LABIODENTAL}
 AnyClip = Clip | CoordinateClip
 
@@ -245,10 +247,15 @@ class BatchMaker(BatchSource):
         }
 
     def _choose_style(self, clip: AnyClip, rng: np.random.Generator) -> int:
-        """Index of the clip's style; unpaired clips, which have none, are heard in any."""
+        """Index of the clip's style; unpaired clips, which have none, are heard in any.
+
+        Half of the captured clips are shown as of nobody in particular, where there is such a
+        style.
+        """
         if clip.motion is None:
             return int(rng.integers(len(self.styles)))
-        return self.styles.index(clip.style)
+        shared = clip.style.startswith("captured") and ANYBODY in self.styles
+        return self.styles.index(ANYBODY if shared and rng.random() < 0.5 else clip.style)
 
 
 def hold_vowel(

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import read_json, sha256_of_file, written_together
 from training.configs import NetworkConfig, from_plain, to_plain
@@ -255,6 +256,8 @@ def load_network(path: Path) -> tuple[DualTalker, Checkpoint]:
     """
     checkpoint = load_checkpoint(path)
     description, weights = checkpoint.meta["description"], checkpoint.group("ema")
+    gains = torch.ones(len(description["styles"]), len(ARKIT_NAMES))
+    weights.setdefault("animation.gains", gains)  # checkpoints before there were gains
     try:
         _check_fit(description, weights)
         network = build_network(description)

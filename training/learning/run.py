@@ -15,7 +15,7 @@ from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.files import sha256_of_file
 from training.configs import NetworkConfig, TrainConfig, to_plain
 from training.data import PHONE_CLASSES, Clip, digest_of, load_clips
-from training.learning.batches import AnyClip, BatchMaker, BatchSource, MixedBatches
+from training.learning.batches import ANYBODY, AnyClip, BatchMaker, BatchSource, MixedBatches
 from training.learning.checkpoints import (
     CheckpointError,
     complete_description,
@@ -236,7 +236,9 @@ def build_from_data(
     active = np.zeros(len(ARKIT_NAMES), bool)
     if paired:
         active = np.any([c.motion_mask for c in paired], axis=0)
-    styles = sorted({c.style for c in paired} | {s for m in meshes for s in m.styles})
+    captured = {c.style for c in paired if c.style.startswith("captured")}
+    shared = {ANYBODY} if len(captured) > 1 else set()
+    styles = sorted({c.style for c in paired} | shared | {s for m in meshes for s in m.styles})
     names = [mesh.name for mesh in meshes]
     if len(set(names)) < len(names):
         raise ValueError(f"data.vertices holds a data set twice: {names}")

@@ -144,6 +144,7 @@ class AnimationDecoder(nn.Module):
     """Primary task: audio latents and a style -> blendshape weights, causal, parallel in time."""
 
     active: Tensor
+    gains: Tensor
 
     def __init__(self, config: NetworkConfig, active: list[bool], styles: list[str]) -> None:
         super().__init__()
@@ -166,6 +167,8 @@ class AnimationDecoder(nn.Module):
             nn.Linear(config.channels, 64), nn.GELU(), nn.Linear(64, len(config.contacts))
         )
         self.register_buffer("active", torch.tensor(active, dtype=torch.float32))
+        # By which each style's weights are multiplied where they are shown (`training.calibrate`).
+        self.register_buffer("gains", torch.ones(len(styles), len(ARKIT_NAMES)))
         # Learned scale of the Gaussian motion likelihood, per channel (duality term).
         self.log_scale = nn.Parameter(torch.full((len(ARKIT_NAMES),), -2.5))
         self.vertex_heads = nn.ModuleDict()
@@ -194,14 +197,20 @@ class AnimationDecoder(nn.Module):
         Raises:
             ValueError: a style was never trained.
         """
+        return self._mix(self.style.weight, mixture, among)
+
+    def mix_gains(self, mixture: dict[str, float]) -> Tensor:
+        """Return the gains `[1, 52]` of the same mixture."""
+        return self._mix(self.gains, mixture, None)
+
+    def _mix(self, table: Tensor, mixture: dict[str, float], among: Tensor | None) -> Tensor:
         if not mixture:
-            table = self.style.weight
             return (table if among is None else table[among]).mean(dim=0, keepdim=True)
         unknown = sorted(set(mixture) - set(self.styles))
         if unknown:
             raise ValueError(f"unknown styles {unknown}; this model has {self.styles}")
         total = sum(mixture.values())
-        parts = [self.style.weight[self.styles.index(s)] * (w / total) for s, w in mixture.items()]
+        parts = [table[self.styles.index(s)] * (w / total) for s, w in mixture.items()]
         return torch.stack(parts).sum(dim=0, keepdim=True)
 
     def read_out(self, x: Tensor, head: str = ARKIT) -> Tensor:

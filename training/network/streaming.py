@@ -26,6 +26,8 @@ class StyledTalker(nn.Module):
 
     style: Tensor
     style_table: Tensor
+    gain: Tensor
+    gain_table: Tensor
 
     def __init__(
         self, network: DualTalker, mixture: dict[str, float], styles: tuple[str, ...]
@@ -39,10 +41,22 @@ class StyledTalker(nn.Module):
         table = [self.decoder.mix_styles({name: 1.0}) for name in styles]
         self.register_buffer("style", style)
         self.register_buffer("style_table", torch.cat([style[:0], *table]).detach())
+        gain = self.decoder.mix_gains(mixture).detach().clone()
+        gains = [self.decoder.mix_gains({name: 1.0}) for name in styles]
+        self.register_buffer("gain", gain)
+        self.register_buffer("gain_table", torch.cat([gain[:0], *gains]).detach())
 
     def choose_style(self, weights: Tensor | None) -> Tensor:
         """Return the style vector `[1, 16]` of `weights` `[1, styles]`; None is the mixture."""
         return self.style if weights is None else weights @ self.style_table
+
+    def show(self, motion: Tensor, weights: Tensor | None) -> Tensor:
+        """Return predicted weights `[1, frames, 52]` as far as the style's talkers move, 0 to 1.
+
+        A regression moves less than its data, the less, the less of them the sound tells.
+        """
+        gain = self.gain if weights is None else weights @ self.gain_table
+        return (motion * gain).clamp(0.0, 1.0)
 
 
 class StreamingTalker(StyledTalker):
@@ -101,13 +115,14 @@ class StreamingTalker(StyledTalker):
 
         With `styles`, their weights `[1, styles]` are the last of `state`.
         """
-        style = self.choose_style(state[-1] if self.styles else None)
+        weights = state[-1] if self.styles else None
+        style = self.choose_style(weights)
         split = len(self.encoder.state_shapes())
         end = split + len(self.decoder.state_shapes())
         latents, audio_state = self.encoder.step(audio, list(state[:split]))
         motion, _, kept = self.decoder(latents, style, list(state[split:end]))
         # Of a step itself, early contacts are the ones of the next frame.
-        motion, gate = motion.clamp(0.0, 1.0), sharpen_gate(self.decoder.gate(latents))
+        motion, gate = self.show(motion, weights), sharpen_gate(self.decoder.gate(latents))
         if not self.kept:
             return (shut_lips(motion, gate), *audio_state, *kept)
         frames = torch.cat([state[end], torch.cat([motion, gate], dim=2)], dim=1)
@@ -147,7 +162,7 @@ class StreamingTalker(StyledTalker):
         padded = functional.pad(audio, (0, steps * hop - audio.shape[1]))
         latents = self.encoder(padded)
         motion, logit, _ = self.decoder(latents, style)
-        motion, gate = motion.clamp(0.0, 1.0), sharpen_gate(logit)
+        motion, gate = self.show(motion, weights), sharpen_gate(logit)
         if self.smooth:
             if self.early:
                 gate = sharpen_gate(self.decoder.gate(latents))
@@ -187,4 +202,4 @@ class WindowTalker(StyledTalker):
         frames = audio.shape[1] // self.encoder.config.hop_samples + 1
         latents = self.encoder.encode(audio, frames)
         motion, gate_logit, _ = self.decoder(latents, style)
-        return finish_motion(motion, gate_logit)
+        return finish_motion(self.show(motion, weights), gate_logit)
