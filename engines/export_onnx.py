@@ -203,6 +203,7 @@ def _describe_origin(
         "style": mixture,
         "smooth": config.smooth,
         **{key: meta[key] for key in kept},
+        **{key: meta[key] for key in ("gains_fitted_on",) if key in meta},
         **_strip_origin(meta),
     }
     try:
@@ -246,7 +247,10 @@ def describe_styles(
 
 def _name_presets(names: list[str]) -> dict[str, str]:
     """Public names: of motion by rule, whose lips are the clearest, and of captured motion."""
+    from training.data import ANYBODY
+
     captured = [name for name in names if name.startswith("captured:")]
+    captured = [ANYBODY] if ANYBODY in names else captured
     presets = {"articulate": "rules"} if "rules" in names else {}
     return presets | ({"natural": ",".join(captured)} if captured else {})
 

@@ -1,13 +1,13 @@
-"""Makes the shipped model from its data: corpora, teacher, training, both again, figures, export.
+"""Makes the shipped model from its data: corpora, teacher, training, gains, figures, export.
 
     python -m training.build_default DATA --out runs/build_default
     python -m training.build_default DATA --dry-run      # print the commands alone
 
-DATA holds `motion/facegood` and `speech/{ljspeech,vctk,librivox,facegood_unpaired}` (see
-docs/model_card.md). Each stage is a command of this repository and leaves a record; running this
-again skips what is done and goes on inside a training that was interrupted, unless its command or
-its data changed: then it begins anew. `manifest.json` names the digest of everything that went in
-and came out.
+DATA holds `motion/{facegood,grid}` and
+`speech/{labelled,ljspeech,vctk,librivox,facegood_unpaired}` (see docs/model_card.md). Each stage is a command of this repository and leaves a record; running
+this again skips what is done and goes on inside a training that was interrupted, unless its
+command or its data changed: then it begins anew. `manifest.json` names the digest of everything
+that went in and came out.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from dualtalker.files import (
     sha256_of_files,
     write_whole,
 )
-from training.learning import find_commit
+from dualtalker.model import offline_path
+from training.data import ANYBODY
+from training.learning import find_commit, starting_point_of
 
-FOLDERS = (
-    "motion/facegood",
-    "speech/ljspeech",
-    "speech/vctk",
-    "speech/librivox",
-    "speech/facegood_unpaired",
-)
-HELD_OUT = ("1114_3_16", "LJ001-0003", "LJ001-0006", "p226_*", "*-0890", "*-0930")
+MOTION, LIPS = "motion/facegood", "motion/grid"
+LABELED = ("speech/labelled", "speech/ljspeech", "speech/vctk", "speech/librivox")
+UNPAIRED = "speech/facegood_unpaired"
+FOLDERS = (MOTION, LIPS, *LABELED, UNPAIRED)
+HELD_OUT = ("1114_3_16", "s04_*", "LJ001-0003", "LJ001-0006", "p226_*", "*-0890", "*-0930")
 MANIFEST_NAME = "manifest.json"
+MODEL_NAME = "default.onnx"
 
 
 class BuildError(DualtalkerError):
@@ -57,14 +57,12 @@ class BuildConfig:
     """Folder with the recordings."""
     out: Path = Path("runs/build_default")
     """Folder for everything that is made; the model is `default.onnx` in it."""
-    hours: float = 3.0
+    hours: float = 1.5
     """Synthetic speech, hours."""
-    steps: int = 2600
-    """Steps of the first training."""
-    steps_again: int = 800
-    """Steps of the second, which begins with what the first left."""
+    steps: int = 3000
+    """Steps of the training."""
     teacher_members: int = 4
-    """Networks in the teacher."""
+    """Networks in each of the teacher's ensembles."""
     threads: int = 1
     """CPU threads of the training."""
     style: dict[str, float] | None = None
@@ -73,7 +71,7 @@ class BuildConfig:
     """Print the commands instead of running them."""
 
 
-SHIPPED_STYLE = {"rules": 0.15, "captured:facegood": 0.85}
+SHIPPED_STYLE = {ANYBODY: 0.85, "rules": 0.15}
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,8 @@ class Stage:
 def plan_stages(config: BuildConfig) -> list[Stage]:
     """Return the stages in order."""
     data, out = config.data, config.out
-    synth, real = out / "corpus_synth", out / "corpus_real"
+    synth, real, taught = (out / f"corpus_{name}" for name in ("synth", "real", "taught"))
+    trained = out / "run" / f"step_{config.steps:07d}.safetensors"
     return [
         Stage(
             "synthetic corpus",
@@ -122,34 +121,23 @@ def plan_stages(config: BuildConfig) -> list[Stage]:
             "recorded corpus",
             "training.corpus",
             (
-                *_words(out=real, hours=0, arkit=data / FOLDERS[0]),
-                *("--recordings", *(str(data / name) for name in FOLDERS[1:4])),
-                *("--unpaired", str(data / FOLDERS[4])),
+                *_words(out=real, hours=0, arkit=data / MOTION, lips=data / LIPS),
+                *("--recordings", *(str(data / name) for name in LABELED)),
+                *_words(unpaired=data / UNPAIRED),
                 *("--holdout", *HELD_OUT),
             ),
             tuple(data / name for name in FOLDERS),
             real,
         ),
-        *plan_trainings(config, synth, real),
-    ]
-
-
-def plan_trainings(config: BuildConfig, synth: Path, real: Path) -> list[Stage]:
-    """Return the stages of both generations, and what is made of the second.
-
-    The first student joins the teachers of the second, which begins where it stopped.
-    """
-    out, members = config.out, config.teacher_members
-    taught, again = out / "corpus_taught", out / "corpus_taught_again"
-    first = out / "run" / f"step_{config.steps:07d}.safetensors"
-    second = out / "run_again" / f"step_{config.steps_again:07d}.safetensors"
-    common = (*_words(threads=config.threads), *RECIPE)
-    return [
         Stage(
             "teacher",
             "training.teacher",
-            (*_words(corpus=real, out=taught, members=members), *TEACHER),
-            (real,),
+            (
+                *("--corpus", str(real), str(synth)),
+                *_words(out=taught, members=config.teacher_members, threads=config.threads),
+                *TEACHER,
+            ),
+            (real, synth),
             taught,
         ),
         Stage(
@@ -157,95 +145,85 @@ def plan_trainings(config: BuildConfig, synth: Path, real: Path) -> list[Stage]:
             "training.train",
             (
                 *("--data.corpus", *(str(folder) for folder in (synth, real, taught))),
-                *_words(out=first.parent, steps=config.steps),
-                *(*common, *RECIPE_FIRST),
+                *_words(out=trained.parent, steps=config.steps, threads=config.threads),
+                *RECIPE,
             ),
             (synth, real, taught),
-            first,
-            folder=first.parent,
+            trained,
+            folder=trained.parent,
             resumable=True,
         ),
-        Stage(
-            "second teacher",
-            "training.teacher",
-            (
-                *("--corpus", str(real), str(synth)),
-                *_words(out=again, members=members, students=first),
-                *TEACHER_AGAIN,
-            ),
-            (real, synth, first),
-            again,
-        ),
-        Stage(
-            "second training",
-            "training.train",
-            (
-                *("--data.corpus", *(str(folder) for folder in (synth, real, again))),
-                *_words(out=second.parent, steps=config.steps_again, start_from=first),
-                *(*common, *RECIPE_AGAIN),
-            ),
-            (synth, real, again, first),
-            second,
-            folder=second.parent,
-            resumable=True,
-        ),
-        *plan_export(config, real, second),
+        *plan_export(config, real, trained),
     ]
 
 
-def plan_export(config: BuildConfig, real: Path, checkpoint: Path) -> list[Stage]:
-    """Return the stages that measure a checkpoint on `real` and make the model of it."""
+def plan_export(config: BuildConfig, real: Path, trained: Path) -> list[Stage]:
+    """Return the stages that fit a checkpoint's gains, measure it, and make the model of it."""
     out = config.out
-    draft, figures = out / "draft.onnx", out / "figures.json"
+    gained, draft, figures = out / "gained.safetensors", out / "draft.onnx", out / "figures.json"
+    model = out / MODEL_NAME
     style = [str(part) for item in (config.style or SHIPPED_STYLE).items() for part in item]
-    export = (str(checkpoint), "--style", *style)
+    export = (str(gained), "--style", *style)
     return [
         Stage(
-            "draft", "engines.export_onnx", (*export, "--out", str(draft)), (checkpoint,), draft
+            "gains",
+            "training.calibrate",
+            (str(trained), *_words(corpus=real, out=gained)),
+            (trained, real),
+            gained,
         ),
+        Stage("draft", "engines.export_onnx", (*export, "--out", str(draft)), (gained,), draft),
         Stage(
             "figures",
             "training.evaluate",
             (
-                *(str(draft), "--corpus", str(real), "--reader", str(checkpoint)),
+                *(str(draft), "--corpus", str(real), "--reader", str(gained)),
                 *("--json-out", str(figures)),
             ),
-            (draft, real, checkpoint),
+            (draft, real, gained),
             figures,
         ),
         Stage(
             "export",
             "engines.export_onnx",
-            (*export, "--metrics", str(figures), "--out", str(out / "default.onnx")),
-            (checkpoint, figures),
-            out / "default.onnx",
+            (*export, "--metrics", str(figures), "--out", str(model)),
+            (gained, figures),
+            model,
+        ),
+        Stage(
+            "offline graph",
+            "engines.export_offline",
+            (str(model),),
+            (model,),
+            offline_path(model),
+        ),
+        Stage(
+            "starting point",
+            "training.pack",
+            (str(gained), str(model)),
+            (gained, model),
+            starting_point_of(model),
         ),
     ]
 
 
-# What the shipped trainings set apart from the defaults of `training.train`.
+# What the shipped training sets apart from the defaults of `training.train`. Early contacts need
+# no frame more to be smoothed, so that the exported lookahead is that of the network: 100 ms.
 RECIPE = (
+    *("--network.lookahead-samples", "1600"),
+    "--network.early-contacts",
     *("--network.dropout", "0.1"),
+    *("--data.captured-share", "0.3"),
+    *("--data.taught-share", "0.3"),
+    *("--data.recorded-share", "0.15"),
+    *("--data.unpaired-share", "0.05"),
     *("--data.noise-share", "0.12"),
 )
-RECIPE_FIRST = (
-    *("--network.lookahead-samples", "1600"),
-    *("--data.captured-share", "0.35"),
+# English lips tell how readers of many languages move, Mandarin's those who speak it.
+TEACHER = (
+    *("--phone-steps", "1600", "--steps", "400", "--tempo", "0.95", "1.6"),
+    *("--label", "captured:s01", "labeled:*", "captured:facegood", "unpaired:*"),
 )
-# One hop more for the motion: early contacts are smoothed without looking further ahead, so that
-# the exported model's lookahead is that of the first with smoothing.
-RECIPE_AGAIN = (
-    *("--network.lookahead-samples", "1920"),
-    "--network.early-contacts",
-    *("--data.captured-share", "0.5"),
-    *("--learning-rate", "0.0008"),
-    *("--warmup-steps", "50"),
-    *("--dual-start-step", "0"),
-    *("--ema", "0.995"),
-)
-# The first teacher learned from captured clips alone, the second knew phones before.
-TEACHER = ("--phone-steps", "0", "--steps", "350")
-TEACHER_AGAIN = ("--tempo", "0.95", "1.6")
 
 
 def _words(**options: object) -> tuple[str, ...]:
@@ -357,7 +335,7 @@ def build(config: BuildConfig) -> Path | None:
     manifest = {"commit": find_commit(), "stages": records}
     path = config.out / MANIFEST_NAME
     write_whole(path, json.dumps(manifest, indent=1) + "\n")
-    return stages[-1].output
+    return config.out / MODEL_NAME
 
 
 @ending_in_order()

@@ -162,6 +162,8 @@ class DataConfig:
     """Segments in a step."""
     captured_share: float = 0.3
     """Share of a batch drawn from captured motion, where there is any."""
+    taught_share: float = 0.25
+    """Share drawn from recordings whose motion a teacher told, where there are any."""
     recorded_share: float = 0.15
     """Share drawn from real recordings with phone labels, where there are any."""
     unpaired_share: float = 0.1

@@ -1,19 +1,22 @@
-"""A teacher that may look ahead labels recordings without motion, for a student that may not.
+r"""A teacher that may look ahead labels recordings without motion, for a student that may not.
 
     python -m training.teacher --corpus corpus_real corpus_synth --out corpus_taught
+    python -m training.teacher --corpus corpus_real --out corpus_taught \
+        --label captured:ann 'labeled:*' captured:bob 'unpaired:*'
     python -m training.train --data.corpus corpus_synth corpus_real corpus_taught
 
 A small non-causal network first learns from speech with known phones to name them and to move by
 rule. From there on, each member of an ensemble learns the captured clips of one style, hard
-against overfitting (dropout, damaged spectra), and their mean motion becomes the target of the
-unpaired recordings. A streaming student learns from it what a few minutes of capture cannot
-teach it alone, and may join the ensemble that teaches the next student (`--students`). Ours,
-after Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), and Furlanello et al.,
-"Born-Again Neural Networks" (2018).
+against overfitting (dropout, damaged spectra), and their mean motion becomes the target of
+recordings without captured motion. A streaming student learns from it what a few minutes of
+capture cannot teach it alone, and may join the ensemble that teaches the next student
+(`--students`). Ours, after Hinton et al., "Distilling the Knowledge in a Neural Network" (2015),
+and Furlanello et al., "Born-Again Neural Networks" (2018).
 """
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -118,29 +121,30 @@ def load_student(path: Path, style: str) -> StreamingTalker:
     return StreamingTalker(network, {style: 1.0}, smooth=True).eval()
 
 
-def choose_style(clips: Sequence[Clip], wanted: str) -> str:
-    """Return the captured style to learn.
+def choose_styles(clips: Sequence[Clip], wanted: dict[str, str]) -> dict[str, str]:
+    """Return the captured styles to learn, each with the sources that it labels.
 
     Raises:
-        TeacherError: there is none, or not the wanted one.
+        TeacherError: there is none, or not a wanted one.
     """
     seconds: dict[str, float] = {}
     for clip in clips:
         if clip.motion is not None and clip.style.startswith("captured"):
             seconds[clip.style] = seconds.get(clip.style, 0.0) + clip.duration_s
-    if not seconds or (wanted and wanted not in seconds):
+    if not seconds or not set(wanted) <= set(seconds):
         raise TeacherError(
             f"found the captured styles {sorted(seconds)}, expected "
-            f"{wanted or 'at least one'}: make them with `python -m training.corpus --arkit DIR`"
+            f"{', '.join(wanted) or 'at least one'}: make them with `python -m training.corpus`, "
+            "--arkit or --lips"
         )
-    return wanted or max(seconds, key=lambda style: seconds[style])
+    return wanted or {max(seconds, key=lambda style: seconds[style]): "unpaired:*"}
 
 
 def teach(config: TeacherConfig) -> dict[str, dict[str, float]]:
-    """Train the ensemble, write the labeled clips to `config.out`, and return its figures.
+    """Train the ensembles, write the labeled clips to `config.out`, and return the figures.
 
     They are the correlations with the held-out captured clips in speech, of each who teaches and
-    of all together; empty where none is held out.
+    of all of a style together; empty where none is held out.
 
     Raises:
         TeacherError: nothing to learn from, nothing to label, or `out` holds clips already.
@@ -158,65 +162,96 @@ def teach(config: TeacherConfig) -> dict[str, dict[str, float]]:
     repeat_exactly(config.threads, config.seed)
     clips = [clip for folder in config.corpus for clip in iterate_clips(folder)]
     training = [c for c in clips if c.split == "train"]
-    style = choose_style(training, config.style)
-    students = [load_student(path, style) for path in config.students]
-    unpaired = [c for c in training if c.motion is None]
-    if not unpaired:
-        raise TeacherError(
-            "found no recording without motion, expected some to label: "
-            "`python -m training.corpus --unpaired DIR`"
-        )
-    ensemble = train_ensemble(training, style, students, config)
-    like = next(c for c in training if c.style == style and c.motion is not None)
-    save_clips(config.out, [_label_clip(ensemble, clip, like) for clip in unpaired])
-    held = [
-        c for c in clips if c.split == "validation" and c.style == style and c.motion is not None
+    styles = choose_styles(training, config.label)
+    students = {s: [load_student(path, s) for path in config.students] for s in styles}
+    wanted = {s: _find_wanted(training, s, sources) for s, sources in styles.items()}
+    ensembles = train_ensembles(training, students, config)
+    labeled = (
+        _label_clip(ensembles[style], clip, style)
+        for style, found in wanted.items()
+        for clip in tqdm(found, unit="clip", desc=f"labels of {style}")
+    )
+    save_clips(config.out, labeled)
+    figures = {}
+    for style, ensemble in ensembles.items():
+        held = _find_held(clips, style)
+        figures |= {f"{style}, {name}": measure(e, held) for name, e in _list_teachers(ensemble)}
+    _write_manifest(config, styles, figures)
+    return {name: row for name, row in figures.items() if row}
+
+
+def _find_wanted(clips: Sequence[Clip], style: str, sources: str) -> list[Clip]:
+    """Return the clips to label: of the sources, and without captured motion.
+
+    Raises:
+        TeacherError: there is none.
+    """
+    found = [
+        clip
+        for clip in clips
+        if fnmatch.fnmatch(clip.source, sources) and not clip.style.startswith("captured")
     ]
-    figures = {
-        **{
-            f"member {number}": measure(replace(ensemble, members=[member], students=[]), held)
-            for number, member in enumerate(ensemble.members)
-        },
-        **{
-            f"student {number}": measure(replace(ensemble, members=[], students=[student]), held)
-            for number, student in enumerate(students)
-        },
-        "ensemble": measure(ensemble, held),
-    }
-    _write_manifest(config, style, figures)
-    return figures if held else {}
+    if not found:
+        known = sorted({c.source for c in clips if not c.style.startswith("captured")})
+        raise TeacherError(
+            f"found no recording of {sources} for {style} to label, expected one of {known}: "
+            "make some with `python -m training.corpus --unpaired DIR` or --recordings"
+        )
+    return found
 
 
-def train_ensemble(
-    clips: Sequence[Clip], style: str, students: Sequence[StreamingTalker], config: TeacherConfig
-) -> Ensemble:
-    """Train all members on those of the `clips` that have motion."""
-    captured = [c for c in clips if c.style == style and c.motion is not None]
-    channels = np.flatnonzero(np.all([c.motion_mask for c in captured], axis=0))
-    moved = np.concatenate([c.motion[:, channels] for c in captured if c.motion is not None])
-    scale = np.maximum(moved.std(axis=0), LEAST_SCALE).astype(np.float32)
-    lessons = [prepare_lesson(clip, channels, scale) for clip in captured]
+def _find_held(clips: Sequence[Clip], style: str) -> list[Clip]:
+    """Return the captured clips that are held out: the style's own, or another's of its source."""
+    held = [c for c in clips if c.split == "validation" and c.style.startswith("captured")]
+    sources = {c.source for c in clips if c.style == style}
+    own = [c for c in held if c.style == style]
+    return own or [c for c in held if c.source in sources]
+
+
+def _list_teachers(ensemble: Ensemble) -> Iterator[tuple[str, Ensemble]]:
+    for number, member in enumerate(ensemble.members):
+        yield f"member {number}", replace(ensemble, members=[member], students=[])
+    for number, student in enumerate(ensemble.students):
+        yield f"student {number}", replace(ensemble, members=[], students=[student])
+    yield "ensemble", ensemble
+
+
+def train_ensembles(
+    clips: Sequence[Clip], students: dict[str, list[StreamingTalker]], config: TeacherConfig
+) -> dict[str, Ensemble]:
+    """Train an ensemble for each style of `students`, all from one network that knows phones."""
     every, unscaled = np.arange(CHANNELS), np.ones(CHANNELS, np.float32)
     labeled = [c for c in clips if c.phones is not None and c.motion is not None]
     if config.phone_steps and not labeled:
         raise TeacherError(
             "found no clip with known phones, expected some to begin with: add a corpus of "
-            "synthetic speech to --corpus or give --phone-steps 0"
+            "labeled or synthetic speech to --corpus or give --phone-steps 0"
         )
     known = [prepare_lesson(c, every, unscaled) for c in labeled if config.phone_steps]
-    origin = train_phones(known or lessons, len(channels), config)
-    numbers = tqdm(range(config.members), unit="member", desc=style)
-    members = [train_member(origin, lessons, config, number) for number in numbers]
-    return Ensemble(members, students, config.student_share, channels, scale)
+    origin = train_phones(known or [prepare_lesson(clips[0], every, unscaled)], config)
+    del known
+    ensembles = {}
+    for style, joining in students.items():
+        captured = [c for c in clips if c.style == style and c.motion is not None]
+        channels = np.flatnonzero(np.all([c.motion_mask for c in captured], axis=0))
+        moved = np.concatenate([c.motion[:, channels] for c in captured if c.motion is not None])
+        scale = np.maximum(moved.std(axis=0), LEAST_SCALE).astype(np.float32)
+        lessons = [prepare_lesson(clip, channels, scale) for clip in captured]
+        numbers = tqdm(range(config.members), unit="member", desc=style)
+        members = [train_member(origin, lessons, config, number) for number in numbers]
+        ensembles[style] = Ensemble(members, joining, config.student_share, channels, scale)
+    return ensembles
 
 
-def _label_clip(ensemble: Ensemble, clip: Clip, like: Clip) -> Clip:
+def _label_clip(ensemble: Ensemble, clip: Clip, style: str) -> Clip:
+    mask = np.zeros(CHANNELS, bool)
+    mask[ensemble.channels] = True
     return replace(
         clip,
         name=f"{clip.name}-taught",
         motion=ensemble.move(clip.audio, clip.frames),
-        motion_mask=like.motion_mask.copy(),
-        style=like.style,
+        motion_mask=mask,
+        style=style,
         source=f"taught:{clip.source}",
     )
 
@@ -240,14 +275,16 @@ def measure(ensemble: Ensemble, held: Sequence[Clip]) -> dict[str, float]:
     return {"jaw r": round(float(jaw), 4), "rounding r": round(float(rounding), 4)}
 
 
-def _write_manifest(config: TeacherConfig, style: str, figures: dict[str, dict]) -> None:
+def _write_manifest(
+    config: TeacherConfig, styles: dict[str, str], figures: dict[str, dict]
+) -> None:
     plain = to_plain(config)
     plain["corpus"] = [folder.name for folder in config.corpus]
     plain["students"] = [sha256_of_file(path) for path in config.students]
     plain.pop("out")
     manifest = {
         "config": plain,
-        "style": style,
+        "styles": styles,
         "commit": find_commit(),
         "learned from": {folder.name: digest_of(folder) for folder in config.corpus},
         "digest": digest_of(config.out),

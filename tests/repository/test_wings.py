@@ -33,7 +33,7 @@ FLOORS = {
 DOORS = {
     "dualtalker": "__main__",
     "training": "corpus prepare teacher train finetune pack evaluate evaluate_vertices lipread "
-    "ablate gallery build_default",
+    "ablate gallery build_default calibrate",
     "dualtalker_ros": "",
 }
 # A folder inside a wing whose modules are the wing's own.

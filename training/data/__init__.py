@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from training.data.augmentation import augment, hold_sound, make_background
 from training.data.clips import (
+    ANYBODY,
     CHANNELS,
     INDEX_NAME,
     MOTION_RATE_HZ,
@@ -58,6 +59,7 @@ from training.data.synthesis import (
 )
 
 __all__ = [
+    "ANYBODY",
     "AUDIO_SUFFIXES",
     "CHANNELS",
     "GENERATOR_VERSION",

@@ -30,6 +30,8 @@ MOTION_RATE_HZ = 50
 SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // MOTION_RATE_HZ
 CHANNELS = len(ARKIT_NAMES)
 SPLITS = ("train", "validation")
+# The style that all captured talkers share: how somebody moves of whom nothing is known.
+ANYBODY = "captured"
 
 INDEX_NAME = "index.json"
 FORMAT = "dualtalker-clips"

@@ -15,6 +15,7 @@ from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.evaluation import BILABIAL, LABIODENTAL
 from training.configs import TrainConfig
 from training.data import (
+    ANYBODY,
     CHANNELS,
     MOTION_RATE_HZ,
     SAMPLE_RATE_HZ,
@@ -30,8 +31,6 @@ from training.learning.mesh_data import CoordinateClip
 from training.network import ARKIT
 
 WIDE_JAW = 0.15  # of `jawOpen`; peaks below it may be consonants
-# The style that all captured talkers share: how somebody moves of whom nothing is known.
-ANYBODY = "captured"
 CONTACT_CLASSES = {"bilabial": BILABIAL, "labiodental": LABIODENTAL}
 AnyClip = Clip | CoordinateClip
 
@@ -150,13 +149,16 @@ class BatchMaker(BatchSource):
         self.active = active
         self.head = head
         self.frames = round(self.config.segment_s * self.network.model_rate_hz)
-        captured = [c for c in clips if c.motion is not None and c.style.startswith("captured")]
+        moved = [c for c in clips if c.motion is not None and c.style.startswith("captured")]
+        captured = [c for c in moved if not c.source.startswith("taught")]
+        taught = [c for c in moved if c.source.startswith("taught")]
         rules = [c for c in clips if c.motion is not None and not c.style.startswith("captured")]
         recorded = [c for c in rules if c.source.startswith("labeled")]
         made = [c for c in rules if not c.source.startswith("labeled")]
         unpaired = [c for c in clips if c.motion is None]
         shares: dict[str, tuple[float, Sequence[AnyClip]]] = {
             "captured": (self.config.captured_share, captured),
+            "taught": (self.config.taught_share, taught),
             "recorded": (self.config.recorded_share, recorded),
             "unpaired": (self.config.unpaired_share, unpaired),
         }

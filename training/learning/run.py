@@ -14,8 +14,8 @@ import torch
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.files import sha256_of_file
 from training.configs import NetworkConfig, TrainConfig, to_plain
-from training.data import PHONE_CLASSES, Clip, digest_of, load_clips
-from training.learning.batches import ANYBODY, AnyClip, BatchMaker, BatchSource, MixedBatches
+from training.data import ANYBODY, PHONE_CLASSES, Clip, digest_of, load_clips
+from training.learning.batches import AnyClip, BatchMaker, BatchSource, MixedBatches
 from training.learning.checkpoints import (
     CheckpointError,
     complete_description,

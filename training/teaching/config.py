@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -14,8 +14,9 @@ class TeacherConfig:
     """Folders written by `python -m training.corpus`, with captured and unpaired clips."""
     out: Path = Path("corpus_taught")
     """Folder for the labeled clips."""
-    style: str = ""
-    """Captured style to learn; empty: the one with the most data."""
+    label: dict[str, str] = field(default_factory=dict)
+    """Captured styles to learn, each with the sources (`*` and `?` as in a shell) whose clips it
+    labels: `captured:ann 'labeled:*'`. Default: the one with the most data, `unpaired:*`."""
     members: int = 4
     """Networks in the ensemble."""
     phone_steps: int = 1200

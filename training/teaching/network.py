@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -69,11 +68,10 @@ class Teacher(nn.Module):
         return ((self(segments.mel) - segments.motion).square() * segments.weight).mean()
 
 
-def train_phones(lessons: Sequence[Lesson], outputs: int, config: TeacherConfig) -> Teacher:
-    """Train the network from which all members begin; `outputs` are their channels."""
+def train_phones(lessons: Sequence[Lesson], config: TeacherConfig) -> Teacher:
+    """Train the network from which all members begin; untrained without `phone_steps`."""
     torch.manual_seed(config.seed)
-    bands = int(np.prod(lessons[0].mel.shape[1:]))
-    teacher = Teacher(bands, outputs, config)
+    teacher = Teacher(int(np.prod(lessons[0].mel.shape[1:])), 1, config)
     rng = np.random.default_rng(config.seed)
     optimizer, schedule = _make_optimizer(teacher, config.phone_steps, config)
     for _ in tqdm(range(config.phone_steps), unit="step", desc="phones"):
@@ -85,12 +83,13 @@ def train_phones(lessons: Sequence[Lesson], outputs: int, config: TeacherConfig)
 def train_member(
     origin: Teacher, lessons: Sequence[Lesson], config: TeacherConfig, number: int
 ) -> Teacher:
-    """Train the network `number` of the ensemble, from `origin` on, which stays as it is."""
+    """Train the network `number` of an ensemble, from `origin` on, which stays as it is."""
     rng = np.random.default_rng([config.seed, number])
     torch.manual_seed(int(rng.integers(2**32)))
-    teacher = copy.deepcopy(origin)
-    if not config.phone_steps:  # nothing is learned yet, so members need not begin alike
-        teacher = Teacher(origin.inlet.in_channels, origin.outlet.out_channels, config)
+    teacher = Teacher(origin.inlet.in_channels, lessons[0].motion.shape[1], config)
+    if config.phone_steps:
+        heard = {k: v for k, v in origin.state_dict().items() if not k.startswith("outlet.")}
+        teacher.load_state_dict(heard, strict=False)
     for module in teacher.modules():
         if type(module) is nn.Dropout:
             module.p = config.dropout

@@ -21,6 +21,7 @@ from training.teaching import TeacherConfig, hear, prepare_lesson
 from training.teaching.lessons import UNKNOWN_PHONE, damage, draw, hurry
 
 JAW = ARKIT_INDEX["jawOpen"]
+ALONE = {"motion": None, "phones": None, "style": "none", "source": "unpaired:made"}
 
 
 def write_corpus(folder: Path, captured: int = 3, unpaired: int = 2) -> Path:
@@ -28,7 +29,7 @@ def write_corpus(folder: Path, captured: int = 3, unpaired: int = 2) -> Path:
     clips = [make_clip(f"captured_{i}", i, **fields) for i in range(captured)]
     clips.append(make_clip("ruled", 30))
     for i in range(unpaired):
-        clips.append(make_clip(f"alone_{i}", 40 + i, motion=None, phones=None, style="none"))
+        clips.append(make_clip(f"alone_{i}", 40 + i, **ALONE))
     clips.append(make_clip("held", 7, **fields, split="validation"))
     save_clips(folder, clips)
     return folder
@@ -44,8 +45,10 @@ def tiny(corpus: Path, out: Path, **changes: object) -> TeacherConfig:
 def test_unpaired_clips_get_the_motion_that_their_sound_calls_for(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "corpus")
     figures = teach(tiny(corpus, tmp_path / "taught"))
-    assert set(figures) == {"member 0", "member 1", "ensemble"}
-    assert figures["ensemble"]["jaw r"] > 0.8
+    assert set(figures) == {
+        f"captured:one, {name}" for name in ("member 0", "member 1", "ensemble")
+    }
+    assert figures["captured:one, ensemble"]["jaw r"] > 0.8
     taught = load_clips(tmp_path / "taught")
     assert [c.name for c in taught] == ["alone_0-taught", "alone_1-taught"]
     for number, clip in enumerate(taught):
@@ -54,7 +57,7 @@ def test_unpaired_clips_get_the_motion_that_their_sound_calls_for(tmp_path: Path
         assert metrics.correlate(clip.motion[:, JAW], truth[:, JAW]) > 0.8
         assert clip.motion.min() >= 0 and clip.motion.max() <= 1
         assert not clip.motion[:, ~clip.motion_mask].any()
-        assert clip.style == "captured:one" and clip.source == "taught:made"
+        assert clip.style == "captured:one" and clip.source == "taught:unpaired:made"
         assert clip.split == "train"
 
 
@@ -71,13 +74,39 @@ def test_teaching_repeats_with_its_seed_and_tells_what_is_missing(tmp_path: Path
     with pytest.raises(TeacherError, match="already holds clips"):
         teach(tiny(corpus, tmp_path / "one", **quick))
     with pytest.raises(TeacherError, match="captured:one"):
-        teach(tiny(corpus, tmp_path / "three", style="captured:nobody"))
+        teach(tiny(corpus, tmp_path / "three", label={"captured:nobody": "*"}))
     for changes in ({"members": 0}, {"student_share": 1.5}):
         with pytest.raises(TeacherError, match=r"expected (some who teach|0 to 1)"):
             teach(tiny(corpus, tmp_path / "three", **changes))
     alone = write_corpus(tmp_path / "paired", unpaired=0)
     with pytest.raises(TeacherError, match="--unpaired"):
         teach(tiny(alone, tmp_path / "four"))
+
+
+def test_each_style_labels_the_recordings_that_it_is_told_to(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    two = {"captured:one": JAW, "captured:two": ARKIT_INDEX["mouthPucker"]}
+    clips = []
+    for style, channel in two.items():
+        for number in range(2):
+            clip = make_clip(f"{style}-{number}", number, style=style, phones=None)
+            assert clip.motion is not None
+            clip.motion = np.roll(clip.motion, channel - JAW, axis=1)
+            clip.motion_mask = np.zeros(52, bool)
+            clip.motion_mask[channel] = True
+            clips.append(clip)
+    clips.append(make_clip("read", 5, source="labeled:here"))
+    clips.append(make_clip("alone", 6, motion=None, phones=None, source="unpaired:there"))
+    save_clips(corpus, clips)
+    label = {"captured:one": "labeled:*", "captured:two": "unpaired:*"}
+    teach(tiny(corpus, tmp_path / "taught", label=label, steps=5))
+    taught = {c.name: c for c in load_clips(tmp_path / "taught")}
+    assert set(taught) == {"read-taught", "alone-taught"}
+    read, alone = taught["read-taught"], taught["alone-taught"]
+    assert (read.style, alone.style) == ("captured:one", "captured:two")
+    assert read.phones and read.source == "taught:labeled:here"
+    assert np.flatnonzero(read.motion_mask).tolist() == [JAW]
+    assert np.flatnonzero(alone.motion_mask).tolist() == [ARKIT_INDEX["mouthPucker"]]
 
 
 def test_a_student_joins_the_ensemble(tmp_path: Path) -> None:
@@ -88,7 +117,7 @@ def test_a_student_joins_the_ensemble(tmp_path: Path) -> None:
 
     def label(name: str, **changes: object) -> np.ndarray:
         figures = teach(tiny(corpus, tmp_path / name, **changes))
-        assert ("student 0" in figures) == ("students" in changes)
+        assert ("captured:one, student 0" in figures) == ("students" in changes)
         motion = load_clips(tmp_path / name)[0].motion
         assert motion is not None
         return motion
@@ -114,7 +143,7 @@ def test_a_student_joins_the_ensemble(tmp_path: Path) -> None:
 
 def save_as(folder: Path, style: str) -> Path:
     clips = [make_clip("captured", 0, style=style, phones=None)]
-    save_clips(folder, [*clips, make_clip("alone", 1, motion=None, phones=None, style="none")])
+    save_clips(folder, [*clips, make_clip("alone", 1, **ALONE)])
     return folder
 
 

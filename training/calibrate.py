@@ -1,0 +1,181 @@
+"""Fits how far faces move: `python -m training.calibrate CHECKPOINT --corpus DIR --out NEW`.
+
+A regression toward the mean moves less than its data: the less of a movement the sound tells, the
+less of it is shown. So each style's weights are multiplied by a gain for each channel, such that
+the standard deviation in speech is that of recordings on which the network was not trained.
+Correlations stay as they are, and so do the contacts of the lips, which are made afterwards.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from tqdm import tqdm
+
+from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.errors import DualtalkerError
+from dualtalker.evaluation import metrics
+from dualtalker.files import ending_in_order
+from training.data import (
+    ANYBODY,
+    MOTION_RATE_HZ,
+    SAMPLE_RATE_HZ,
+    Clip,
+    digest_of,
+    iterate_clips,
+)
+from training.learning import load_checkpoint, load_network, save_checkpoint
+from training.network import DualTalker, StreamingTalker
+
+GAIN_RANGE = (0.7, 4.0)
+LEAST_STD = 0.01  # of a channel that is fitted; less is noise of a tracker
+
+
+@dataclass
+class CalibrationConfig:
+    """Fit the gains of one checkpoint's captured styles on held-out clips."""
+
+    checkpoint: tyro.conf.Positional[Path]
+    """Checkpoint (.safetensors) of a streaming network."""
+    out: Path
+    """Checkpoint to write: the same network with gains."""
+    corpus: tuple[Path, ...] = (Path("corpus"),)
+    """Folders of clips; captured ones whose split is `validation` are measured."""
+    most: float = GAIN_RANGE[1]
+    """Largest gain."""
+
+
+class CalibrationError(DualtalkerError):
+    """There is nothing to fit, or nothing to fit it on."""
+
+
+@dataclass
+class Spread:
+    """Sums over frames of what a channel does in the truth and in the prediction."""
+
+    truth: list[np.ndarray] = field(default_factory=list)
+    predicted: list[np.ndarray] = field(default_factory=list)
+
+    def fit(self, most: float) -> np.ndarray:
+        """Return the gain of each channel `[52]`; 1 where the truth hardly moves.
+
+        Raises:
+            CalibrationError: there is no frame of speech without contacts.
+        """
+        if sum(map(len, self.truth)) < 2:
+            raise CalibrationError(
+                "found no speech in which the network leaves the lips apart, expected some: "
+                "train it longer, or hold out longer clips"
+            )
+        truth = np.concatenate(self.truth).std(axis=0)
+        predicted = np.concatenate(self.predicted).std(axis=0)
+        gains = np.clip(truth / np.maximum(predicted, 1e-6), GAIN_RANGE[0], most)
+        return np.where((truth < LEAST_STD) | (predicted < 1e-4), 1.0, gains)
+
+
+def fit_gains(network: DualTalker, clips: Sequence[Clip], most: float) -> dict[str, np.ndarray]:
+    """Return gains `[52]` of each captured style of the network.
+
+    A style is measured on its own clips, or, where it has none, on other talkers' of its source.
+    The style that all share gets the geometric mean of its gains on each source.
+
+    Raises:
+        CalibrationError: no clip with captured motion is held out.
+    """
+    held = [c for c in clips if c.split == "validation" and c.style.startswith("captured")]
+    if not held:
+        raise CalibrationError(
+            "found no held-out clip with captured motion, expected some: make the corpus with "
+            "--holdout"
+        )
+    sources = {c.style: c.source for c in clips if c.style.startswith("captured")}
+    gains = {}
+    for style in (s for s in network.animation.styles if s in sources):
+        own = [c for c in held if c.style == style] or [
+            c for c in held if c.source == sources[style]
+        ]
+        if own:
+            gains[style] = measure_spread(network, style, own).fit(most)
+    if ANYBODY in network.animation.styles:
+        by_source = [
+            measure_spread(network, ANYBODY, [c for c in held if c.source == source]).fit(most)
+            for source in sorted({c.source for c in held})
+        ]
+        gains[ANYBODY] = _average(by_source)
+    return gains
+
+
+def _average(gains: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the geometric mean of each channel over the sources in which it moves."""
+    logs = np.log(gains)
+    moves = logs != 0.0
+    return np.asarray(np.exp(logs.sum(axis=0) / np.maximum(moves.sum(axis=0), 1)))
+
+
+def measure_spread(network: DualTalker, style: str, clips: Sequence[Clip]) -> Spread:
+    """Collect what a style's talkers and the network do in speech, contacts left out."""
+    talker = StreamingTalker(network, {style: 1.0}, smooth=True).eval()
+    talker.gain.fill_(1.0)
+    spread = Spread()
+    for clip in tqdm(clips, unit="clip", desc=style):
+        assert clip.motion is not None
+        with torch.no_grad():
+            motion, gates = talker.run_apart(torch.from_numpy(clip.audio).unsqueeze(0))
+        frames = min(len(clip.motion), motion.shape[1])
+        times_s = np.arange(frames) / MOTION_RATE_HZ
+        kept = metrics.find_speech_frames(clip.audio, SAMPLE_RATE_HZ, times_s)
+        kept &= gates[0, :frames].amax(dim=1).numpy() < 0.5
+        spread.truth.append((clip.motion[:frames] * clip.motion_mask)[kept])
+        spread.predicted.append((motion[0, :frames].numpy() * clip.motion_mask)[kept])
+    return spread
+
+
+def calibrate(config: CalibrationConfig) -> dict[str, np.ndarray]:
+    """Fit the gains and write the checkpoint with them; return them.
+
+    Raises:
+        CalibrationError: nothing is held out.
+        CheckpointError: the checkpoint is missing, broken or of another network.
+        ValueError: it does not stream.
+    """
+    network, _ = load_network(config.checkpoint)
+    clips = [clip for folder in config.corpus for clip in iterate_clips(folder)]
+    gains = fit_gains(network, clips, config.most)
+    table = torch.ones(len(network.animation.styles), len(ARKIT_NAMES))
+    for style, row in gains.items():
+        table[network.animation.styles.index(style)] = torch.from_numpy(row).float()
+    checkpoint = load_checkpoint(config.checkpoint)
+    groups: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in checkpoint.tensors.items():
+        group, _, rest = name.partition(".")
+        groups.setdefault(group, {})[rest] = tensor
+    for group in ("ema", "network"):
+        if group in groups:
+            groups[group]["animation.gains"] = table.clone()
+    fitted = {folder.name: digest_of(folder) for folder in config.corpus}
+    save_checkpoint(config.out, groups, {**checkpoint.meta, "gains_fitted_on": fitted})
+    return gains
+
+
+@ending_in_order()
+def main() -> None:
+    """Parse the command line, fit, and print the gains."""
+    config = tyro.cli(CalibrationConfig, description=__doc__)
+    try:
+        gains = calibrate(config)
+    except (DualtalkerError, ValueError) as error:
+        sys.exit(f"training.calibrate: {error}")
+    for style, row in gains.items():
+        told = (f"{n} {g:.2f}" for n, g in zip(ARKIT_NAMES, row, strict=True) if g != 1.0)
+        print(f"{style}: {', '.join(told)}")
+    print(f"checkpoint with gains: {config.out}")
+
+
+if __name__ == "__main__":
+    main()
