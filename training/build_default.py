@@ -4,10 +4,10 @@
     python -m training.build_default DATA --dry-run      # print the commands alone
 
 DATA holds `motion/{facegood,grid}` and
-`speech/{labelled,ljspeech,vctk,librivox,facegood_unpaired}` (see docs/model_card.md). Each stage is a command of this repository and leaves a record; running
-this again skips what is done and goes on inside a training that was interrupted, unless its
-command or its data changed: then it begins anew. `manifest.json` names the digest of everything
-that went in and came out.
+`speech/{labelled,ljspeech,vctk,librivox,facegood_unpaired}` (see docs/model_card.md). Each stage
+is a command of this repository and leaves a record; running this again skips what is done and
+goes on inside a training that was interrupted, unless its command or its data changed: then it
+begins anew. `manifest.json` names the digest of everything that went in and came out.
 """
 
 from __future__ import annotations
