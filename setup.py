@@ -70,6 +70,9 @@ FACE = ["tornado>=6.1"]
 # The face by OSC to VTuber programs: `--send vmc://HOST`.
 OSC = ["python-osc>=1.8"]
 
+# The YAML of a robot's servos; rclpy brings the same.
+SERVOS = ["pyyaml>=6.0.1"]
+
 # Bags without ROS: `dualtalker bag` and `dualtalker evaluate`.
 BAG = ["rosbags>=0.11.7"]  # reads and writes rosbag2; 0.11.7 unpacks no more than we ask for
 
@@ -147,6 +150,7 @@ TEST = [
     "playwright>=1.40",
     *FACE,
     *OSC,
+    *SERVOS,
     *DRACO,
 ]
 
@@ -187,7 +191,7 @@ setup(
         # After a colcon build: the programs on the PATH (colcon.pkg names it).
         (f"share/{NAME}/hook", ["resource/path.dsv"]),
         (f"share/{NAME}/launch", sorted(glob("launch/*.launch.py"))),
-        (f"share/{NAME}/config", sorted(glob("config/talker.*"))),
+        (f"share/{NAME}/config", sorted(glob("config/*"))),
     ],
     install_requires=[*CORE, *COMFORT],
     extras_require={
@@ -199,6 +203,7 @@ setup(
         "video": VIDEO,
         "face": FACE,
         "osc": OSC,
+        "servos": SERVOS,
         "speech": SPEECH,
         "draco": DRACO,
         "dev": DEV,

@@ -20,6 +20,7 @@ from dualtalker.cli.engine import Engine
 from dualtalker.cli.face import Face, Live, play_speech
 from dualtalker.cli.outputs import FileOptions, MotionFormat
 from dualtalker.cli.rig import ShowRig
+from dualtalker.cli.servos import ServoTools
 from dualtalker.errors import AudioError, DualtalkerError
 
 if TYPE_CHECKING:
@@ -178,6 +179,7 @@ Commands = (
     | Annotated[MakeBag, tyro.conf.subcommand("bag")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[ShowRig, tyro.conf.subcommand("rig")]
+    | Annotated[ServoTools, tyro.conf.subcommand("servos")]
     | Annotated[Engine, tyro.conf.subcommand("engine")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )

@@ -27,6 +27,8 @@ SHARE = {
     "share/dualtalker/launch/talker.launch.py",
     "share/dualtalker/config/talker.yaml",
     "share/dualtalker/config/talker.rviz",
+    "share/dualtalker/config/servos_example.yaml",
+    "share/dualtalker/config/servos_jaw.yaml",
 }
 NODES = {
     "talker_node",

@@ -11,7 +11,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SETUP = Path(__file__).parents[2] / "setup.py"
-LISTS = ("CORE", "COMFORT", "VIDEO", "BAG", "DEVICES", "FACE", "OSC", "SPEECH", "DRACO", "TEST")
+LISTS = (
+    "CORE",
+    "COMFORT",
+    "VIDEO",
+    "BAG",
+    "DEVICES",
+    "FACE",
+    "OSC",
+    "SERVOS",
+    "SPEECH",
+    "DRACO",
+    "TEST",
+)
 # What the tests without torch take from the lists of trainers and developers.
 MORE = {"TRAIN": ("scipy",), "DEV": ("setuptools", "wheel")}
 
