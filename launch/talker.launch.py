@@ -116,14 +116,26 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "audio_delay_ms",
                 default_value="-1.0",
-                description="For display:=face: from the audio's stamp to its sound (ms), where "
-                "a player other than speaker:=true plays it; -1: not known.",
+                description="For display:=face and servos: from the audio's stamp to its sound "
+                "(ms), where a player other than speaker:=true plays it; -1: not known.",
+            ),
+            DeclareLaunchArgument(
+                "speaker_buffer_ms",
+                default_value="",
+                description="buffer_ms of speaker:=true: audio that waits before it is played "
+                "(ms); motors that lag need some. Empty: as of speaker_node, 60.",
             ),
             DeclareLaunchArgument(
                 "send",
                 default_value="",
                 description="A bridge node sends the face there, for example "
                 "[vmc://192.168.1.20:39539,livelink://192.168.1.20]. Not with voices.",
+            ),
+            DeclareLaunchArgument(
+                "servos",
+                default_value="",
+                description="YAML file of a robot's servos, which a bridge node moves "
+                "(config/servos_example.yaml). Not with voices.",
             ),
             DeclareLaunchArgument(
                 "params_file", default_value=config, description="Parameter file (YAML)."
@@ -182,8 +194,11 @@ def make_nodes(context: Any) -> list[Node]:
             )
     if devices:
         raise ValueError(f"{devices[0]} goes with one talker; leave out voices, or start it apart")
-    if LaunchConfiguration("send").perform(context):
-        raise ValueError("send goes with one talker; leave out voices, or start bridge_node apart")
+    for name in ("send", "servos"):
+        if LaunchConfiguration(name).perform(context):
+            raise ValueError(
+                f"{name} goes with one talker; leave out voices, or start bridge_node apart"
+            )
     nodes = []
     for index, voice in enumerate(voices):
         own = "/".join(part for part in (namespace.rstrip("/"), voice) if part)
@@ -270,19 +285,26 @@ def make_face(context: Any, namespace: str, index: int) -> Node:
 
 
 def make_bridge(context: Any, namespace: str) -> list[Node]:
-    """Return the node that sends the face to other programs, where that is wanted."""
-    addresses = read_list(LaunchConfiguration("send").perform(context))
-    if not addresses:
+    """Return the node that sends the face to programs and servos, where that is wanted."""
+
+    def value(name: str) -> str:
+        return str(LaunchConfiguration(name).perform(context))
+
+    addresses = read_list(value("send"))
+    if not addresses and not value("servos"):
         return []
-    respawn = LaunchConfiguration("respawn").perform(context).lower() == "true"
+    given: dict[str, Any] = {"send": addresses} if addresses else {}
+    given["servos"] = ParameterValue(value("servos"), value_type=str)
+    given["audio_delay_ms"] = float(value("audio_delay_ms"))
+    given["use_sim_time"] = value("use_sim_time") == "true"
     return [
         Node(
             package="dualtalker",
             executable="bridge_node",
             name="bridge",
             namespace=namespace,
-            parameters=[{"send": addresses}],
-            respawn=respawn,
+            parameters=[given],
+            respawn=value("respawn").lower() == "true",
             respawn_delay=2.0,
             output="screen",
         )
@@ -313,6 +335,8 @@ def make_device(context: Any, name: str, namespace: str, audio_topic: str) -> No
     shared = "channels" if name == "microphone" else "channel"
     if value := LaunchConfiguration(shared).perform(context):
         given[shared] = PARAMETERS[shared][1](value)
+    if name == "speaker" and (value := LaunchConfiguration("speaker_buffer_ms").perform(context)):
+        given["buffer_ms"] = float(value)
     return Node(
         package="dualtalker",
         executable=f"{name}_node",

@@ -151,6 +151,16 @@ def test_send_adds_a_bridge_to_other_programs(launching):
     assert list(parameters["send"]) == ["vmc://10.0.0.2:39539", "livelink://unreal"]
 
 
+def test_servos_add_a_bridge_that_knows_when_sound_is_heard(launching):
+    given = {"servos": "my_robot.yaml", "speaker": "true", "speaker_buffer_ms": "120"}
+    context, nodes = launching("talker", audio_delay_ms="250", **given)
+    executable, _, _, parameters = expand(context, nodes[-1])
+    assert executable == "bridge_node" and "send" not in parameters
+    assert (parameters["servos"], parameters["audio_delay_ms"]) == ("my_robot.yaml", 250.0)
+    [speaker] = [node for node in nodes if node.node_executable == "speaker_node"]
+    assert expand(context, speaker)[3]["buffer_ms"] == 120.0
+
+
 def test_display_adds_the_marker_and_rviz(launching):
     context, nodes = launching("talker", display="rviz", namespace="face")
     assert [expand(context, node)[1] for node in nodes] == ["/face/talker", "/face/face_display"]
@@ -164,6 +174,7 @@ def test_display_adds_the_marker_and_rviz(launching):
         ({"voices": "[a-b]"}, "no name for a namespace"),
         ({"voices": "[a]", "microphone": "true"}, "microphone goes with one talker"),
         ({"voices": "[a]", "send": "[vmc://host]"}, "send goes with one talker"),
+        ({"voices": "[a]", "servos": "a.yaml"}, "servos goes with one talker"),
         ({"engine": "abacus"}, "abacus"),
         ({"autostart": "perhaps"}, "perhaps"),
     ],

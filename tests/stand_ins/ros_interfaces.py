@@ -54,6 +54,18 @@ LAYOUTS = {
             )
         }
     },
+    "trajectory": {  # https://github.com/ros2/common_interfaces
+        "trajectory_msgs": {
+            "JointTrajectoryPoint": (
+                "float64[] positions\nfloat64[] velocities\nfloat64[] accelerations\n"
+                "float64[] effort\nbuiltin_interfaces/Duration time_from_start"
+            ),
+            "JointTrajectory": (
+                "std_msgs/Header header\nstring[] joint_names\n"
+                "trajectory_msgs/JointTrajectoryPoint[] points"
+            ),
+        }
+    },
 }
 
 # What the messages above are made of, besides themselves.

@@ -98,7 +98,7 @@ def run_node(
     """Start a node, and serve it until that is done or a signal comes; return the exit status.
 
     What `start` refuses goes to the log of `name`, and the status is 1; else it is what `serve`
-    returns, or 0.
+    returns, or 0. What the library logs goes to the node's log.
 
     Args:
         name: of the logger.
@@ -109,6 +109,7 @@ def run_node(
     """
     try:
         with ros_running(_place_word(args, takes)):
+            forward_logs(get_logger(name))
             try:
                 node = start()
             except START_ERRORS as error:
@@ -155,6 +156,10 @@ class GuardedNode(Node):
     def __init__(self, *args: Any, **named: Any) -> None:
         """Make rclpy's node, guarded."""
         super().__init__(*args, **named)
+        if not logging.getLogger(
+            "dualtalker"
+        ).propagate:  # by `run_node`: from here on this node's
+            forward_logs(self.get_logger())
         for service in self.services:  # those of a lifecycle are not made by `create_service`
             if not hasattr(service.callback, "__wrapped__"):
                 service.callback = self._guard(service.callback)

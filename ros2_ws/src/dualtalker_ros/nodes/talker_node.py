@@ -24,12 +24,7 @@ from dualtalker.errors import DualtalkerError
 from dualtalker.model import mix_style
 from dualtalker.stream import Talker
 from dualtalker_ros.parameters import DeclaringNode, check_choices
-from dualtalker_ros.processes import (
-    forward_logs,
-    run_node,
-    spin,
-    tell_exceptions,
-)
+from dualtalker_ros.processes import run_node, spin, tell_exceptions
 from dualtalker_ros.talker import (
     MANNER_PARAMETERS,
     TALKER_PARAMETERS,
@@ -331,7 +326,6 @@ class TalkerNode(DeclaringNode, LifecycleNode):
 def start() -> tuple[TalkerNode, Any]:
     """Return the node, and the executor that its parameters ask for."""
     node = TalkerNode()
-    forward_logs(node.get_logger())
     executor, kind = make_executor(node.value("executor"))
     node.arrivals_told = kind == "single" and hasattr(Subscription, "CallbackType")
     return node, executor

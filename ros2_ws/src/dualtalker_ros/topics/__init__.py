@@ -12,6 +12,7 @@ from dualtalker_ros.topics.audio_input import (
 from dualtalker_ros.topics.diagnostics import Growth, judge_growth, make_diagnostics
 from dualtalker_ros.topics.faces import FaceReader
 from dualtalker_ros.topics.outgoing_audio import fill_message
+from dualtalker_ros.topics.servo_commands import ServoCommands
 from dualtalker_ros.topics.subscriptions import OfferedSubscription
 from dualtalker_ros.topics.types import find_type, import_type, wait_for_listeners
 
@@ -23,6 +24,7 @@ __all__ = [
     "FaceReader",
     "Growth",
     "OfferedSubscription",
+    "ServoCommands",
     "fill_message",
     "find_type",
     "import_type",
