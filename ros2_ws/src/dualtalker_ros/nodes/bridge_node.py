@@ -95,7 +95,7 @@ class BridgeNode(ShowNode):
     def describe(self) -> tuple[str, dict[str, Any], dict[str, int]]:
         """Return what was sent, and whether the servos know the face early enough."""
         values: dict[str, Any] = {"frames": self.shown}
-        faults = {}
+        faults: dict[str, int] = {}
         for address, output in self._outputs.items():
             for kind, count in output.counters.items():
                 (values if kind == "sent" else faults)[f"{address}: {kind}"] = count
@@ -105,8 +105,9 @@ class BridgeNode(ShowNode):
 
     def _describe_lead(self, motion: ServoMotion) -> dict[str, str]:
         available_s = motion.available_s()
-        is_known = available_s is not None and self.delay.source != "arrival"
-        if is_known and available_s < motion.lead_s:
+        if self.delay.source == "arrival" or available_s is None:
+            pass  # when the sound is heard is not known yet
+        elif available_s < motion.lead_s:
             self.count(
                 "short_leads",
                 f"a joint is to move {motion.lead_s * 1e3:.0f} ms before its sound, and the face "
