@@ -43,6 +43,7 @@ from training.studies import (
 TITLE = "# Gallery"
 LICENSES = {
     "captured:facegood": "FACEGOOD Audio2Face, MIT, © 2022–2032 The FACEGOOD Authors",
+    "captured:grid": "GRID (Cooke, Barker, Cunningham, Shao, 2006), CC BY 4.0",
     "labeled:vctk": "CSTR VCTK (Veaux, Yamagishi, MacDonald), ODC-By 1.0 / CC BY 4.0",
     "labeled:ljspeech": "LJ Speech, public domain",
     "labeled:librivox": "LibriVox, public domain",
@@ -211,7 +212,7 @@ class Gallery:
         digests = ", ".join(f"`{f.name}` {digest_of(f)[:12]}" for f in corpora)
         return [
             TITLE,
-            "What a model makes of six recordings, and where it fails. Drawn by "
+            "What a model makes of a few recordings, and where it fails. Drawn by "
             f"`{command}` at commit {find_commit()}; model {self.bundle.onnx_path.name}, SHA-256 "
             f"{self.bundle.digest[:12]}; corpora {digests}.",
             "The corpora are those of the [model card](model_card.md); their sound is not copied "

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.evaluation import Recording, find_recorded_speech
 from training.data import Clip, iterate_clips
 from training.evaluation import make_noise_at, measure_speech_level
@@ -35,8 +36,19 @@ def _is_foreign_synthetic(clip: Clip, known: set[str]) -> bool:
     return clip.source == "synthetic:espeak" and not voice.startswith("en")
 
 
+def _shows_mouth(clip: Clip, _: set[str]) -> bool:
+    return clip.style.startswith("captured") and not _shows_lips(clip, _)
+
+
+def _shows_lips(clip: Clip, _: set[str]) -> bool:
+    """Tell whether the motion is of a video, whose trackers see no funnel."""
+    seen = clip.motion_mask[ARKIT_INDEX["jawOpen"]], clip.motion_mask[ARKIT_INDEX["mouthFunnel"]]
+    return clip.style.startswith("captured") and seen == (True, False)
+
+
 SLOTS = (
-    Slot("captured", "Captured motion", lambda clip, _: clip.style.startswith("captured")),
+    Slot("captured", "Captured motion", _shows_mouth),
+    Slot("lips", "Lips in a video, a talker not trained on", _shows_lips),
     Slot("unseen", "English, a speaker not trained on", _is_labeled),
     Slot("librivox", "LibriVox", lambda clip, _: clip.source == "labeled:librivox"),
     Slot("ljspeech", "LJ Speech", lambda clip, _: clip.source == "labeled:ljspeech"),

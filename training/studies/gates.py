@@ -34,10 +34,11 @@ GATES = (
     "25,35,25,15:1.9",
 )
 MIXTURES = (
+    "captured",
+    "rules:0.15,captured:0.85",
+    "rules:0.3,captured:0.7",
     "captured:facegood",
-    "rules:0.15,captured:facegood:0.85",
-    "rules:0.3,captured:facegood:0.7",
-    "rules:0.5,captured:facegood:0.5",
+    "captured:s01",
     "rules",
 )
 _FIGURES = (
