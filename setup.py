@@ -67,7 +67,7 @@ DEVICES = ["sounddevice>=0.4.6"]
 # The face on screens. ROS has the same by rosdep: python3-tornado, 6.1 on Ubuntu 22.04.
 FACE = ["tornado>=6.1"]
 
-# The face by OSC to VTuber programs: `--send vmc://HOST`.
+# The face by OSC to VTuber programs and VRChat: `--send vmc://HOST`, `--send vrchat://HOST`.
 OSC = ["python-osc>=1.8"]
 
 # The YAML of a robot's servos; rclpy brings the same.

@@ -45,8 +45,9 @@ class Screen:
     page: bool = True
     """Serve the page; without it the face goes to --send alone."""
     send: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Also send the face as it is due, for example vmc://127.0.0.1:39539 (VTuber programs) or
-    livelink://192.168.1.20:11111 (Unreal); may be given several times."""
+    """Also send the face as it is due, for example vmc://127.0.0.1:39539 (VTuber programs),
+    livelink://192.168.1.20:11111 (Unreal), ifacialmocap://127.0.0.1 or vrchat://127.0.0.1; may be
+    given several times."""
 
     @contextlib.contextmanager
     def open_all(

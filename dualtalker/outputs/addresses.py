@@ -5,11 +5,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
+from dualtalker.outputs.ifacialmocap import IFacialMocapOutput
 from dualtalker.outputs.live_link_udp import LiveLinkOutput
 from dualtalker.outputs.output import DatagramOutput, Output, split_address
 from dualtalker.outputs.vmc import VmcOutput
+from dualtalker.outputs.vrchat import VrchatOutput
 
-_KINDS: tuple[type[DatagramOutput], ...] = (VmcOutput, LiveLinkOutput)
+_KINDS: tuple[type[DatagramOutput], ...] = (
+    VmcOutput,
+    LiveLinkOutput,
+    IFacialMocapOutput,
+    VrchatOutput,
+)
 
 
 def open_output(address: str) -> Output:

@@ -14,12 +14,11 @@ import numpy as np
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, expand
 from dualtalker.errors import OutputError
+from dualtalker.outputs.osc import bundle_messages, need_osc, write_message
 from dualtalker.outputs.output import DatagramOutput
 from dualtalker.rig import VISEMES
 from dualtalker.stream import Frame
 
-MOST_DATAGRAM_BYTES = 1472  # of UDP in an Ethernet frame
-_SIZE = 4  # bytes that tell the size of a message
 # VRM 0's vowels and the mouths that they stand for.
 _VOWELS = {"A": "AA", "I": "IY", "U": "UW", "E": "EH", "O": "OW"}
 _POSES = np.stack([expand(VISEMES[name]) for name in _VOWELS.values()])
@@ -44,12 +43,7 @@ class VmcOutput(DatagramOutput):
 
     def __init__(self, address: SplitResult) -> None:
         """Raises OutputError for an address that is none, or where python-osc is missing."""
-        try:
-            import pythonosc  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise OutputError(
-                f"vmc:// needs the package python-osc ({error}): python -m pip install python-osc"
-            ) from error
+        need_osc(self.scheme)
         path = address.path.strip("/")
         if path not in ("", "vowels"):
             raise OutputError(f"{address.geturl()}: found /{path}; expected nothing, or /vowels")
@@ -58,20 +52,22 @@ class VmcOutput(DatagramOutput):
         self._began_s = time.monotonic()
 
     def encode(self, frame: Frame) -> list[bytes]:
-        """Return bundles of at most `MOST_DATAGRAM_BYTES`; the last one holds Apply."""
+        """Return the bundles of a frame; the last one holds Apply."""
         shapes = (
             fit_vowels(frame.weights)
             if self._vowels
             else dict(zip(_SHAPES, frame.weights.tolist(), strict=True))
         )
-        messages = [_write("/VMC/Ext/Blend/Val", name, value) for name, value in shapes.items()]
-        messages.append(_write("/VMC/Ext/Blend/Apply"))
+        messages = [
+            write_message("/VMC/Ext/Blend/Val", name, value) for name, value in shapes.items()
+        ]
+        messages.append(write_message("/VMC/Ext/Blend/Apply"))
         if frame.head is not None:
             turn = turn_head(frame.head).tolist()
-            messages.append(_write("/VMC/Ext/Bone/Pos", "Head", 0.0, 0.0, 0.0, *turn))
-        messages.append(_write("/VMC/Ext/OK", 1))
-        messages.append(_write("/VMC/Ext/T", time.monotonic() - self._began_s))
-        return _bundle(messages)
+            messages.append(write_message("/VMC/Ext/Bone/Pos", "Head", 0.0, 0.0, 0.0, *turn))
+        messages.append(write_message("/VMC/Ext/OK", 1))
+        messages.append(write_message("/VMC/Ext/T", time.monotonic() - self._began_s))
+        return bundle_messages(messages)
 
 
 def fit_vowels(weights: np.ndarray) -> dict[str, float]:
@@ -108,23 +104,3 @@ def turn_head(head: np.ndarray) -> np.ndarray:
             cy * cx * cz + sy * sx * sz,
         ]
     )
-
-
-def _write(address: str, *values: str | float) -> bytes:
-    from pythonosc.osc_message_builder import OscMessageBuilder
-
-    message = OscMessageBuilder(address)
-    for value in values:
-        message.add_arg(value)
-    return message.build().dgram
-
-
-def _bundle(messages: list[bytes]) -> list[bytes]:
-    """Put messages into as few bundles as hold them, in order."""
-    begin = b"#bundle\0" + (1).to_bytes(8, "big")  # at once
-    bundles = [begin]
-    for message in messages:
-        if len(bundles[-1]) + _SIZE + len(message) > MOST_DATAGRAM_BYTES:
-            bundles.append(begin)
-        bundles[-1] += len(message).to_bytes(_SIZE, "big") + message
-    return bundles
