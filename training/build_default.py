@@ -213,9 +213,9 @@ RECIPE = (
     *("--network.lookahead-samples", "1600"),
     "--network.early-contacts",
     *("--network.dropout", "0.1"),
-    *("--data.captured-share", "0.3"),
+    *("--data.captured-share", "0.35"),
     *("--data.taught-share", "0.3"),
-    *("--data.recorded-share", "0.15"),
+    *("--data.recorded-share", "0.1"),
     *("--data.unpaired-share", "0.05"),
     *("--data.noise-share", "0.12"),
 )
