@@ -79,7 +79,7 @@ def test_many_voices_are_heard_rather_than_many_hours_of_one():
     talkative = [make_clip(speaker="ann") for _ in range(16)]
     weights = weigh_clips([*talkative, make_clip(speaker="bob")])
     assert np.isclose(weights[:16].sum() / weights[16], 4.0)
-    other = make_clip(speaker="ann")
+    other = make_clip(speaker="eve")
     other.style = "captured:ann"
     weights = weigh_clips([*talkative, make_clip(speaker="bob"), other])
     assert np.isclose(weights[:17].sum() / weights[17], np.sqrt(17))
