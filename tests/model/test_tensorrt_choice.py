@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import gc
 import json
@@ -19,6 +20,7 @@ from dualtalker.model import load_bundle
 from dualtalker.model.backends import (
     Target,
     available_backends,
+    choice,
     engine_folder,
     open_backend,
 )
@@ -118,6 +120,7 @@ def test_an_engine_that_does_not_load_prints_tensorrts_reason(bundle, folder):
 def installed(monkeypatch, bundle, folder):
     """TensorRT and a GPU are here, as far as the choice of engines can see."""
     cuda = FakeCuda()
+    monkeypatch.setattr(choice, "check_driver", lambda: None)
     monkeypatch.setattr(runner, "import_tensorrt", lambda: make_tensorrt(cuda, bundle.onnx_path))
     monkeypatch.setattr(runner, "open_device", lambda: _CudaBindingsDevice(make_runtime(cuda)))
     return cuda
@@ -139,10 +142,8 @@ def test_auto_takes_what_loads_and_says_why_not_the_other(installed, bundle, fol
 @pytest.mark.parametrize("slow", ["onnxruntime", "tensorrt"])
 def test_auto_takes_the_fastest(slow, installed, bundle, folder, caplog, monkeypatch):
     put_engine(folder, bundle)
-    from dualtalker.model.backends import choice as backends
-
     monkeypatch.setattr(
-        backends, "time_step", lambda backend, _hop: 2e-3 if slow in backend.name else 1e-3
+        choice, "time_step", lambda backend, _hop: 2e-3 if slow in backend.name else 1e-3
     )
     with caplog.at_level("INFO", logger="dualtalker"):
         name = open_backend(bundle).name
@@ -210,6 +211,38 @@ def test_beside_an_engine_no_session_is_kept(installed, bundle, folder):
 def test_availability_has_a_reason():
     reason = available_backends()["tensorrt"]
     assert reason is None or "TensorRT" in reason or "CUDA" in reason or "cuda" in reason
+
+
+def test_without_a_driver_neither_tensorrt_nor_cuda_is_imported(bundle, monkeypatch, caplog):
+    """They take longer to import than all else of a node's start."""
+
+    def find_nothing(name):
+        raise OSError(f"{name}: cannot open shared object file")
+
+    def refuse():
+        pytest.fail("imported in vain")
+
+    monkeypatch.setattr(ctypes, "CDLL", find_nothing)
+    for module in (choice, runner):
+        monkeypatch.setattr(module, "import_tensorrt", refuse)
+        monkeypatch.setattr(module, "open_device", refuse)
+    with caplog.at_level("INFO", logger="dualtalker"):
+        assert open_backend(bundle).name.startswith("onnxruntime")
+    assert "not tensorrt: CUDA: no NVIDIA driver is here" in caplog.text
+    assert "no NVIDIA driver" in available_backends()["tensorrt"]
+    with pytest.raises(BackendError, match=r"no NVIDIA driver is here.*--gpus all"):
+        open_backend(bundle, "tensorrt")
+
+
+def test_where_a_driver_is_tensorrt_is_asked_next(bundle, monkeypatch, caplog):
+    def refuse():
+        raise BackendError("TensorRT cannot be imported")
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    monkeypatch.setattr(runner, "import_tensorrt", refuse)
+    with caplog.at_level("INFO", logger="dualtalker"):
+        open_backend(bundle)
+    assert "not tensorrt: TensorRT cannot be imported" in caplog.text
 
 
 def test_tensorrt_and_cuda_load_only_where_they_are_used():

@@ -293,6 +293,7 @@ def test_a_gpu_that_the_library_does_not_serve_is_told_before_an_engine_is_asked
     said = str(caught.value)
     assert "7.5, 8.9, 12.0, and NVIDIA H200 has 9.0" in said
     assert "engine build" not in said and "onnxruntime" in said
+    monkeypatch.setattr(choice, "check_driver", lambda: None)
     monkeypatch.setattr(choice, "import_tensorrt", make_rtx)
     device = open_fake_device("cuda-bindings", FakeCuda())
     device.compute_capability = "9.0"

@@ -10,7 +10,7 @@ import numpy as np
 from dualtalker.errors import BackendError
 from dualtalker.model import Bundle
 from dualtalker.model.backends.backend import Backend
-from dualtalker.model.backends.cuda import open_device
+from dualtalker.model.backends.cuda import check_driver, open_device
 from dualtalker.model.backends.onnxruntime import OnnxRuntimeBackend
 from dualtalker.model.backends.sliding_window import SlidingWindow
 from dualtalker.model.backends.tensorrt import (
@@ -63,6 +63,8 @@ def available_backends() -> dict[str, str | None]:
 
 
 def _open(engine: str, bundle: Bundle) -> Backend:
+    if engine == "tensorrt":
+        check_driver()
     make = TensorRtBackend if engine == "tensorrt" else OnnxRuntimeBackend
     graph: Backend = make(bundle)
     return graph if bundle.sidecar.kind == "stateful" else SlidingWindow(graph, bundle.sidecar)
@@ -117,6 +119,7 @@ def _onnxruntime_reason() -> str | None:
 def _tensorrt_reason() -> str | None:
     """Ask TensorRT and the driver."""
     try:
+        check_driver()
         trt, device = import_tensorrt(), open_device()
         try:
             check_served(trt, describe_target(trt, device))

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from importlib import metadata
 from typing import Any, Protocol
 
 import numpy as np
@@ -93,6 +93,21 @@ class Device(Protocol):
 
     def close(self) -> None:
         """Free the stream."""
+
+
+def check_driver() -> None:
+    """Look for NVIDIA's driver by its library alone: TensorRT and CUDA take long to import.
+
+    Raises:
+        BackendError: it is not here; says what mends it.
+    """
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError as error:
+        raise BackendError(
+            f"CUDA: no NVIDIA driver is here ({error}). Install it, or give a container the GPU "
+            "with --gpus all (--runtime nvidia on a Jetson)"
+        ) from error
 
 
 def open_device() -> Device:
@@ -309,6 +324,8 @@ def _driver_error(doing: str, kind: str, text: str) -> BackendError:
 
 
 def _version(package: str) -> str:
+    from importlib import metadata  # loads the whole of `email`
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:  # built from source without metadata
