@@ -2,8 +2,9 @@
 
 Runs the bundle through the same Talker that a robot runs, over the clips of a corpus that were
 held out from training, and prints each figure beside those of the baselines (loudness drives the
-jaw; the mean face; the nearest neighbor in audio) with what is required and aimed at. With
-`--report DIR` it also writes one HTML page with plots, error maps and a video, and JSON.
+jaw; the mean face; the nearest neighbor in audio) with what is required and aimed at, and those of
+captured motion by source and talker, with intervals. With `--report DIR` it also writes one HTML
+page with plots, error maps and a video, and JSON.
 
 The conventions are those of `dualtalker/evaluation/table.py`; the formulas are in
 `dualtalker/evaluation/metrics.py`.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,42 +23,66 @@ import tyro
 
 from dualtalker.errors import DualtalkerError
 from dualtalker.evaluation import (
+    CAPTURED,
+    REPORTED,
+    REQUIRED,
     SUBJECT,
     Columns,
     Picture,
     Recording,
     Report,
     ReportOptions,
-    build_report,
+    Tally,
+    describe_shapes,
+    draw_pictures,
     find_recorded_speech,
+    gather_figures,
     measure_speeds,
     metrics,
     plan_report,
+    tally_motions,
+    write_report,
 )
-from dualtalker.files import ending_in_order, refuse_foreign
+from dualtalker.files import ending_in_order, refuse_foreign, write_output
 from dualtalker.model import Bundle, load_bundle
 from dualtalker.rig import Rig
 from training.data import SAMPLE_RATE_HZ, Clip, digest_of
 from training.evaluation import (
+    CAPTURED_MOTION,
     Animate,
+    Loudness,
     NearestNeighbor,
     Sweep,
-    animate_by_loudness,
     animate_by_model,
+    bound_labelled,
     draw_training_clips,
     find_mean_face,
+    list_groups,
+    list_headline_figures,
+    measure_capture,
+    measure_group,
     measure_silence,
     measure_speech_level,
     measure_tick_ms,
+    pick_headlines,
     read_held_out,
     read_training,
     sweep_noise,
     sweep_noisy_speech,
+    tabulate_groups,
     to_recording,
 )
 
 NEIGHBOR_S = 600.0  # of each style's training clips that the nearest neighbor is sought in
 HEADLINE_SNR_DB = 10.0
+_BOUNDED = (
+    "closures met, unseen speakers",
+    "false closures, unseen speakers",
+    "lip-teeth contact, unseen speakers",
+    "closures met",
+    "false closures",
+    "lip-teeth contact",
+)
 
 
 @dataclass
@@ -78,6 +103,8 @@ class EvaluateConfig:
     """Folder for report.html and report.json."""
     json_out: Path | None = None
     """Also write the figures here as JSON (for `engines.export_onnx --metrics`)."""
+    markdown: Path | None = None
+    """Also write the facts and the tables here as Markdown (for a model card)."""
     video_s: float = 8.0
     """Length of the report's video, seconds; 0 for none."""
     trial_s: float = 4.0
@@ -87,19 +114,22 @@ class EvaluateConfig:
 
 
 def list_contestants(
-    bundle: Bundle, clips: list[Clip], recordings: list[Recording], config: EvaluateConfig
+    bundle: Bundle,
+    clips: list[Clip],
+    recordings: list[Recording],
+    rig: Rig,
+    config: EvaluateConfig,
 ) -> dict[str, Animate]:
-    """Return the model and the baselines as functions from sound to motion."""
+    """Return the model and the baselines, loudness first, as functions from sound to motion."""
     training = read_training(config.corpus)
     drawn = list(draw_training_clips(config.corpus, training, NEIGHBOR_S))
-    contestants: dict[str, Animate] = {}
     # One gain for all sounds, or silence would be as loud as speech.
     peaks = [
         np.percentile(metrics.measure_loudness(r.audio, SAMPLE_RATE_HZ, r.times_s), 95.0)
         for r in recordings
     ]
-    full = float(np.median(peaks))
-    contestants["loudness"] = lambda audio, frames, _: animate_by_loudness(audio, frames, full)
+    loudness = Loudness(drawn, rig, float(np.median(peaks)))
+    contestants: dict[str, Animate] = {loudness.name: loudness.animate}
     if drawn:
         faces = {style: find_mean_face(drawn, style) for style in {c.style for c in clips}}
         neighbor = NearestNeighbor(drawn)
@@ -167,6 +197,37 @@ def read_lips(
     return rates
 
 
+def measure_accuracy(
+    recordings: list[Recording], motions: dict[str, list[np.ndarray]], rig: Rig
+) -> tuple[Columns, ReportOptions]:
+    """Return each contestant's figures on the recordings; options with rows and tables of them.
+
+    Captured motion is also told by source and talker: those rows say what is required.
+    """
+    groups = list_groups(recordings)
+    columns: Columns = {}
+    by_group: dict[str, Columns] = {CAPTURED_MOTION: measure_capture(groups, recordings, rig)}
+    for name, tracks in motions.items():
+        tallies: list[Tally] = tally_motions(recordings, tracks, rig)
+        found = gather_figures(recordings, tracks, rig, tallies)
+        found |= bound_labelled(recordings, tallies, [key for key in _BOUNDED if key in found])
+        by_group[name] = {g.name: measure_group(g, recordings, tallies) for g in groups}
+        if groups:  # the further table tells the mouth's other shapes
+            shapes = tuple(figure.key for figure in describe_shapes())
+            found = {key: value for key, value in found.items() if not key.startswith(shapes)}
+        columns[name] = found | pick_headlines(groups, by_group[name])
+    options = ReportOptions(subject=SUBJECT, details={"groups": by_group})
+    if groups:
+        headlines = list_headline_figures(groups, list(columns[SUBJECT]))
+        overall = [replace(f, required=None, aim=None) for f in CAPTURED]
+        overall = [replace(f, label=f"{f.label}, all captured") for f in overall]
+        rest = [figure for figure in REQUIRED if figure not in CAPTURED]
+        options.figures = (*headlines, *rest, *overall, *REPORTED)
+        baseline = next(iter(motions))
+        options.tables = (tabulate_groups(groups, recordings, by_group, SUBJECT, baseline),)
+    return columns, options
+
+
 def run_evaluation(config: EvaluateConfig) -> Report:
     """Measure the model and the baselines and return the report; written where it is asked for.
 
@@ -180,38 +241,36 @@ def run_evaluation(config: EvaluateConfig) -> Report:
 
     if config.report is not None:
         plan_report(config.report)
-    refuse_foreign(*filter(None, [config.json_out]))
+    refuse_foreign(*filter(None, [config.json_out, config.markdown]))
     rig = load_rig(config.rig) if config.rig else build_head()
     bundle = load_bundle(config.model)
     clips = read_held_out(config.corpus)
     training = read_training(config.corpus)
     recordings = [to_recording(clip, training) for clip in clips]
-    contestants = list_contestants(bundle, clips, recordings, config)
+    contestants = list_contestants(bundle, clips, recordings, rig, config)
     motions: dict[str, list[np.ndarray]] = {}
-    more: Columns = {}
-    sweeps: dict[str, Sweep] = {}
     for name, animate in contestants.items():
         bar = tqdm(clips, desc=name, unit="clip")
         motions[name] = [animate(clip.audio, clip.frames, clip.style) for clip in bar]
-        if config.suite == "default":
-            gaps = [rig.lip_gap(motion) for motion in motions[name]]
-            more[name], sweeps = try_contestant(
-                animate, clips, recordings, gaps, rig, config.trial_s
-            )
+    columns, options = measure_accuracy(recordings, motions, rig)
+    sweeps: dict[str, Sweep] = {}
     if config.suite == "default":
-        more[SUBJECT].update(measure_bundle(bundle, config.timing_s))
+        for name, animate in contestants.items():
+            gaps = [rig.lip_gap(motion) for motion in motions[name]]
+            trials, sweeps = try_contestant(animate, clips, recordings, gaps, rig, config.trial_s)
+            columns[name] |= trials
+        columns[SUBJECT] |= measure_bundle(bundle, config.timing_s)
     if config.reader is not None:
         for name, rates in read_lips(config.reader, clips, motions).items():
-            more.setdefault(name, {}).update(rates)
-    options = ReportOptions(
-        title=f"Evaluation of {bundle.onnx_path.name}",
-        subject=SUBJECT,
-        filmed=(SUBJECT, "loudness"),
-        video_s=config.video_s,
-        facts=_list_facts(bundle, config, rig, recordings),
-    )
-    pictures = _draw_sweeps(sweeps) if config.report else []
-    return build_report(config.report, recordings, motions, rig, more, pictures, options)
+            columns[name] |= rates
+    options.title = f"Evaluation of {bundle.onnx_path.name}"
+    options.filmed = (SUBJECT, next(iter(contestants)))
+    options.video_s = config.video_s
+    options.facts = _list_facts(bundle, config, rig, recordings)
+    pictures = []
+    if config.report is not None:
+        pictures = draw_pictures(recordings, motions, rig, options) + _draw_sweeps(sweeps)
+    return write_report(config.report, columns, [r.name for r in recordings], pictures, options)
 
 
 def _draw_sweeps(sweeps: dict[str, Sweep]) -> list[Picture]:
@@ -254,6 +313,8 @@ def main() -> None:
         print(report.to_text())
         if config.json_out is not None:
             report.write_figures(config.json_out)
+        if config.markdown is not None:
+            write_output(config.markdown, report.to_markdown())
     except DualtalkerError as error:
         sys.exit(f"training.evaluate: {error}")
 

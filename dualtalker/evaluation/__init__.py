@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dualtalker.evaluation.accuracy import (
+    CAPTURED_COUNT,
+    INTERVAL_ENDS,
     Recording,
     Tally,
     find_recorded_speech,
+    gather_figures,
     measure_motions,
     measure_rest_gap,
     measure_speeds,
+    tally_motions,
 )
 from dualtalker.evaluation.metrics import BILABIAL, LABIODENTAL, measure_loudness
 from dualtalker.evaluation.motion_files import (
@@ -38,14 +42,33 @@ from dualtalker.evaluation.report import (
     plan_report,
     write_report,
 )
-from dualtalker.evaluation.table import FIGURES, Columns, Figure
+from dualtalker.evaluation.table import (
+    AMPLITUDE,
+    CAPTURED,
+    FIGURES,
+    INTERVAL,
+    REPORTED,
+    REQUIRED,
+    Columns,
+    Figure,
+    Table,
+    describe_shapes,
+    format_cell,
+)
 from dualtalker.evaluation.timecodes import NOMINAL_RATES_HZ, Counting
 
 __all__ = [
+    "AMPLITUDE",
     "BILABIAL",
+    "CAPTURED",
+    "CAPTURED_COUNT",
     "FIGURES",
+    "INTERVAL",
+    "INTERVAL_ENDS",
     "LABIODENTAL",
     "NOMINAL_RATES_HZ",
+    "REPORTED",
+    "REQUIRED",
     "SUBJECT",
     "Columns",
     "Counting",
@@ -56,8 +79,10 @@ __all__ = [
     "Recording",
     "Report",
     "ReportOptions",
+    "Table",
     "Tally",
     "build_report",
+    "describe_shapes",
     "draw_panels",
     "draw_pictures",
     "draw_sweep",
@@ -66,6 +91,8 @@ __all__ = [
     "film_side_by_side",
     "find_recorded_speech",
     "find_start",
+    "format_cell",
+    "gather_figures",
     "list_mouth_curves",
     "measure_loudness",
     "measure_motions",
@@ -76,6 +103,7 @@ __all__ = [
     "plan_report",
     "read_motion_csv",
     "read_motion_table",
+    "tally_motions",
     "write_motion_csv",
     "write_report",
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
 from dualtalker.errors import DualtalkerError
 from dualtalker.evaluation import metrics
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dualtalker.rig import Rig
 
 PAUSE_DISTANCE_S = 0.2
+CAPTURED_COUNT = "captured recordings"
+INTERVAL_ENDS = (", low", ", high")  # of a figure's 95 % interval, behind its own name
 _STRETCH_S = 2.0  # of speech, about a phrase, that the intervals of correlations take as one
 _BLOCK = 256  # frames posed at a time: a long recording's vertices would not fit in memory
 
@@ -43,6 +45,16 @@ class Recording:
     """Kind of speech to tell apart in the figures of labelled phones: "" or "synthetic"."""
     unseen: bool = False
     """The speaker is certainly not in the model's training data."""
+    source: str = ""
+    """Where it comes from: what figures of recordings of one kind are gathered under."""
+    talker: str = ""
+    """Who speaks."""
+    evidence: np.ndarray | None = None
+    """Channels [52] bool of the reference that were captured; None where all were."""
+
+    def knows(self, names: Sequence[str]) -> bool:
+        """Tell whether any of these blendshapes was captured."""
+        return self.evidence is None or any(self.evidence[ARKIT_INDEX[name]] for name in names)
 
     @property
     def times_s(self) -> np.ndarray:
@@ -52,26 +64,49 @@ class Recording:
 
 @dataclass
 class Tally:
-    """Figures gathered over recordings for one contestant."""
+    """Figures of one contestant, of one recording or of many.
 
-    values: dict[str, list[float]] = field(default_factory=dict)
-    counts: dict[str, list[int]] = field(default_factory=dict)
+    Each is a ratio of two sums, or the place of the peak of a sum.
+    """
+
+    sums: dict[str, tuple[float, float]] = field(default_factory=dict)
+    roots: set[str] = field(default_factory=set)
+    """Names of figures that are the root of their ratio."""
+    lags: dict[str, tuple[np.ndarray, float]] = field(default_factory=dict)
+    """Of figures that are a peak's place: sums of correlations by lag [lags], and the rate."""
 
     def add(self, name: str, value: float) -> None:
-        """Add one recording's figure."""
-        self.values.setdefault(name, []).append(value)
+        """Add one recording's figure: the result is the mean."""
+        self.count(name, value, 1)
 
-    def count(self, name: str, part: int, whole: int) -> None:
+    def count(self, name: str, part: float, whole: float) -> None:
         """Add one recording's share as (part, whole)."""
-        total = self.counts.setdefault(name, [0, 0])
-        total[0] += part
-        total[1] += whole
+        before, total = self.sums.get(name, (0.0, 0.0))
+        self.sums[name] = (before + part, total + whole)
+
+    def relate(self, name: str, power: float, wanted: float) -> None:
+        """Add one recording's mean squares: the result is the ratio of their roots."""
+        self.roots.add(name)
+        self.count(name, power, wanted)
+
+    def align(self, name: str, scores: np.ndarray, rate_hz: float) -> None:
+        """Add one recording's correlations by lag: the result is the peak of all, in ms."""
+        before, _ = self.lags.get(name, (np.zeros(len(scores)), rate_hz))
+        self.lags[name] = (before + scores, rate_hz)
+
+    def merge(self, other: Tally) -> None:
+        """Add all of another tally."""
+        self.roots |= other.roots
+        for name, (part, whole) in other.sums.items():
+            self.count(name, part, whole)
+        for name, (scores, rate_hz) in other.lags.items():
+            self.align(name, scores, rate_hz)
 
     def result(self) -> dict[str, float]:
-        """Means of the figures and shares of the counts."""
-        means = {name: float(np.mean(values)) for name, values in self.values.items()}
-        shares = {name: part / whole for name, (part, whole) in self.counts.items() if whole}
-        return {**means, **shares}
+        """The figures; those of which nothing was there to be counted are left out."""
+        ratios = {name: part / whole for name, (part, whole) in self.sums.items() if whole}
+        found = {n: float(r**0.5) if n in self.roots else float(r) for n, r in ratios.items()}
+        return found | {name: metrics.find_peak_ms(*lags) for name, lags in self.lags.items()}
 
 
 def find_recorded_speech(recording: Recording) -> np.ndarray:
@@ -84,34 +119,63 @@ def measure_motions(
 ) -> dict[str, float]:
     """Return the figures of one contestant: its motions `[frames, 52]`, one for each recording.
 
-    Figures are means over the recordings that have what they need; shares are pooled.
+    Figures are means over the recordings that have what they need; shares, and ratios of what
+    moves, are pooled. How far a correlation may be off is told of a single captured recording.
 
     Raises:
         DualtalkerError: a motion has another number of frames than its recording.
     """
+    return gather_figures(recordings, motions, rig, tally_motions(recordings, motions, rig))
+
+
+def gather_figures(
+    recordings: Sequence[Recording],
+    motions: Sequence[np.ndarray],
+    rig: Rig,
+    tallies: Sequence[Tally],
+) -> dict[str, float]:
+    """Return the figures of `measure_motions` from its tallies, one for each recording."""
+    whole = Tally()
+    for tally in tallies:
+        whole.merge(tally)
+    in_speech, in_pauses = measure_speeds(recordings, [rig.lip_gap(m) for m in motions])
+    if in_speech > 0 and in_pauses is not None:
+        whole.add("pause motion", in_pauses / in_speech)
+    figures = whole.result()
+    captured = sum(r.captured and r.reference is not None for r in recordings)
+    if captured:
+        figures[CAPTURED_COUNT] = float(captured)
+    if captured > 1:  # the mean of ends is not the end of the mean
+        figures = {n: v for n, v in figures.items() if not n.endswith(INTERVAL_ENDS)}
+    return figures
+
+
+def tally_motions(
+    recordings: Sequence[Recording], motions: Sequence[np.ndarray], rig: Rig
+) -> list[Tally]:
+    """Return what each recording tells of one contestant's motions; see `measure_motions`."""
     for recording, motion in zip(recordings, motions, strict=True):
         if motion.shape != (recording.frames, len(ARKIT_NAMES)):
             raise DualtalkerError(
                 f"{recording.name}: found motion {list(motion.shape)}, expected "
                 f"{[recording.frames, len(ARKIT_NAMES)]}: resample it to {recording.fps:g} Hz"
             )
-    tally = Tally()
     rest = measure_rest_gap(rig)
     # Thresholds of closure and contact come from this contestant's own range of motion.
     gaps = [rig.lip_gap(motion) for motion in motions]
     drops = [metrics.lower_lip_drop(rig, motion) for motion in motions]
     span = float(np.percentile(np.concatenate(gaps), 98.0)) - rest
     reach = float(np.percentile(np.concatenate(drops), 98.0))
+    tallies = []
     for recording, motion, gap, drop in zip(recordings, motions, gaps, drops, strict=True):
+        tally = Tally()
         if recording.captured and recording.reference is not None:
             _compare(recording, motion, gap, rig, tally)
         if recording.phones:
             closed = metrics.find_closed(gap, rest, span)
             _read_phones(recording, closed, metrics.find_contact(drop, reach), tally)
-    in_speech, in_pauses = measure_speeds(recordings, gaps)
-    if in_speech > 0 and in_pauses is not None:
-        tally.add("pause motion", in_pauses / in_speech)
-    return tally.result()
+        tallies.append(tally)
+    return tallies
 
 
 def measure_rest_gap(rig: Rig) -> float:
@@ -154,11 +218,26 @@ def _compare_curves(
     stretch = max(1, round(fps * _STRETCH_S))
     interval = metrics.bound_correlation(shown, wanted, stretch, speech)
     if interval:
-        tally.add(f"{name} r, low", interval[0])
-        tally.add(f"{name} r, high", interval[1])
-    spread = float(wanted[speech].std()) if speech.any() else 0.0
-    if spread > 1e-6:
-        tally.add(f"{name} amplitude", float(shown[speech].std()) / spread)
+        for end, value in zip(INTERVAL_ENDS, interval, strict=True):
+            tally.add(f"{name} r{end}", value)
+    if speech.any():
+        # In double precision, or a constant curve would vary by its rounding.
+        power, true_power = (float(np.var(c[speech], dtype=np.float64)) for c in (shown, wanted))
+        spoken = int(speech.sum())
+        tally.relate(f"{name} amplitude", spoken * power, spoken * true_power)
+
+
+def _compare_shapes(
+    recording: Recording, motion: np.ndarray, truth: np.ndarray, speech: np.ndarray, tally: Tally
+) -> None:
+    """Add the mouth's shapes: the jaw, the rounding, and whatever else was captured."""
+    for name, channels in metrics.MOUTH_SHAPES.items():
+        if not recording.knows(channels):
+            continue
+        shown, wanted = (metrics.sum_shape(weights, channels) for weights in (motion, truth))
+        is_alive = speech.any() and float(wanted[speech].std()) >= metrics.LEAST_MOTION
+        if is_alive or name in ("jaw", "rounding"):
+            _compare_curves(name, shown, wanted, speech, recording.fps, tally)
 
 
 def _compare(
@@ -170,19 +249,23 @@ def _compare(
     speech, fps = find_recorded_speech(recording), recording.fps
     true_gap = rig.lip_gap(truth)
     jaw, true_jaw = metrics.jaw_opening(motion), metrics.jaw_opening(truth)
-    rounding, true_rounding = metrics.lip_rounding(motion), metrics.lip_rounding(truth)
-    _compare_curves("jaw", jaw, true_jaw, speech, fps, tally)
-    _compare_curves("rounding", rounding, true_rounding, speech, fps, tally)
-    tally.add("lip gap r", metrics.correlate(gap, true_gap, speech))
+    _compare_shapes(recording, motion, truth, speech, tally)
+    _compare_curves("lip gap", gap, true_gap, speech, fps, tally)
     if speech.any():
         tally.add("lip gap error mm", float(np.abs(gap - true_gap)[speech].mean()) * 1e3)
     moves = min(np.ptp(jaw), np.ptp(true_jaw), np.ptp(gap), np.ptp(true_gap)) > 1e-6
     if moves and recording.frames > fps:  # the search for the offset reaches 0.3 s each way
-        tally.add("offset ms", metrics.estimate_offset_ms(jaw, true_jaw, fps))
-        tally.add("offset gap ms", metrics.estimate_offset_ms(gap, true_gap, fps))
+        if recording.knows(("jawOpen",)):
+            tally.align("offset ms", metrics.correlate_lags(jaw, true_jaw, fps), fps)
+        tally.align("offset gap ms", metrics.correlate_lags(gap, true_gap, fps), fps)
     if recording.frames > 3:  # a third derivative takes four
-        jitter = metrics.measure_jitter(true_gap, fps)
-        tally.add("jitter ratio", metrics.measure_jitter(gap, fps) / max(jitter, 1e-12))
+        power, true_power = (metrics.measure_jitter(curve, fps) ** 2 for curve in (gap, true_gap))
+        tally.relate("jitter ratio", power, true_power)
+    _compare_meshes(motion, truth, rig, tally)
+
+
+def _compare_meshes(motion: np.ndarray, truth: np.ndarray, rig: Rig, tally: Tally) -> None:
+    """Add the errors of the lips' and of all vertices, and of the upper face's dynamics."""
     lips, upper = rig.lip_vertices, rig.upper_face_vertices
     errors = metrics.measure_lip_error(
         metrics.pose_vertices(rig, motion, lips), metrics.pose_vertices(rig, truth, lips)

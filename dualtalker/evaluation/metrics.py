@@ -22,6 +22,25 @@ OPEN_VOWELS = ("AA", "AE", "AO")
 CLOSED_SHARE = 0.05  # of the gap's range above rest within which lips count as shut
 CONTACT_SHARE = 0.1  # of the lower lip's range within which it counts as on the teeth
 
+# The mouth's shapes that are compared with captured ones: each the sum of these blendshapes.
+MOUTH_SHAPES = {
+    "jaw": ("jawOpen",),
+    "rounding": ("mouthFunnel", "mouthPucker"),
+    "smile": ("mouthSmileLeft", "mouthSmileRight"),
+    "stretch": ("mouthStretchLeft", "mouthStretchRight"),
+    "lower lip down": ("mouthLowerDownLeft", "mouthLowerDownRight"),
+    "upper lip up": ("mouthUpperUpLeft", "mouthUpperUpRight"),
+    "lower lip roll": ("mouthRollLower",),
+    "upper lip roll": ("mouthRollUpper",),
+    "lower lip shrug": ("mouthShrugLower",),
+    "upper lip shrug": ("mouthShrugUpper",),
+    "frown": ("mouthFrownLeft", "mouthFrownRight"),
+    "dimple": ("mouthDimpleLeft", "mouthDimpleRight"),
+    "press": ("mouthPressLeft", "mouthPressRight"),
+    "lips together": ("mouthClose",),
+}
+LEAST_MOTION = 0.01  # standard deviation of a captured shape in speech below which it is dead
+
 
 def _same_length(left: np.ndarray, right: np.ndarray) -> None:
     if len(left) != len(right):
@@ -123,6 +142,11 @@ def lip_rounding(weights: np.ndarray) -> np.ndarray:
     return weights[:, ARKIT_INDEX["mouthFunnel"]] + weights[:, ARKIT_INDEX["mouthPucker"]]
 
 
+def sum_shape(weights: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """The curve `[frames]` of a mouth shape: the sum of these blendshapes of `[frames, 52]`."""
+    return np.asarray(weights[:, [ARKIT_INDEX[name] for name in names]].sum(axis=1))
+
+
 def find_closed(gap: np.ndarray, rest: float, span: float | None = None) -> np.ndarray:
     """Frames `[frames]` bool in which the lips meet.
 
@@ -197,12 +221,18 @@ def measure_false_closures(
     return wrong, total
 
 
-def estimate_offset_ms(
-    predicted: np.ndarray, reference: np.ndarray, rate_hz: float, reach_ms: float = 300.0
-) -> float:
-    """Delay of `predicted` against `reference` (positive: late), by cross-correlation, in ms.
+def estimate_offset_ms(predicted: np.ndarray, reference: np.ndarray, rate_hz: float) -> float:
+    """Delay of `predicted` against `reference` (positive: late), by cross-correlation, in ms."""
+    return find_peak_ms(correlate_lags(predicted, reference, rate_hz), rate_hz)
 
-    The peak is refined by a parabola through its neighbors, so the result is finer than a frame.
+
+def correlate_lags(
+    predicted: np.ndarray, reference: np.ndarray, rate_hz: float, reach_ms: float = 300.0
+) -> np.ndarray:
+    """Pearson's r of two curves at each lag, `[lags]`, from `reach_ms` early to as much late.
+
+    Raises:
+        ValueError: the curves are of unequal length, or too short.
     """
     _same_length(predicted, reference)
     reach = int(reach_ms * rate_hz / 1000.0)
@@ -213,13 +243,21 @@ def estimate_offset_ms(
         late = predicted[max(lag, 0) : len(predicted) + min(lag, 0)]
         early = reference[max(-lag, 0) : len(reference) + min(-lag, 0)]
         scores.append(correlate(late, early))
+    return np.array(scores)
+
+
+def find_peak_ms(scores: np.ndarray, rate_hz: float) -> float:
+    """The lag in ms at which the correlations of `correlate_lags` are highest; positive is late.
+
+    The peak is refined by a parabola through its neighbors, so the result is finer than a frame.
+    """
     best = int(np.argmax(scores))
     shift = 0.0
     if 0 < best < len(scores) - 1:
         left, middle, right = scores[best - 1 : best + 2]
         bend = left - 2 * middle + right
         shift = 0.5 * (left - right) / bend if abs(bend) > 1e-12 else 0.0
-    return (best - reach + shift) * 1000.0 / rate_hz
+    return float((best - len(scores) // 2 + shift) * 1000.0 / rate_hz)
 
 
 def measure_jitter(curve: np.ndarray, rate_hz: float) -> float:

@@ -18,7 +18,15 @@ import numpy as np
 
 from dualtalker.errors import DualtalkerError
 from dualtalker.evaluation.accuracy import Recording, find_recorded_speech, measure_motions
-from dualtalker.evaluation.table import FIGURES, Columns, Figure, format_rows, list_rows
+from dualtalker.evaluation.table import (
+    FIGURES,
+    INTERVAL,
+    Columns,
+    Figure,
+    Table,
+    format_rows,
+    list_rows,
+)
 from dualtalker.files import refuse_foreign, write_output
 from dualtalker.rig import Rig
 
@@ -79,10 +87,20 @@ class Report:
     json: Path | None
     facts: dict[str, str] = field(default_factory=dict)
     """What was measured on what."""
+    tables: tuple[Table, ...] = ()
+    """Further tables."""
+
+    def to_markdown(self) -> str:
+        """What was measured, the table of figures, and the further tables, each with its text."""
+        facts = "\n".join(f"- {name}: {text}" for name, text in self.facts.items())
+        parts = [facts, self.table, INTERVAL]
+        for table in self.tables:
+            parts += [f"## {table.heading}", table.to_markdown(), table.caption]
+        return "\n\n".join(part for part in parts if part) + "\n"
 
     def to_text(self) -> str:
-        """What was measured, the table, the convention of each figure in it, and the files."""
-        lines = [*(f"{name}: {text}" for name, text in self.facts.items()), "", self.table, ""]
+        """All of `to_markdown`, the convention of each figure in the table, and the files."""
+        lines = [self.to_markdown()]
         lines += [f"{row['figure']}: {row['convention']}" for row in self.rows]
         if self.html is not None:
             lines += ["", f"report: {self.html}", f"JSON:   {self.json}"]
@@ -110,6 +128,8 @@ class ReportOptions:
     """Rows of the table, in order."""
     details: dict[str, Any] = field(default_factory=dict)
     """What else the JSON holds."""
+    tables: tuple[Table, ...] = ()
+    """Further tables under that of the figures."""
 
 
 def build_report(
@@ -154,10 +174,10 @@ def write_report(
     rows = list_rows(figures, options.subject, options.figures)
     table = format_rows(rows, list(figures))
     if out is None:
-        return Report(figures, rows, table, None, None, options.facts)
+        return Report(figures, rows, table, None, None, options.facts, options.tables)
     html, data = plan_report(out)
     out.mkdir(parents=True, exist_ok=True)
-    page = write_page(options.title, options.facts, rows, list(figures), pictures)
+    page = write_page(options.title, options.facts, rows, list(figures), pictures, options.tables)
     content: dict[str, Any] = {
         "title": options.title,
         "facts": options.facts,
@@ -168,7 +188,7 @@ def write_report(
     }
     write_output(html, page)
     write_output(data, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    return Report(figures, rows, table, html, data, options.facts)
+    return Report(figures, rows, table, html, data, options.facts, options.tables)
 
 
 def plan_report(out: Path) -> tuple[Path, Path]:
@@ -227,6 +247,7 @@ def write_page(
     rows: Sequence[Mapping[str, object]],
     contestants: Sequence[str],
     pictures: Sequence[Picture],
+    tables: Sequence[Table] = (),
 ) -> str:
     """Return the page as HTML. `rows` are those of `list_rows`."""
     told = "<br>".join(f"{escape(k)}: {escape(v)}" for k, v in facts.items())
@@ -236,6 +257,8 @@ def write_page(
             f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
             f'<h1>{escape(title)}</h1><p class="facts">{told}</p>',
             _write_table(rows, contestants),
+            f'<p class="facts">{escape(INTERVAL)}</p>',
+            *[_write_further(table) for table in tables],
             *[picture.to_html() for picture in pictures],
             "</body></html>\n",
         ]
@@ -258,3 +281,11 @@ def _write_table(rows: Sequence[Mapping[str, object]], contestants: Sequence[str
             + f'<td class="{mark}">{escape(verdict)}</td></tr>'
         )
     return "\n".join([*lines, "</table>"])
+
+
+def _write_further(table: Table) -> str:
+    lines = ["<table><tr>" + "".join(f"<th>{escape(text)}</th>" for text in table.head) + "</tr>"]
+    for row in table.rows:
+        lines.append("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>")
+    caption = f'<p class="facts">{escape(table.caption)}</p>'
+    return "\n".join([f"<h2>{escape(table.heading)}</h2>", *lines, "</table>", caption])

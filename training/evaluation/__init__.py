@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from training.evaluation.baselines import NearestNeighbor, animate_by_loudness, find_mean_face
+from training.evaluation.baselines import (
+    Loudness,
+    NearestNeighbor,
+    animate_by_loudness,
+    find_mean_face,
+)
+from training.evaluation.groups import (
+    CAPTURED_MOTION,
+    Group,
+    bound_labelled,
+    list_groups,
+    list_headline_figures,
+    measure_capture,
+    measure_group,
+    pick_headlines,
+    tabulate_groups,
+)
 from training.evaluation.held_out import (
     draw_training_clips,
     read_held_out,
@@ -27,11 +43,14 @@ from training.evaluation.trials import (
 )
 
 __all__ = [
+    "CAPTURED_MOTION",
     "NOISES",
     "SETTLE_S",
     "VERTEX_FIGURES",
     "Animate",
+    "Group",
     "LipReader",
+    "Loudness",
     "MeshTally",
     "NearestNeighbor",
     "Perform",
@@ -41,19 +60,26 @@ __all__ = [
     "UnitReader",
     "animate_by_loudness",
     "animate_by_model",
+    "bound_labelled",
     "draw_mesh_pictures",
     "draw_training_clips",
     "find_clip_speech",
     "find_mean_face",
     "learn_baselines",
+    "list_groups",
+    "list_headline_figures",
     "make_noise_at",
+    "measure_capture",
+    "measure_group",
     "measure_silence",
     "measure_speech_level",
     "measure_tick_ms",
+    "pick_headlines",
     "read_clips",
     "read_held_out",
     "read_training",
     "sweep_noise",
     "sweep_noisy_speech",
+    "tabulate_groups",
     "to_recording",
 ]

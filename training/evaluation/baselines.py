@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,21 +11,90 @@ from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
 from dualtalker.evaluation import metrics
 from training.data import MOTION_RATE_HZ, SAMPLE_RATE_HZ, Clip
 
+if TYPE_CHECKING:
+    from dualtalker.rig import Rig
+
 MEL_BANDS = 32
 WINDOW_SAMPLES = 512
 CONTEXT_S = (-0.08, 0.0, 0.08)  # the neighbor is sought with what is before and after the frame
 MOST_FRAMES = 20_000  # of the training split that are looked at
+# Time constants tried of the loudness's smoothing.
+SMOOTHINGS_S = (0.0, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3)
 _BLOCK = 256
 
 
-def animate_by_loudness(audio: np.ndarray, frames: int, full_loudness: float) -> np.ndarray:
+class Loudness:
+    """The jaw follows the loudness, smoothed causally by what follows captured mouths best.
+
+    Speech opens and closes the mouth more slowly than it gets loud and soft, so that a smoothed
+    loudness follows a mouth better, up to a point that depends on the way of capture: it is found
+    on the training clips of each style. A captured style without any is smoothed as all captured
+    ones together; others without any are not.
+    """
+
+    def __init__(self, clips: Sequence[Clip], rig: Rig, full_loudness: float) -> None:
+        """Choose the smoothing on training clips; the jaw is half open at `full_loudness`."""
+        self._full = full_loudness
+        by_style: dict[str, list[Clip]] = {}
+        for clip in clips:
+            if clip.motion is not None:
+                by_style.setdefault(clip.style, []).append(clip)
+        self.smoothings_s = {s: choose_smoothing(own, rig) for s, own in by_style.items()}
+        captured = [c for s, own in by_style.items() if s.startswith("captured") for c in own]
+        self._captured_s = choose_smoothing(captured, rig) if captured else 0.0
+
+    @property
+    def name(self) -> str:
+        """What tables call it: with the smoothing of captured styles."""
+        found = [t for s, t in self.smoothings_s.items() if s.startswith("captured")]
+        ends = [f"{1e3 * t:.0f}" for t in sorted({min(found), max(found)})] if found else ["0"]
+        return "loudness" if ends == ["0"] else f"loudness smoothed {' to '.join(ends)} ms"
+
+    def animate(self, audio: np.ndarray, frames: int, style: str) -> np.ndarray:
+        """Weights `[frames, 52]` for sound in a style."""
+        unknown_s = self._captured_s if style.startswith("captured") else 0.0
+        smoothing_s = self.smoothings_s.get(style, unknown_s)
+        return animate_by_loudness(audio, frames, self._full, smoothing_s)
+
+
+def animate_by_loudness(
+    audio: np.ndarray, frames: int, full_loudness: float, smoothing_s: float = 0.0
+) -> np.ndarray:
     """`jawOpen` follows the loudness, 0.5 at `full_loudness`; all else rests. `[frames, 52]`."""
     times_s = np.arange(frames) / MOTION_RATE_HZ
     loudness = metrics.measure_loudness(audio, SAMPLE_RATE_HZ, times_s)
+    loudness = smooth_causally(loudness, smoothing_s)
     weights = np.zeros((frames, len(ARKIT_NAMES)), np.float32)
     jaw = np.clip(0.5 * loudness / max(full_loudness, 1e-9), 0.0, 1.0)
     weights[:, ARKIT_INDEX["jawOpen"]] = jaw
     return weights
+
+
+def smooth_causally(curve: np.ndarray, seconds: float) -> np.ndarray:
+    """Smooth a curve `[frames]` by a first-order low-pass of that time constant, from rest on."""
+    from scipy.signal import lfilter
+
+    if seconds <= 0:
+        return curve
+    share = 1.0 - np.exp(-1.0 / (MOTION_RATE_HZ * seconds))
+    return np.asarray(lfilter([share], [1.0, share - 1.0], curve))
+
+
+def choose_smoothing(clips: Sequence[Clip], rig: Rig) -> float:
+    """Return the one of `SMOOTHINGS_S` whose loudness follows jaw and lip gap of clips best.
+
+    That is the largest mean of Pearson's r with `jawOpen` and with the gap over speech frames.
+    """
+    scores = np.zeros(len(SMOOTHINGS_S))
+    for clip in clips:
+        assert clip.motion is not None
+        times_s = np.arange(clip.frames) / MOTION_RATE_HZ
+        loudness = metrics.measure_loudness(clip.audio, SAMPLE_RATE_HZ, times_s)
+        speech = metrics.find_speech(loudness)
+        for wanted in (metrics.jaw_opening(clip.motion), rig.lip_gap(clip.motion)):
+            for k, seconds in enumerate(SMOOTHINGS_S):
+                scores[k] += metrics.correlate(smooth_causally(loudness, seconds), wanted, speech)
+    return SMOOTHINGS_S[int(np.argmax(scores))]
 
 
 def find_mean_face(clips: Sequence[Clip], style: str) -> np.ndarray:

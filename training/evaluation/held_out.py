@@ -77,6 +77,8 @@ def to_recording(clip: Clip, training: Training) -> Recording:
     phones = None
     if clip.phones is not None:
         phones = tuple((p.label, p.start_s, p.end_s) for p in clip.phones)
+    captured = clip.style.startswith("captured")
+    synthetic = clip.source.startswith("synthetic")
     return Recording(
         name=clip.name,
         audio=clip.audio,
@@ -84,8 +86,11 @@ def to_recording(clip: Clip, training: Training) -> Recording:
         fps=float(MOTION_RATE_HZ),
         frames=clip.frames,
         reference=clip.motion,
-        captured=clip.style.startswith("captured"),
+        captured=captured,
         phones=phones,
-        group="synthetic" if clip.source.startswith("synthetic") else "",
+        group="captured" if captured else "synthetic" if synthetic else "",
         unseen=clip.speaker not in training.speakers,
+        source=clip.source.removeprefix("captured:"),
+        talker=clip.speaker,
+        evidence=clip.motion_mask,
     )

@@ -26,6 +26,7 @@ SNRS_DB = (20.0, 15.0, 10.0, 5.0, 0.0)
 SPEECH_SNRS_DB = (20.0, 10.0, 0.0)
 HISS_LEVEL = 1e-3  # -60 dB: a quiet room through a good microphone
 NOISY_SPEECH_S = 20.0
+NOISY_STYLE_S = 60.0  # of each captured style's recordings
 SETTLE_S = 0.5  # of a trial's start, where the mouth may still move to its rest
 
 
@@ -82,12 +83,18 @@ def _motion_of(
 def sweep_noisy_speech(animate: Animate, clips: Sequence[Clip]) -> Sweep:
     """Loss of jaw r when noise is added `SPEECH_SNRS_DB` below speech, mean over captured clips.
 
-    Of each clip the first 20 s are used. The motion is never touched: it is the clean one.
+    Of each clip the first 20 s are used, of each style clips up to a minute. The motion is never
+    touched: it is the clean one.
     """
     losses: dict[str, dict[float, list[float]]] = {k: {} for k in NOISES}
+    heard_s: dict[str, float] = {}
     for clip in clips:
+        before_s = heard_s.get(clip.style, 0.0)
         if clip.motion is None or not clip.style.startswith("captured"):
             continue
+        if before_s >= NOISY_STYLE_S:
+            continue
+        heard_s[clip.style] = before_s + min(clip.duration_s, NOISY_SPEECH_S)
         audio = clip.audio[: int(NOISY_SPEECH_S * SAMPLE_RATE_HZ)]
         frames = min(len(clip.motion), len(audio) * MOTION_RATE_HZ // SAMPLE_RATE_HZ)
         truth = metrics.jaw_opening(clip.motion[:frames])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -19,9 +20,11 @@ from training import evaluate as evaluation
 from training import lipread
 from training.data import (
     PHONE_CLASSES,
+    Clip,
     save_clips,
 )
 from training.evaluation import (
+    Loudness,
     NearestNeighbor,
     animate_by_loudness,
     find_mean_face,
@@ -29,7 +32,7 @@ from training.evaluation import (
     noises,
     trials,
 )
-from training.evaluation.baselines import describe_sound
+from training.evaluation.baselines import describe_sound, smooth_causally
 from training.learning import describe_network, save_checkpoint
 from training.network import DualTalker
 
@@ -89,6 +92,39 @@ def test_loudness_with_a_given_gain_stays_shut_in_silence() -> None:
     quiet = 1e-4 * np.ones(16000, np.float32)
     assert animate_by_loudness(quiet, 50, full_loudness=0.1).max() < 0.01
     assert animate_by_loudness(quiet, 50, 1e-4).max() == pytest.approx(0.5)
+
+
+def make_mouth_after_loudness(seconds: float, style: str) -> Clip:
+    """Syllables of uneven loudness whose mouth is the loudness, smoothed so long."""
+    rng = np.random.default_rng(0)
+    steps = np.repeat(rng.uniform(0.0, 0.3, 60), 5)
+    audio = np.repeat(steps, 320) * rng.standard_normal(96000)
+    clip = make_clip("smooth", 0, 6.0, style=style)
+    audio = np.clip(audio, -1, 1).astype(np.float32)
+    motion = animate_by_loudness(audio, clip.frames, 0.5, seconds)
+    return dataclasses.replace(clip, audio=audio, motion=motion)
+
+
+def test_loudness_is_smoothed_by_what_training_clips_say_of_each_style() -> None:
+    clips = [make_mouth_after_loudness(0.1, "captured:one"), make_mouth_after_loudness(0, "rules")]
+    loudness = Loudness(clips, build_head(), 0.5)
+    assert loudness.smoothings_s == {"captured:one": 0.1, "rules": 0.0}
+    assert loudness.name == "loudness smoothed 100 ms"
+    for clip in clips:
+        np.testing.assert_allclose(
+            loudness.animate(clip.audio, clip.frames, clip.style), clip.motion, atol=1e-6
+        )
+    unheard = loudness.animate(clips[0].audio, clips[0].frames, "captured:new")
+    np.testing.assert_allclose(unheard, clips[0].motion, atol=1e-6)
+    assert Loudness([], build_head(), 0.5).name == "loudness"
+
+
+def test_smoothing_is_causal_and_keeps_the_level() -> None:
+    curve = np.zeros(50)
+    curve[10:] = 1.0
+    smooth = smooth_causally(curve, 0.06)
+    assert np.all(smooth[:10] == 0.0) and smooth[-1] == pytest.approx(1.0, abs=1e-3)
+    assert smooth[12] == pytest.approx(1 - np.exp(-3 / 3))  # three frames of 20 ms
 
 
 def test_trials_see_what_a_contestant_does() -> None:
@@ -186,11 +222,15 @@ def test_whole_evaluation_writes_table_report_and_json(
     arguments = [str(tiny), "--corpus", str(corpus), "--suite", "default", "--trial-s", "1"]
     arguments += ["--timing-s", "1.2", "--video-s", "0.2", "--report", str(tmp_path / "report")]
     arguments += ["--reader", "any.safetensors", "--json-out", str(figures_path)]
+    arguments += ["--markdown", str(tmp_path / "card.md")]
     monkeypatch.setattr(sys, "argv", ["evaluate", *arguments])
     evaluation.main()
     printed = capsys.readouterr().out
     figures = json.loads(figures_path.read_text())
-    assert list(figures) == ["loudness", "mean face", "nearest neighbor", "model"]
+    loudness = next(iter(figures))
+    assert loudness.startswith("loudness")
+    assert list(figures) == [loudness, "mean face", "nearest neighbor", "model"]
+    figures["loudness"] = figures[loudness]
     # In this corpus the jaw is the loudness, and the mean face never moves.
     assert figures["loudness"]["jaw r"] > 0.9 and figures["mean face"]["jaw r"] == 0.0
     assert abs(figures["loudness"]["offset ms"]) < 20
@@ -199,9 +239,14 @@ def test_whole_evaluation_writes_table_report_and_json(
     wanted += ("closures met", "false closures", "noise motion")
     assert set(wanted) <= set(figures["model"])
     assert figures["model"]["lookahead ms"] == 80.0
-    assert "| jaw opening r |" in printed and "missed" in printed
+    assert "| jaw opening r, made |" in printed and "| one clip |" in printed
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert "Speech in noise" in page and "data:video/mp4" in page
+    assert "made: 1 clip, unknown trained on" in page
+    card = (tmp_path / "card.md").read_text(encoding="utf-8")
+    assert card in printed and "## Captured motion by source and talker" in card
+    report = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
+    assert report["groups"]["model"]["made"]["clips"] == 1.0
 
 
 def test_speakers_of_the_training_split_are_not_unseen(tiny: Path, tmp_path: Path) -> None:
