@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dualtalker.audio.compressed import import_av
+from dualtalker.audio.compressed import import_av, open_video
 from dualtalker.audio.files import read_audio
 from dualtalker.audio.messages import (
     BARE_TYPES,
@@ -54,6 +54,7 @@ __all__ = [
     "is_info",
     "kind_of",
     "mix_to_mono",
+    "open_video",
     "pick_channel",
     "read_audio",
     "read_channel",

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from dualtalker.audio.containers import read_head
 from dualtalker.audio.sniffing import name_compression
 from dualtalker.errors import AudioError, DualtalkerError
 
@@ -27,6 +28,7 @@ _BEGINNINGS = (
     (re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11"), "asf"),
     (re.compile(rb"RIFF....AVI ", re.DOTALL), "avi"),
     (re.compile(rb"FLV\x01"), "flv"),
+    (re.compile(rb"\0\0\x01\xba"), "mpeg"),
     (re.compile(rb"#!AMR"), "amr"),
 )
 _GAP_S = 0.02  # between frames: less is rounding
@@ -69,6 +71,30 @@ def find_container(head: bytes) -> str | None:
 
 
 @contextlib.contextmanager
+def open_video(path: Path, kind: type[DualtalkerError] = DualtalkerError) -> Iterator[Any]:
+    """Open a video as PyAV's container, by how it begins: other files are not even tried.
+
+    Raises:
+        DualtalkerError: it is no video or damaged, or PyAV is not installed; of another `kind`
+            where one is given.
+    """
+    av = import_av(f"{path}: a video", kind)
+    container = find_container(read_head(path))
+    if container is None:
+        raise kind(f"{path}: no video that can be read; expected mp4, mov, mkv, webm, avi or mpg")
+    try:
+        with path.open("rb") as file, av.open(file, format=container) as opened:
+            if not opened.streams.video:
+                raise kind(f"{path}: there is no picture in it, only sound")
+            yield opened
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise kind(
+            f"{path}: not readable as a video ({error}); copy it again, or convert it with: "
+            f"ffmpeg -i {path.name} {path.stem}_converted.mp4"
+        ) from error
+
+
+@contextlib.contextmanager
 def open_soundtrack(path: Path, container: str) -> Iterator[Soundtrack]:
     """Decode the sound of a file, of which `find_container` tells the container.
 
@@ -108,20 +134,31 @@ def is_short(track: Soundtrack, samples: int) -> bool:
 
 
 def _decode(opened: Any, track: Any, resampler: Any) -> Iterator[np.ndarray]:
-    """Decode to blocks [n, channels]; what the times of frames leave out is silence."""
+    """Decode to blocks [n, channels]; what the times of frames leave out is silence.
+
+    What comes before the first picture is left out.
+    """
     rate_hz, channels = resampler.rate, len(resampler.layout.channels)
-    begin_s, count = _begin_s(opened, track), 0
+    begin_s = _begin_s(opened, track)
+    count = early = 0  # samples of the sound's clock that are done; samples still to leave out
+    tolerated_s = 0.0 if opened.streams.video else _GAP_S  # the sound begins to the sample
     for frame in itertools.chain(opened.decode(track), [None]):
         ahead_s = 0.0
         if frame is not None and frame.pts is not None:
-            ahead_s = float(frame.pts * frame.time_base) - begin_s - count / rate_hz
-        silent = round(ahead_s * rate_hz) if ahead_s > _GAP_S else 0
+            time_s = float(frame.pts * frame.time_base)
+            if tolerated_s == 0.0 and time_s < begin_s:
+                early = round((begin_s - time_s) * rate_hz)
+                count = -early
+            ahead_s = time_s - begin_s - count / rate_hz
+        silent = round(ahead_s * rate_hz) if ahead_s > tolerated_s else 0
+        tolerated_s = _GAP_S
         for start in range(0, silent, _PIECE):
             yield np.zeros((min(_PIECE, silent - start), channels), np.float32)
         count += silent
         for part in resampler.resample(frame):
             count += part.samples
-            yield part.to_ndarray().T
+            yield part.to_ndarray().T[early:]
+            early = max(0, early - part.samples)
 
 
 def _begin_s(opened: Any, track: Any) -> float:
@@ -135,5 +172,6 @@ def _promised_s(opened: Any, track: Any, container: str) -> float:
     if container in ("aac", "amr"):
         return 0.0
     if track.duration:
-        return float(track.duration * track.time_base)
+        early_s = _begin_s(opened, track) - float((track.start_time or 0) * track.time_base)
+        return float(track.duration * track.time_base) - max(0.0, early_s)
     return 0.0 if opened.streams.video else (opened.duration or 0) / 1e6

@@ -17,6 +17,7 @@ from dualtalker.files import read_json
 from limited_process import refuse
 
 RATE_HZ = 48000
+MILLISECOND = Fraction(1, 1000)
 TIMES_S = np.arange(2 * RATE_HZ) / RATE_HZ
 SOUND = (0.4 * np.sin(2 * np.pi * 300 * TIMES_S * (1 + TIMES_S))).astype(np.float32)
 # FFmpeg's container and codec.
@@ -33,7 +34,8 @@ KINDS = {
 }
 
 
-def write(path, container, codec, sound=SOUND, layout="mono", pictures=0, late_s=0.0):
+def write(path, container, codec, sound=SOUND, layout="mono", pictures=0, late_s=0.0,
+          picture_s=0.0):  # fmt: skip
     import av
 
     with av.open(str(path), "w", format=container) as file:
@@ -43,9 +45,11 @@ def write(path, container, codec, sound=SOUND, layout="mono", pictures=0, late_s
             picture = file.add_stream("mpeg4", rate=10)
             picture.width = picture.height = 32
             picture.pix_fmt = "yuv420p"
-            for _ in range(pictures):
+            picture.codec_context.time_base = MILLISECOND
+            for number in range(pictures):
                 image = np.zeros((32, 32, 3), np.uint8)
                 frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                frame.pts, frame.time_base = round(1000 * picture_s) + 100 * number, MILLISECOND
                 file.mux(picture.encode(frame))
             file.mux(picture.encode(None))
         channels = 2 if layout == "stereo" else 1
@@ -95,6 +99,50 @@ def test_a_sound_that_begins_after_the_picture_is_preceded_by_silence(tmp_path):
     samples, _ = read_audio(path)
     assert find_lag(samples)[0] / RATE_HZ == pytest.approx(0.5, abs=0.01)
     assert not samples[: int(0.49 * RATE_HZ)].any()
+
+
+@pytest.mark.parametrize("early_s", [0.01, 0.7])
+def test_a_sound_that_begins_before_the_picture_loses_what_no_picture_belongs_to(
+    tmp_path, early_s
+):
+    pytest.importorskip("av")
+    path = tmp_path / "film.mov"
+    write(path, "mov", "pcm_s16le", pictures=30, picture_s=early_s)
+    samples, _ = read_audio(path)
+    skipped = round(early_s * RATE_HZ)
+    assert len(samples) == len(SOUND) - skipped
+    assert np.abs(samples - SOUND[skipped:]).max() < 1e-3
+
+
+@pytest.mark.parametrize("late_s", [0.01, 0.5])
+def test_a_late_sound_of_a_film_is_placed_to_the_sample(tmp_path, late_s):
+    pytest.importorskip("av")
+    path = tmp_path / "film.mov"
+    write(path, "mov", "pcm_s16le", pictures=30, late_s=late_s)
+    samples, _ = read_audio(path)
+    assert find_lag(samples)[0] == round(late_s * RATE_HZ)
+
+
+def test_a_film_in_mpeg_is_read(tmp_path):
+    av = pytest.importorskip("av")
+    path = tmp_path / "film.mpg"
+    with av.open(str(path), "w", format="mpeg") as file:
+        picture = file.add_stream("mpeg1video", rate=25)
+        picture.width = picture.height = 32
+        picture.pix_fmt = "yuv420p"
+        track = file.add_stream("mp2", rate=RATE_HZ, layout="mono")
+        image = np.zeros((32, 32, 3), np.uint8)
+        for _ in range(50):
+            file.mux(picture.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        file.mux(picture.encode(None))
+        resampler = av.AudioResampler(track.format.name, "mono", RATE_HZ, track.frame_size)
+        frame = av.AudioFrame.from_ndarray(SOUND[None], format="fltp", layout="mono")
+        frame.sample_rate = RATE_HZ
+        for part in (*resampler.resample(frame), *resampler.resample(None)):
+            file.mux(track.encode(part))
+        file.mux(track.encode(None))
+    lag, likeness = find_lag(read_audio(path)[0])
+    assert likeness > 0.9 and lag / RATE_HZ < 0.06
 
 
 @pytest.mark.parametrize("name", ["phone.m4a", "film.mp4", "camera.mov", "talk.mka"])
