@@ -44,6 +44,10 @@ COMFORT = [
 # x265, which are under the GPL; imported only where one of these is asked for.
 VIDEO = ["av>=12.0"]  # 12 is the first with wheels that carry an H.264 encoder on every platform
 
+# Lips measured in videos, `python -m training.prepare video`; 14.2 tells how a phone was held.
+# Never among the tests' own: MediaPipe brings OpenCV with it.
+LIPS = ["mediapipe>=0.10.35", "av>=14.2"]
+
 TRAIN = [
     # Pinned: the exporter's graphs change from one torch to the next, and the parity numbers in
     # docs/ were measured with this one. On Linux the build of the CPU index is enough and saves
@@ -201,6 +205,7 @@ setup(
         "ros": ROS,
         "devices": DEVICES,
         "video": VIDEO,
+        "lips": LIPS,
         "face": FACE,
         "osc": OSC,
         "servos": SERVOS,

@@ -4,6 +4,7 @@
     python -m training.prepare vocaset DIR OUT
     python -m training.prepare biwi DIR OUT --lips BIWI/regions/lve.txt
     python -m training.prepare arkit DIR OUT --holdout 'MySlate_9*'
+    python -m training.prepare video DIR OUT --landmarker face_landmarker.task
 
 A second run continues where the first one stopped, or does nothing where all is done.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import itertools
 import json
 import shutil
 import sys
@@ -23,12 +25,23 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
+from dualtalker.audio import import_av
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import claim_folder, ending_in_order, sha256
 from training.data import CorpusError, VertexSet
 from training.data import clips as arkit_clips
 from training.data import mesh_clips as vertex_clips
-from training.datasets import Inspection, MeshSource, PlannedClip, biwi, choose_regions, vocaset
+from training.datasets import (
+    Inspection,
+    MeshSource,
+    PlannedClip,
+    biwi,
+    choose_regions,
+    landmarks,
+    lip_tracks,
+    videos,
+    vocaset,
+)
 from training.datasets import live_link as captures
 
 CONVERTER_VERSION = 1  # raised whenever the same files would give other clips
@@ -81,6 +94,27 @@ class BiwiPreparation(MeshPreparation):
 @dataclass(frozen=True)
 class ArkitPreparation(captures.CaptureOptions, Preparation):
     """ARKit weights beside their sound: Live Link Face takes, or CSVs of `dualtalker animate`."""
+
+
+@dataclass(frozen=True)
+class VideoPreparation:
+    """Videos of one talking face each: to tracks of the lips, for `training.corpus --lips`.
+
+    A subfolder of DIR holds the videos of one talker; NAME.txt beside NAME.mp4 holds the words.
+    """
+
+    folder: tyro.conf.Positional[Path]
+    """Where the videos lie."""
+    out: tyro.conf.Positional[Path | None] = None
+    """Where TALKER.npz and TALKER/CLIP.ogg go; not needed with --check."""
+    check: bool = False
+    """Only report how good the videos are; what lies in OUT already is not measured again."""
+    landmarker: Path | None = None
+    """MediaPipe's face_landmarker.task."""
+    talker: str | None = None
+    """Whose face the videos in DIR itself show; by default DIR's name."""
+    offset_ms: float = 0.0
+    """How late the sound is against the picture in all videos; it is moved by as much."""
 
 
 def prepare_meshes(config: VocasetPreparation | BiwiPreparation) -> int:
@@ -155,13 +189,28 @@ def prepare_captures(config: ArkitPreparation) -> int:
     return 0
 
 
+def prepare_videos(config: VideoPreparation) -> int:
+    """Measure, judge and write the talkers of a folder; return the exit status."""
+    found = sorted(videos.find_videos(config.folder, config.talker), key=lambda v: v.talker)
+    model = landmarks.check_landmarker(config.landmarker)
+    import_av(f"{config.folder}: a video", CorpusError)
+    if not config.check:
+        claim_folder(_demand_out(config), f"*/{lip_tracks.TRACKS_NAME}")
+    work = lip_tracks.LipWork(config.folder, config.out, config.check, model, config.offset_ms)
+    good = 0
+    for talker, group in itertools.groupby(found, key=lambda video: video.talker):
+        good += lip_tracks.prepare_talker(work, talker, list(group))
+    return 0 if good else 2
+
+
 @ending_in_order()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; what is wrong with the data is told without a traceback, status 2."""
     config = tyro.cli(
         Annotated[VocasetPreparation, tyro.conf.subcommand("vocaset")]
         | Annotated[BiwiPreparation, tyro.conf.subcommand("biwi")]
-        | Annotated[ArkitPreparation, tyro.conf.subcommand("arkit")],  # type: ignore[arg-type]
+        | Annotated[ArkitPreparation, tyro.conf.subcommand("arkit")]
+        | Annotated[VideoPreparation, tyro.conf.subcommand("video")],  # type: ignore[arg-type]
         prog="python -m training.prepare",
         description=__doc__,
         args=arguments,
@@ -171,6 +220,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise CorpusError(f"{config.folder} is no folder: give the one with the download")
         if isinstance(config, ArkitPreparation):
             return prepare_captures(config)
+        if isinstance(config, VideoPreparation):
+            return prepare_videos(config)
         return prepare_meshes(config)
     except (DualtalkerError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -195,7 +246,7 @@ def _may_go_on(report: Inspection, config: Preparation, anything: bool) -> bool:
     return anything
 
 
-def _demand_out(config: Preparation) -> Path:
+def _demand_out(config: Preparation | VideoPreparation) -> Path:
     if config.out is None:
         raise CorpusError("give OUT, the folder for the clips, or --check to look only")
     return config.out

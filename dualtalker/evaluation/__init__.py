@@ -14,7 +14,12 @@ from dualtalker.evaluation.accuracy import (
     measure_speeds,
     tally_motions,
 )
-from dualtalker.evaluation.metrics import BILABIAL, LABIODENTAL, measure_loudness
+from dualtalker.evaluation.metrics import (
+    BILABIAL,
+    LABIODENTAL,
+    find_speech_frames,
+    measure_loudness,
+)
 from dualtalker.evaluation.motion_files import (
     MotionTable,
     read_motion_csv,
@@ -90,6 +95,7 @@ __all__ = [
     "film_columns",
     "film_side_by_side",
     "find_recorded_speech",
+    "find_speech_frames",
     "find_start",
     "format_cell",
     "gather_figures",

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checkout import ROOT
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import RigError
-from dualtalker.rig import Rig, build_rig
+from dualtalker.rig import build_rig
 from dualtalker.rig.landmarks import _find_near
 from dualtalker.rig.robot_head import build_head
+from scanned_rig import scanned_rig
 from tiny_rig import SHAPES, parts, tiny_rig
-
-SHARED = ROOT.parent / "shared" / "data" / "face"
 
 
 @pytest.mark.parametrize("build", [tiny_rig, build_head])
@@ -149,27 +145,8 @@ def test_near_vertices_are_those_within_reach(seed, spread):
     assert not found[distance > 2 * np.sqrt(3) * reach].any()
 
 
-def ict_rig() -> Rig:
-    """The ICT-FaceKit face; centimetres in the file."""
-    folder = SHARED / "ict_facekit"
-    if not folder.exists():
-        pytest.skip("needs ../shared/data/face/ict_facekit beside the checkout")
-    data = np.load(folder / "ict_facekit_light.npz")
-    mapping = json.loads((folder / "arkit52_to_ict.json").read_text())
-    row = {str(name): index for index, name in enumerate(data["expression_names"])}
-    names = [name for name in ARKIT_NAMES if mapping[name]]
-    to_m = 0.01 * float(data["expression_scale"])
-    deltas = [
-        sum(data["expression_delta"][row[n]] * to_m for n in mapping[name]) for name in names
-    ]
-    quads = data["faces"]
-    full = quads[quads[:, 3] >= 0]
-    triangles = np.concatenate([quads[:, :3], full[:, [0, 2, 3]]])
-    return build_rig("ICT", data["neutral"] * 0.01, triangles, names, np.stack(deltas))
-
-
 def test_landmarks_on_a_scanned_face():
-    rig = ict_rig()
+    rig = scanned_rig()
     assert rig.missing == ("tongueOut",)
     gap_mm = 1000 * rig.lip_gap(np.eye(52))
     rest_mm = 1000 * rig.lip_gap(np.zeros(52))

@@ -47,7 +47,7 @@ from training.data.recordings import (
     sample_motion,
     to_corpus_rate,
 )
-from training.data.records import CorpusError, read_rows
+from training.data.records import ARCHIVE_ERRORS, CorpusError, open_measures, read_rows
 from training.data.subsets import reduce_corpus
 from training.data.synthesis import (
     GENERATOR_VERSION,
@@ -60,6 +60,7 @@ from training.data.synthesis import (
 
 __all__ = [
     "ANYBODY",
+    "ARCHIVE_ERRORS",
     "AUDIO_SUFFIXES",
     "CHANNELS",
     "GENERATOR_VERSION",
@@ -95,6 +96,7 @@ __all__ = [
     "load_clips",
     "make_background",
     "map_array",
+    "open_measures",
     "read_captured",
     "read_clip",
     "read_corpus",

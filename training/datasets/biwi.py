@@ -20,7 +20,6 @@ from dualtalker.errors import DualtalkerError
 from training.data import CorpusError, map_array, read_sound
 from training.datasets.meshes import read_mesh
 from training.datasets.pickles import load_pickle
-from training.datasets.soundtracks import measure_duration_s
 from training.datasets.sources import (
     Inspection,
     MeshSource,
@@ -29,6 +28,7 @@ from training.datasets.sources import (
     describe_stray,
     name_some,
 )
+from training.datasets.videos import measure_duration_s
 
 FPS = 25
 VERTICES = 23370
