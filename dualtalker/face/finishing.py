@@ -51,8 +51,6 @@ class Smoother:
 class Life:
     """What the upper face does beside the model's motion: nothing; `IdleLife` does something."""
 
-    moves = False  # whether anything ever does
-
     def hear(self, samples: np.ndarray) -> None:
         """Take the audio [n] that the model takes next."""
 
@@ -72,6 +70,79 @@ class Life:
     def add(self, time_s: float, weights: np.ndarray) -> np.ndarray:
         """Return weights [channels] with life at `time_s`, within [0, 1]; the input is kept."""
         return weights
+
+
+class _Share(NamedTuple):
+    """How much of a life is shown: since when it goes from which share to which."""
+
+    since_s: float
+    start: float
+    aim: float
+
+    def at(self, time_s: float) -> float:
+        return self.start + (self.aim - self.start) * smoothstep(
+            (time_s - self.since_s) / SWITCH_S
+        )
+
+
+class LifeMixture(Life):
+    """One life, and for SWITCH_S after a switch the one before beside it: nothing jumps."""
+
+    def __init__(self, life: Life) -> None:
+        """Begin with a life in full."""
+        self._parts = [(life, _Share(-math.inf, 1.0, 1.0))]
+
+    def switch(self, time_s: float, life: Life) -> None:
+        """From `time_s` on let a life come, and what was there before go."""
+        shares = [(before, share.at(time_s)) for before, share in self._parts]
+        self._parts = [
+            (before, _Share(time_s, share, 0.0)) for before, share in shares if share > 0.0
+        ]
+        self._parts.append((life, _Share(time_s, 0.0, 1.0)))
+
+    def hear(self, samples: np.ndarray) -> None:
+        """Take the audio [n] that the model takes next."""
+        for life, _ in self._parts:
+            life.hear(samples)
+
+    def follow(self, time_s: float, heard_s: float, weights: np.ndarray) -> None:
+        """As `Life.follow`."""
+        for life, _ in self._parts:
+            life.follow(time_s, heard_s, weights)
+
+    def rest(self, time_s: float) -> None:
+        """No audio comes until `time_s`."""
+        for life, _ in self._parts:
+            life.rest(time_s)
+
+    def restart(self) -> None:
+        """New audio begins, unconnected to the last."""
+        for life, _ in self._parts:
+            life.restart()
+
+    def head(self, time_s: float) -> np.ndarray | None:
+        """Return pitch, yaw, roll [3] of the head in radians, or None where none moves it."""
+        turned = None
+        for life, share in self._parts:
+            head = life.head(time_s)
+            if head is not None:
+                part = np.float32(share.at(time_s)) * head
+                turned = part if turned is None else turned + part
+        return turned
+
+    def add(self, time_s: float, weights: np.ndarray) -> np.ndarray:
+        """Return weights [channels] with all lives' shares at `time_s`."""
+        shown = [(life, share.at(time_s), share.aim) for life, share in self._parts]
+        self._parts = [
+            part for part, (_, share, aim) in zip(self._parts, shown, strict=True) if share or aim
+        ]
+        lively = weights
+        for life, share, _ in shown:
+            moved = life.add(time_s, weights)
+            if share == 1.0:
+                return moved
+            lively = lively + np.float32(share) * (moved - weights)
+        return lively
 
 
 class Overlay:
@@ -110,9 +181,8 @@ class FaceFinisher:
 
         `overlays` come last, in this order.
         """
-        self.life = life
+        self.life = LifeMixture(life)
         self._overlays = tuple(overlays)
-        self._switch = (-math.inf, 0.0, 1.0)  # since when life goes from which share to which
         self._made: deque[_Made] = deque()  # in the last KEPT_S
         self._again: dict[float, _Made] = {}  # frames taken back, by their time
         self._shown_s = 0.0
@@ -150,11 +220,8 @@ class FaceFinisher:
         self._fade = (self._shown_s, self._shown)
 
     def switch_life(self, life: Life) -> None:
-        """From the last frame on let life come, or go where `life` never moves, in SWITCH_S."""
-        share = self._life_share(self._shown_s) if self.life.moves else 0.0
-        self._switch = (self._shown_s, share, float(life.moves))
-        if not self.life.moves:
-            self.life = life
+        """From the last frame on let another life take the place of this one, in SWITCH_S."""
+        self.life.switch(self._shown_s, life)
 
     def take_back(self, time_s: float) -> None:
         """The frames from `time_s` on were not shown: go on from the one before.
@@ -185,24 +252,13 @@ class FaceFinisher:
         return lively.copy()
 
     def _enliven(self, time_s: float, weights: np.ndarray) -> np.ndarray:
-        share = self._life_share(time_s)
-        if share == 0.0 and self._switch[2] == 0.0:
-            self.life = Life()
         self.head = self.life.head(time_s)
         lively = self.life.add(time_s, weights)
-        if share != 1.0:
-            if self.head is not None:
-                self.head = np.float32(share) * self.head
-            lively = weights + np.float32(share) * (lively - weights)
         for overlay in self._overlays:
             lively = overlay.add(time_s, weights, lively)
             if self.head is not None:
                 self.head = self.head + overlay.head(time_s)
         return lively
-
-    def _life_share(self, time_s: float) -> float:
-        since_s, start, aim = self._switch
-        return start + (aim - start) * smoothstep((time_s - since_s) / SWITCH_S)
 
 
 def smoothstep(share: float) -> float:

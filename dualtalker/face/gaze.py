@@ -71,6 +71,11 @@ class GazeLayer(Overlay):
         self._springs.aim(time_s, aims)
         self._share.change(time_s, np.array([share]))
 
+    def let_head_follow(self, time_s: float, has_head: bool) -> None:
+        """From `time_s` on share the present target with the head, or leave it to the eyes."""
+        if self._target is not None:
+            self.look(time_s, (float(self._target[0]), float(self._target[1])), has_head)
+
     def head(self, time_s: float) -> np.ndarray:
         """Return what is added to pitch, yaw and roll [3] of the head (rad)."""
         yaw, pitch = self._springs.at(time_s)[2:]

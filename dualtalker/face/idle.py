@@ -46,8 +46,6 @@ class IdleLife(Life):
     the usual 100 to 150 ms of lid closing and opening; 2 to 6 s apart is what people do at rest.
     """
 
-    moves = True
-
     def __init__(self, seed: int = 0) -> None:
         """The same seed gives the same life."""
         self._seed = seed

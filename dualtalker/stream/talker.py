@@ -221,15 +221,33 @@ class Talker:
         return index
 
     def set_idle_motion(self, on: bool) -> None:
-        """Switch blinks, glances and brow motion on or off; they come and go within 250 ms.
+        """Switch blinks, glances and brow motion on or off, as `set_life`."""
+        self.set_life(idle_motion=on)
+
+    def set_life(
+        self,
+        *,
+        idle_motion: bool | None = None,
+        prosody: bool | None = None,
+        head_motion: bool | None = None,
+    ) -> None:
+        """Change what moves beside speech; None leaves it as it is. It takes 250 ms.
+
+        Where the head no longer moves, `Frame.head` is None once it is back.
 
         Raises:
-            DualtalkerError: the head is to move, which needs them; nothing changes.
+            DualtalkerError: the head is to move without `idle_motion`; nothing changes.
         """
-        if on == self._life[0]:
+        asked = (idle_motion, prosody, head_motion)
+        idle, follows, head = (
+            before if now is None else now
+            for now, before in zip(asked, self._life[:3], strict=True)
+        )
+        if (idle, follows, head) == self._life[:3]:
             return
-        kind = (on, *self._life[1:])
+        kind = (idle, follows, head, self._life[3])
         self._finisher.switch_life(make_life(*kind, self.bundle.sidecar.sample_rate_hz))
+        self._gaze.let_head_follow(float(self._timeline.end_s), head)
         self._life = kind
 
     def set_smoothing(self, smoothing_s: float) -> None:

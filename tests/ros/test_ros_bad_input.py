@@ -276,6 +276,12 @@ def test_head_motion_keeps_the_idle_motion_that_it_is_part_of(context, tiny):
         assert not result.successful and "head_motion is part of it" in result.reason
         assert node.get_parameter("idle_motion").value
         node._on_timer()
+        both_off = [Parameter(name, value=False) for name in ("idle_motion", "head_motion")]
+        assert node.set_parameters_atomically(both_off).successful
+        node._on_timer()
+        result = node.set_parameters([Parameter("head_motion", value=True)])[0]
+        assert not result.successful and "idle_motion on" in result.reason
+        node._on_timer()
     finally:
         node.destroy_node()
 

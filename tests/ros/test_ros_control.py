@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dualtalker.arkit import HEAD_NAMES
 from dualtalker.face.finishing import FADE_S
 from dualtalker.stream import Talker
 from ros_processes import running, stamp_ns
@@ -88,6 +89,8 @@ def test_live_parameters_change_without_a_glitch(stage):
     stage.faces.clear()
     changes = [
         {"playout_delay_ms": 250.0},
+        {"head_motion": True, "prosody": False},
+        {"head_motion": False, "prosody": True},
         {"idle_motion": False},
         {"smoothing_ms": 80.0},
         {"starvation_ms": 200.0, "max_queue_s": 20.0},
@@ -101,7 +104,9 @@ def test_live_parameters_change_without_a_glitch(stage):
     stage.listener.spin(0.8)
     stamps_ns = np.array([stamp_ns(message) for _, message in stage.faces])
     np.testing.assert_allclose(np.diff(stamps_ns), 1e9 / 30, atol=1000)
-    weights = np.array([message.position for _, message in stage.faces])
+    heads = [list(message.name[52:]) for _, message in stage.faces]
+    assert heads[0] == heads[-1] == [] and heads.count(list(HEAD_NAMES)) > 15
+    weights = np.array([message.position[:52] for _, message in stage.faces])
     # A blink at 30 Hz closes the lids in three frames; a mouth opens no faster.
     assert np.abs(np.diff(weights, axis=0)).max() < 0.7
     assert len(weights) > 60 and weights[:, JAW].max() > 0.1

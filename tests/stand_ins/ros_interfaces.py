@@ -54,6 +54,17 @@ LAYOUTS = {
             )
         }
     },
+    # https://github.com/ros4hri/interaction_skills; its `meta` is left out, and `expression` is of
+    # hri_msgs there, with these fields.
+    "skills": {
+        "interaction_skills": {
+            "Expression": (
+                "std_msgs/Header header\nstring expression\nfloat32 valence\nfloat32 arousal\n"
+                "float32 confidence"
+            ),
+            "SetExpression": "interaction_skills/Expression expression",
+        }
+    },
     "trajectory": {  # https://github.com/ros2/common_interfaces
         "trajectory_msgs": {
             "JointTrajectoryPoint": (

@@ -26,6 +26,7 @@ from dualtalker.stream import Talker
 from dualtalker_ros.parameters import DeclaringNode, check_choices
 from dualtalker_ros.processes import run_node, spin, tell_exceptions
 from dualtalker_ros.talker import (
+    LIFE_PARAMETERS,
     MANNER_PARAMETERS,
     TALKER_PARAMETERS,
     TIMING_PARAMETERS,
@@ -285,18 +286,21 @@ class TalkerNode(DeclaringNode, LifecycleNode):
             return "active"
         return "unconfigured" if self._configured is None else "inactive"
 
-    def _complain(self, name: str, value: Any) -> str | None:
+    def _complain(self, changes: dict[str, Any]) -> str | None:
         """Return what the talker, once there is one, would refuse."""
         if self._configured is None:  # then nobody knows the model's styles, for one
             return None
-        if name == "idle_motion" and not value and self.value("head_motion"):
+        idle, head = (
+            changes.get(name, self.value(name)) for name in ("idle_motion", "head_motion")
+        )
+        if head and not idle:
             return (
-                "idle_motion must stay on: head_motion is part of it; clean up the node to switch "
-                "both off"
+                "idle_motion must be on while head_motion is: head_motion is part of it; switch "
+                "head_motion off first, or idle_motion on"
             )
-        if name == "style":
+        if "style" in changes:
             try:
-                mix_style(value, self._configured.talker.bundle.sidecar)
+                mix_style(changes["style"], self._configured.talker.bundle.sidecar)
             except DualtalkerError as error:
                 return str(error)
         return None
@@ -310,8 +314,8 @@ class TalkerNode(DeclaringNode, LifecycleNode):
             self._delivery.retune(**read_timing(self))
         if not names.isdisjoint(FORMAT_PARAMETERS):
             self._infos.renew()
-        if "idle_motion" in names:
-            talker.set_idle_motion(self.value("idle_motion"))
+        if not names.isdisjoint(LIFE_PARAMETERS):
+            talker.set_life(**{name: self.value(name) for name in LIFE_PARAMETERS})
         if "smoothing_ms" in names:
             talker.set_smoothing(self.value("smoothing_ms") / 1e3)
         if not names.isdisjoint(MANNER_PARAMETERS):

@@ -8,6 +8,7 @@ from dualtalker_ros.talker.executors import KeptExecutor, make_executor
 from dualtalker_ros.talker.mood import MoodListener
 from dualtalker_ros.talker.node_clock import NodeClock
 from dualtalker_ros.talker.parameters import (
+    LIFE_PARAMETERS,
     MANNER_PARAMETERS,
     TALKER_PARAMETERS,
     TIMING_PARAMETERS,
@@ -19,6 +20,7 @@ from dualtalker_ros.talker.publishers import FacePublishers, open_rig
 from dualtalker_ros.talker.services import Controls, StyleControl
 
 __all__ = [
+    "LIFE_PARAMETERS",
     "MANNER_PARAMETERS",
     "TALKER_PARAMETERS",
     "TIMING_PARAMETERS",

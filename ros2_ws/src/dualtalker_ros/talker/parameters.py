@@ -46,6 +46,7 @@ TIMING_PARAMETERS = (
     "interrupt_on_new_utterance",
 )
 MANNER_PARAMETERS = ("style", "intensity")
+LIFE_PARAMETERS = ("idle_motion", "prosody", "head_motion")
 
 
 def _take_option(name: str, changes: str = "configure") -> Parameter:
@@ -117,8 +118,8 @@ TALKER_PARAMETERS = (
         choices=STAMPS,
     ),
     _take_option("idle_motion", changes="live"),
-    _take_option("prosody"),
-    _take_option("head_motion"),
+    _take_option("prosody", changes="live"),
+    _take_option("head_motion", changes="live"),
     _take_option("smoothing_ms", changes="live"),
     _take_option("style", changes="live"),
     _take_option("intensity", changes="live"),
@@ -239,7 +240,7 @@ class LiveParameters:
         parameters: Sequence[Parameter],
         stage: Callable[[], str],
         apply: Callable[[set[str]], None],
-        complain: Callable[[str, Any], str | None],
+        complain: Callable[[dict[str, Any]], str | None],
     ) -> None:
         """Watch a node that has declared its parameters.
 
@@ -248,7 +249,7 @@ class LiveParameters:
             parameters: those it declared.
             stage: returns "unconfigured", "inactive" or "active".
             apply: is told the names of parameters that have changed; it may not raise.
-            complain: returns what speaks against a name's new value, None where nothing does.
+            complain: returns what speaks against new values by name, None where nothing does.
         """
         self._parameters = {parameter.name: parameter for parameter in parameters}
         self._stage, self._apply, self._complain = stage, apply, complain
@@ -262,10 +263,11 @@ class LiveParameters:
             self._guard = node.create_guard_condition(self._tell_judged)
 
     def _judge(self, changes: list[Any]) -> SetParametersResult:
-        for change in changes:
-            reason = self._find_hindrance(change.name, change.value)
-            if reason is not None:
-                return SetParametersResult(successful=False, reason=reason)
+        reasons = [self._find_hindrance(change.name, change.value) for change in changes]
+        if not any(reasons):
+            reasons.append(self._complain({change.name: change.value for change in changes}))
+        for reason in filter(None, reasons):
+            return SetParametersResult(successful=False, reason=reason)
         if self._guard is not None:
             self._judged |= {change.name for change in changes}
             self._guard.trigger()
@@ -278,7 +280,7 @@ class LiveParameters:
         hindrance = _HINDRANCES.get((kind, self._stage()))
         if hindrance is None and known is not None:
             hindrance = complain_about(known, value)
-        return self._complain(name, value) if hindrance is None else f"{name} {hindrance}"
+        return None if hindrance is None else f"{name} {hindrance}"
 
     def _tell(self, changes: list[Any]) -> None:
         self._apply({change.name for change in changes})

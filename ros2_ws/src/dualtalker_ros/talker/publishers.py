@@ -91,9 +91,10 @@ class FacePublishers:
         self.synced_audio = SyncedAudio(self._value("max_queue_s"))
         self._wanted = _wanted_outputs(node)
         if "blendshapes" in self._wanted:
-            head = HEAD_NAMES if self._value("head_motion") else ()
-            self._joints = JointState(name=[*names, *head])
-            self._joints.header.frame_id = self._frame_id
+            # Without the head's angles, and with them.
+            self._joints = [JointState(name=[*names, *head]) for head in ((), HEAD_NAMES)]
+            for message in self._joints:
+                message.header.frame_id = self._frame_id
             self._add("blendshapes", JointState, self._encode_joints)
         if "mouth_open" in self._wanted:
             self._add("mouth_open", Float32, _encode_opening)
@@ -237,7 +238,7 @@ class FacePublishers:
         self._node.get_logger().info(f"face_marker of {marker.triangle_count} triangles")
 
     def _encode_joints(self, frame: Frame, stamp: Time) -> JointState:
-        message, weights = self._joints, frame.weights
+        message, weights = self._joints[frame.head is not None], frame.weights
         message.header.stamp = stamp
         if frame.head is not None:
             weights = np.concatenate([weights, frame.head])

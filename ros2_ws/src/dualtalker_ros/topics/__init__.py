@@ -11,6 +11,7 @@ from dualtalker_ros.topics.audio_input import (
 )
 from dualtalker_ros.topics.diagnostics import Growth, judge_growth, make_diagnostics
 from dualtalker_ros.topics.faces import FaceReader
+from dualtalker_ros.topics.frames import PointTransformer
 from dualtalker_ros.topics.outgoing_audio import fill_message
 from dualtalker_ros.topics.servo_commands import ServoCommands
 from dualtalker_ros.topics.subscriptions import OfferedSubscription
@@ -24,6 +25,7 @@ __all__ = [
     "FaceReader",
     "Growth",
     "OfferedSubscription",
+    "PointTransformer",
     "ServoCommands",
     "fill_message",
     "find_type",
