@@ -197,6 +197,7 @@ def _describe_origin(
     config: ExportConfig, meta: dict[str, Any], mixture: dict[str, float]
 ) -> dict[str, Any]:
     """Return the sidecar's fields on data, settings and figures."""
+    from training.learning import strip_origin
 
     kept = ("data", "hours", "paired_hours", "commit", "torch", "step")
     training = {
@@ -204,7 +205,7 @@ def _describe_origin(
         "smooth": config.smooth,
         **{key: meta[key] for key in kept},
         **{key: meta[key] for key in ("gains_fitted_on",) if key in meta},
-        **_strip_origin(meta),
+        **strip_origin(meta),
     }
     try:
         metrics = read_json(config.metrics, 1 << 24) if config.metrics else {}
@@ -270,24 +271,6 @@ def _normalize(weights: list[float]) -> list[float]:
     if not 0 < total < float("inf") or min(weights) < 0:
         raise ExportError(f"a mixture of styles has weights {weights}; expected 0 or more")
     return [weight / total for weight in weights]
-
-
-def strip_folders(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a training config with the names of its folders alone: a sidecar is published."""
-    data = {**config["data"], "corpus": [Path(p).name for p in config["data"]["corpus"]]}
-    stripped = {**config, "out": Path(config["out"]).name, "data": data}
-    if config.get("start_from"):
-        stripped["start_from"] = Path(config["start_from"]).name
-    return stripped
-
-
-def _strip_origin(meta: dict[str, Any]) -> dict[str, Any]:
-    """Return the config of a training, and what is told of those that it began with."""
-    told: dict[str, Any] = {"config": strip_folders(meta["config"])}
-    if "began_as" in meta:
-        before = meta["began_as"]
-        told["began_as"] = {**before, **_strip_origin(before)}
-    return told
 
 
 @ending_in_order()

@@ -21,6 +21,7 @@ from training.learning import (
     load_checkpoint,
     save_checkpoint,
     starting_point_of,
+    strip_origin,
 )
 
 
@@ -48,8 +49,9 @@ def pack(checkpoint: Path, bundle: Path) -> Path:
         )
     loaded = load_checkpoint(checkpoint)
     training = json.loads(sidecar.read_text(encoding="utf-8")).get("training", {})
+    published = {**loaded.meta, **strip_origin(loaded.meta)}
     for key in ("step", "config", "data"):
-        if training.get(key) != loaded.meta[key]:
+        if training.get(key) != published[key]:
             raise CheckpointError(
                 f"{bundle} was exported from another checkpoint than {checkpoint} (their {key} "
                 "differs); give the one it was exported from"
@@ -59,7 +61,7 @@ def pack(checkpoint: Path, bundle: Path) -> Path:
         for name, tensor in loaded.group("ema").items()
     }
     path = starting_point_of(bundle)
-    save_checkpoint(path, {"ema": weights, "priors": loaded.group("priors")}, loaded.meta)
+    save_checkpoint(path, {"ema": weights, "priors": loaded.group("priors")}, published)
     return path
 
 

@@ -14,6 +14,7 @@ from training.learning.checkpoints import (
     load_network,
     save_checkpoint,
     starting_point_of,
+    strip_origin,
 )
 from training.learning.distributed import Place, choose_device, find_place
 from training.learning.loop import train
@@ -50,6 +51,7 @@ __all__ = [
     "save",
     "save_checkpoint",
     "starting_point_of",
+    "strip_origin",
     "take_step",
     "train",
     "validate",

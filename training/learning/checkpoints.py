@@ -285,6 +285,26 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
+def strip_folders(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a training config with the names of its folders alone: what is published tells no
+    paths.
+    """
+    data = {**config["data"], "corpus": [Path(p).name for p in config["data"]["corpus"]]}
+    stripped = {**config, "out": Path(config["out"]).name, "data": data}
+    if config.get("start_from"):
+        stripped["start_from"] = Path(config["start_from"]).name
+    return stripped
+
+
+def strip_origin(meta: dict[str, Any]) -> dict[str, Any]:
+    """Return the config of a training, and what is told of those that it began with."""
+    told: dict[str, Any] = {"config": strip_folders(meta["config"])}
+    if "began_as" in meta:
+        before = meta["began_as"]
+        told["began_as"] = {**before, **strip_origin(before)}
+    return told
+
+
 def starting_point_of(bundle: Path) -> Path:
     """Return where the starting point of a bundle lies."""
     return bundle.with_suffix(".training.safetensors")
