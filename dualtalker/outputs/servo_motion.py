@@ -16,6 +16,7 @@ from dualtalker.outputs.servos import Servos
 _UNLIMITED = 1e9  # positions per s, and per s squared
 _MOST_FRAMES = 1 << 14  # that wait for their time: more than two minutes at 120 Hz
 _LEADS_TIMED = 100  # frames of which the lead is told
+_MOVES = 0.01  # of a joint's range, from frame to frame
 _SHARE = 10.0  # percent of frames may come later than told
 # What could not be sent for so long is not made up for.
 _LONGEST_PAUSE_S = 0.25
@@ -40,9 +41,13 @@ class ServoMotion:
         self._times_s: list[float] = []
         self._targets: list[np.ndarray] = []
         self._came: deque[tuple[float, float]] = deque(maxlen=_LEADS_TIMED)
+        self.moving = 0  # frames that moved a joint that leads, or any where none does
         self._now_s: float | None = None
         self.positions = servos.offsets
-        self._target = self.positions
+        self._target = self._asked = self.positions
+        # How far a joint moves in a frame that counts.
+        leads = (leads_s > 0.0) | (self.lead_s == 0.0)
+        self._worth = np.where(leads, _MOVES * (self._high - self._low), np.inf)
         self._moved = np.zeros(len(joints))  # in the last step
 
     @property
@@ -55,20 +60,24 @@ class ServoMotion:
 
         It takes the place of frames of its time and later, as after an interruption.
         """
-        self._came.append((time_s, time_s - now_s))
         kept = bisect_right(self._times_s, time_s)
         kept -= kept > 0 and self._times_s[kept - 1] == time_s
         del self._times_s[kept:], self._targets[kept:]
+        target = self._servos.place(values)
+        if (np.abs(target - self._asked) >= self._worth).any():
+            self._came.append((time_s, time_s - now_s))
+            self.moving += 1
+        self._asked = target
         self._times_s.append(time_s)
-        self._targets.append(self._servos.place(values))
+        self._targets.append(target)
         if len(self._times_s) > _MOST_FRAMES:
             del self._times_s[0], self._targets[0]
 
     def available_s(self) -> float | None:
         """Return how long before its sound the face is known, of nearly all of the last frames.
 
-        From one frame to the next the face is known less far: that is taken off. None before two
-        frames have come.
+        Frames that are `moving` count: between words nothing is late. From one frame to the next
+        the face is known less far: that is taken off. None before two such frames have come.
         """
         if len(self._came) < 2:
             return None

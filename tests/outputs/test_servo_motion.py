@@ -105,6 +105,23 @@ def test_what_comes_too_late_for_its_lead_is_told():
     assert find_lag_s(times_s, wanted, commands) == pytest.approx(-0.05, abs=0.012)
 
 
+def test_the_lead_is_that_of_frames_that_move_a_joint_that_leads():
+    """Between words frames come as late as they may."""
+    joints = {
+        "lid": Joint(shapes={"eyeBlink": 1.0}, limits=(0.0, 1.0)),
+        "jaw": Joint(shapes={"jawOpen": 1.0}, limits=(0.0, 1.0), lead_ms=100.0),
+    }
+    motion = ServoMotion(Servos(joints=joints))
+    for k in range(60):
+        motion.add(k / FPS, face(0.5 + 0.4 * (-1) ** k), k / FPS - 2.0)
+    for k in range(60, 600):
+        values = face(0.1)
+        values[ARKIT_INDEX["eyeBlinkLeft"]] = k % 2
+        motion.add(k / FPS, values, k / FPS)
+    assert motion.available_s() == pytest.approx(2.0 - 1 / FPS)
+    assert motion.moving == 60
+
+
 def test_without_limits_a_joint_is_where_its_face_is():
     curve = syllables(np.arange(400) / FPS)
     times_s, positions, _, _ = run(make_servos(), curve)

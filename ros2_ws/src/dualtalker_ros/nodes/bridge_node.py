@@ -57,6 +57,7 @@ class BridgeNode(ShowNode):
                 "nowhere to send to: -p 'send:=[\"vmc://127.0.0.1:39539\"]', or -p servos:=FILE"
             )
         self._motion: ServoMotion | None = None
+        self._moving = 0  # frames that moved them, at the last report
         if file:
             servos = load_servos(Path(file))
             self._motion, self._commands = ServoMotion(servos), ServoCommands(self, servos)
@@ -105,9 +106,9 @@ class BridgeNode(ShowNode):
 
     def _describe_lead(self, motion: ServoMotion) -> dict[str, str]:
         available_s = motion.available_s()
-        if self.delay.source == "arrival" or available_s is None:
-            pass  # when the sound is heard is not known yet
-        elif available_s < motion.lead_s:
+        moved, self._moving = motion.moving - self._moving, motion.moving
+        is_known = self.delay.source != "arrival"  # when the sound is heard
+        if moved and is_known and available_s is not None and available_s < motion.lead_s:
             self.count(
                 "short_leads",
                 f"a joint is to move {motion.lead_s * 1e3:.0f} ms before its sound, and the face "
