@@ -69,7 +69,8 @@ class FinetuneConfig:
     begin_as: dict[str, float] = field(default_factory=dict)
     """Mixture of trained styles that the new one begins as (default: their mean)."""
     holdout: tuple[str, ...] = ()
-    """Recordings whose name contains one of these are only measured (default: the last of 3+)."""
+    """Recordings whose name contains one of these are only measured, besides those of
+    the validation split (default: the last of 3+)."""
     scope: str = "decoder"
     """What learns: `style` (16 numbers), `decoder`, or `all` (also the audio encoder)."""
     keep: float = 3.0
@@ -189,6 +190,9 @@ def choose_parameters(network: DualTalker, scope: str) -> None:
 def read_recordings(config: FinetuneConfig, style: str) -> tuple[list[Clip], list[Clip]]:
     """Return the clips to learn from and those to measure, all of the new style.
 
+    Measured are those that a corpus marks as validation and those that `holdout` names; where
+    there are none, the last of three or more.
+
     Raises:
         ValueError: all recordings are held out.
     """
@@ -198,13 +202,15 @@ def read_recordings(config: FinetuneConfig, style: str) -> tuple[list[Clip], lis
         clips = list(read_captured(config.recordings))
     clips = [replace(c, style=style) for c in clips if c.motion is not None]
     names = sorted(clip.name for clip in clips)
-    parts = config.holdout or (names[-1:] if len(names) >= 3 else [])
-    held = {name for name in names if any(part in name for part in parts)}
+    held = {clip.name for clip in clips if clip.split == "validation"}
+    held |= {name for name in names if any(part in name for part in config.holdout)}
+    if not held and len(names) >= 3:
+        held = {names[-1]}
     learned = [clip for clip in clips if clip.name not in held]
     if not learned:
         raise ValueError(
-            f"found {len(clips)} recordings with motion, all of them held out by "
-            f"{list(config.holdout)}; hold out fewer or record more"
+            f"found {len(clips)} recordings with motion, all of them held out (here by "
+            f"{list(config.holdout)}); hold out fewer or record more"
         )
     return learned, [clip for clip in clips if clip.name in held]
 

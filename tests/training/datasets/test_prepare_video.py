@@ -456,6 +456,19 @@ def test_without_mediapipe_the_extra_is_named(tmp_path, capsys, monkeypatch):
     assert ".[train,lips]" in capsys.readouterr().err
 
 
+def test_a_library_that_the_system_lacks_is_named(tmp_path, monkeypatch):
+    broken = "raise OSError('libGLESv2.so.2: cannot open shared object file')"
+    (tmp_path / "mediapipe").mkdir()
+    (tmp_path / "mediapipe" / "__init__.py").write_text(broken)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mediapipe", raising=False)
+    with (
+        pytest.raises(CorpusError, match=r"libGLESv2.*apt-get install libegl1 libgles2"),
+        open_landmarker(tmp_path / "face.task"),
+    ):
+        pass
+
+
 def make_rotation(seed, largest_deg=40.0):
     from scipy.spatial.transform import Rotation
 

@@ -15,7 +15,7 @@ import soundfile
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.engine import write_sidecar
 from tiny_training import make_clip
-from training.finetune import FinetuneConfig, finetune, prepare
+from training.finetune import FinetuneConfig, finetune, prepare, read_recordings
 from training.learning import (
     CheckpointError,
     find_starting_point,
@@ -107,6 +107,17 @@ def test_the_last_of_three_recordings_is_only_measured(
     assert [clip.name for clip in run.validation] == ["take0", "take1"]
     with pytest.raises(ValueError, match="all of them held out"):
         prepare(configure(trained, recordings, tmp_path, holdout=("take",)))
+
+
+def test_what_a_corpus_keeps_for_validation_is_only_measured(
+    trained: Path, corpus: Path, tmp_path: Path
+) -> None:
+    learned, measured = read_recordings(configure(trained, corpus, tmp_path), "captured:me")
+    assert {clip.name for clip in measured} == {"held", "held_rules"}
+    assert {"captured", "recorded"} < {clip.name for clip in learned}
+    assert {clip.style for clip in learned + measured} == {"captured:me"}
+    config = configure(trained, corpus, tmp_path, holdout=("made",))
+    assert len(read_recordings(config, "captured:me")[1]) == 5
 
 
 def test_wrong_requests_are_refused(trained: Path, recordings: Path, tmp_path: Path) -> None:
