@@ -24,7 +24,7 @@ class RigError(DualtalkerError):
 
 
 class SpeechError(DualtalkerError):
-    """Speech that could not be synthesized."""
+    """Speech that could not be synthesized, or phones that cannot be read."""
 
 
 class MotionError(DualtalkerError):

@@ -16,10 +16,10 @@ import numpy as np
 import tyro
 
 from dualtalker.errors import DualtalkerError
-from dualtalker.evaluation import metrics
 from dualtalker.files import ending_in_order, record_output, refuse_foreign, write_whole
 from dualtalker.model import Bundle, load_bundle
 from dualtalker.rig import Rig
+from dualtalker.speech import BILABIAL
 from training.data import digest_of, iterate_clips
 from training.evaluation import animate_by_model, read_training, to_recording
 from training.learning import find_commit
@@ -171,7 +171,7 @@ class Gallery:
         lines += [] if gaps else ["No captured recording was at hand."]
         for sound, name in SOUNDS.items():
             worst, missed, total = find_misses(sound, recordings, motions, self.rig)
-            done = "lips meet" if sound == metrics.BILABIAL else "lip on the teeth"
+            done = "lips meet" if sound == BILABIAL else "lip on the teeth"
             lines += [
                 f"### {name} missed",
                 f"Missed ({done} in no frame of the sound ± 40 ms): {missed} of {total} in "

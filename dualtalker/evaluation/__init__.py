@@ -14,12 +14,7 @@ from dualtalker.evaluation.accuracy import (
     measure_speeds,
     tally_motions,
 )
-from dualtalker.evaluation.metrics import (
-    BILABIAL,
-    LABIODENTAL,
-    find_speech_frames,
-    measure_loudness,
-)
+from dualtalker.evaluation.metrics import find_speech_frames, measure_loudness
 from dualtalker.evaluation.motion_files import (
     MotionTable,
     read_motion_csv,
@@ -64,13 +59,11 @@ from dualtalker.evaluation.timecodes import NOMINAL_RATES_HZ, Counting
 
 __all__ = [
     "AMPLITUDE",
-    "BILABIAL",
     "CAPTURED",
     "CAPTURED_COUNT",
     "FIGURES",
     "INTERVAL",
     "INTERVAL_ENDS",
-    "LABIODENTAL",
     "NOMINAL_RATES_HZ",
     "REPORTED",
     "REQUIRED",

@@ -14,6 +14,7 @@ import numpy as np
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
 from dualtalker.errors import DualtalkerError
 from dualtalker.evaluation import metrics
+from dualtalker.speech import LABIODENTAL
 
 if TYPE_CHECKING:
     from dualtalker.rig import Rig
@@ -296,7 +297,7 @@ def _read_phones(
     met = metrics.measure_closure_recall(closed, times_s, phones)
     wrong = metrics.measure_false_closures(closed, times_s, phones)
     touched = metrics.measure_closure_recall(
-        touching, times_s, phones, label_of_interest=metrics.LABIODENTAL
+        touching, times_s, phones, label_of_interest=LABIODENTAL
     )
     for ending in endings:
         tally.count(f"closures met{ending}", *met)

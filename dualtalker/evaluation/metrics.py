@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
+from dualtalker.speech import BILABIAL
 
 if TYPE_CHECKING:
     from dualtalker.rig import Rig
 
-BILABIAL = "PP"
-LABIODENTAL = "FF"
 OPEN_VOWELS = ("AA", "AE", "AO")
 CLOSED_SHARE = 0.05  # of the gap's range above rest within which lips count as shut
 CONTACT_SHARE = 0.1  # of the lower lip's range within which it counts as on the teeth

@@ -13,6 +13,7 @@ from dualtalker.drawing import Renderer, draw_waveform, new_figure, to_svg, writ
 from dualtalker.evaluation import metrics
 from dualtalker.evaluation.accuracy import Recording, find_recorded_speech, measure_error_map
 from dualtalker.files import scratch_folder
+from dualtalker.speech import BILABIAL
 
 if TYPE_CHECKING:
     from dualtalker.rig import Rig
@@ -95,7 +96,7 @@ def draw_panels(
 def _mark_closures(axis: Any, recording: Recording, times_s: np.ndarray) -> None:
     """Mark /p b m/ on the gap's axis."""
     for label, start_s, end_s in recording.phones or ():
-        if label == metrics.BILABIAL and times_s[0] <= start_s <= times_s[-1]:
+        if label == BILABIAL and times_s[0] <= start_s <= times_s[-1]:
             axis.axvspan(start_s, min(end_s, times_s[-1]), color="#d1495b", alpha=0.18)
 
 

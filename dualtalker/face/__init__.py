@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dualtalker.face.contacts import (
+    JAW_OPEN,
+    JAW_RISE,
+    LIP_RISE,
+    MOUTH_CLOSE,
+    ROUNDING,
+    UNBITTEN,
+    UNSHUT,
+    round_lips,
+    touch_lips,
+)
 from dualtalker.face.expression import (
     EXPRESSIONS,
     Expression,
     ExpressionLayer,
     pose_expression,
 )
-from dualtalker.face.finishing import FaceFinisher, Smoother
+from dualtalker.face.finishing import FaceFinisher, Smoother, smoothstep
 from dualtalker.face.gaze import GazeLayer, direction_of
 from dualtalker.face.idle import check_seed
 from dualtalker.face.manner import Manner, scale_speech
@@ -17,6 +28,13 @@ from dualtalker.face.speaking import SpeakingLife, make_life
 
 __all__ = [
     "EXPRESSIONS",
+    "JAW_OPEN",
+    "JAW_RISE",
+    "LIP_RISE",
+    "MOUTH_CLOSE",
+    "ROUNDING",
+    "UNBITTEN",
+    "UNSHUT",
     "Cue",
     "Expression",
     "ExpressionLayer",
@@ -30,5 +48,8 @@ __all__ = [
     "direction_of",
     "make_life",
     "pose_expression",
+    "round_lips",
     "scale_speech",
+    "smoothstep",
+    "touch_lips",
 ]

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dualtalker.audio import check_rate, check_samples, read_audio
 from dualtalker.errors import AudioError
 from dualtalker.model import Bundle, Style, load_bundle, load_offline
+from dualtalker.speech import Phone, read_phones
 from dualtalker.stream.frames import Frame
 from dualtalker.stream.talker import Talker
+
+_TOLD_AHEAD_S = 300.0  # of a long recording, so that only so many phones wait
 
 
 @dataclass(frozen=True)
@@ -53,19 +58,22 @@ def animate(
     seed: int = 0,
     style: Style = None,
     intensity: float = 1.0,
+    phones: Iterable[Phone | Sequence[Any]] = (),
     progress: Callable[[float], object] | None = None,
 ) -> Animation:
     """Turn a file, or samples [n] or [n, channels] with their rate, into face frames.
 
-    `style` and `intensity` as for `Talker.set_style` and `set_intensity`. `progress` is called
-    with the seconds of audio done since its last call.
+    `style` and `intensity` as for `Talker.set_style` and `set_intensity`, `phones` of what is said
+    as for `push_phones`. `progress` is called with the seconds of audio done since its last call.
 
     Raises:
         AudioError: the audio is unreadable, empty or not finite, or an array has no rate.
         BundleError, BackendError: the model cannot be loaded.
+        SpeechError: a phone is none, or its label unknown.
         DualtalkerError: style, intensity or another setting is none.
     """
     samples, rate_hz = _take_audio(audio, sample_rate_hz)
+    told = deque(read_phones(phones))
     bundle = model if isinstance(model, Bundle) else load_bundle(model)
     # Nobody waits for a frame: larger steps give the same for a fraction of the time.
     offline = load_offline(bundle) if engine in ("auto", "onnxruntime") else None
@@ -85,6 +93,8 @@ def animate(
     frames: list[Frame] = []
     for start in range(0, len(samples), rate_hz):
         second = samples[start : start + rate_hz]
+        due_s = start / rate_hz + _TOLD_AHEAD_S
+        talker.push_phones(_take_until(due_s, told))
         talker.push(second, rate_hz)
         frames += talker.frames()
         if progress is not None:
@@ -109,6 +119,14 @@ def _take_audio(
     if len(samples) == 0:
         raise AudioError("no samples to animate; expected at least one")
     return samples, rate_hz
+
+
+def _take_until(time_s: float, phones: deque[Phone]) -> list[Phone]:
+    """Take off the phones that start before a time."""
+    taken = []
+    while phones and phones[0].start_s < time_s:
+        taken.append(phones.popleft())
+    return taken
 
 
 def _collect(

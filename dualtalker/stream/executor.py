@@ -15,6 +15,7 @@ from dualtalker.model import Sidecar
 from dualtalker.model.backends import Backend
 from dualtalker.stream.clock import FrameClock, StampClock
 from dualtalker.stream.frames import Frame
+from dualtalker.stream.known_text import KnownText
 
 
 @dataclass
@@ -33,6 +34,7 @@ class FrameExecutor:
     finisher: FaceFinisher
     smoother: Smoother
     manner: Manner
+    text: KnownText
     faults: Faults
 
     def __post_init__(self) -> None:
@@ -58,8 +60,10 @@ class FrameExecutor:
         self.smoother.reset()
         self._newest: np.ndarray | None = None  # the model's last answer
         self._last: tuple[Fraction, np.ndarray] | None = None  # last model frame passed by
-        self._ahead: deque[tuple[Fraction, np.ndarray]] = deque()  # model frames still to pass
+        # Model frames still to pass, and the intensity of each.
+        self._ahead: deque[tuple[Fraction, np.ndarray, float]] = deque()
         self.finisher.life.restart()
+        self.text.restart()
         if self.next_index:
             self.finisher.cut()
 
@@ -71,6 +75,7 @@ class FrameExecutor:
         """
         heard_s = self._origin_s + self._spacing_s * (self._count + self.sidecar.frames_per_step)
         intensity = self.manner.intensity_at(heard_s)
+        self.text.place(heard_s)
         motion = self._step(hop, self.manner.style_at(heard_s))
         frames: list[Frame] = []
         # As if each frame had come by itself: life does not depend on how large a step is.
@@ -81,7 +86,8 @@ class FrameExecutor:
             time_s = self._origin_s + heard - self._lookahead_s
             self.finisher.life.follow(float(time_s), float(heard), weights)
             self._newest = self.smoother(weights)
-            self._ahead.append((time_s, scale_speech(self._newest, intensity)))
+            self.text.hear(audio, float(time_s))
+            self._ahead.append((time_s, scale_speech(self._newest, intensity), intensity))
             frames += self.release(end_s)
         return frames
 
@@ -94,7 +100,7 @@ class FrameExecutor:
         """
         frames: list[Frame] = []
         while self._ahead and self._emit_through(*self._ahead[0], end_s, frames):
-            self._last = self._ahead.popleft()
+            self._last = self._ahead.popleft()[:2]
         return frames
 
     def needs_more(self, end_s: Fraction) -> bool:
@@ -107,6 +113,7 @@ class FrameExecutor:
         end = clock.count_through(time_s) if last else clock.count_before(time_s)
         frames = []
         while self.next_index < end:
+            self.text.rest(float(self.next_time_s))
             finished = self.finisher.rest(float(self.next_time_s))
             frames.append(self._make_frame(self.next_index, finished, idle=True))
         return frames
@@ -119,6 +126,7 @@ class FrameExecutor:
         """
         self.next_index = min(self.clock.count_before(time_s), self.next_index)
         self.finisher.take_back(float(self.next_time_s))
+        self.text.take_back(float(self.next_time_s))
         self.begin(self.next_time_s)
         return self.next_index
 
@@ -146,6 +154,7 @@ class FrameExecutor:
         self,
         time_s: Fraction,
         weights: np.ndarray,
+        intensity: float,
         end_s: Fraction,
         frames: list[Frame],
     ) -> bool:
@@ -164,7 +173,8 @@ class FrameExecutor:
                     last_s, last = self._last
                     share = np.float32((wanted_s - last_s) / (time_s - last_s))
                     between = last + share * (weights - last)
-                finished = self.finisher.speak(float(wanted_s), between)
+                shaped = self.text.shape(float(wanted_s), between, intensity)
+                finished = self.finisher.speak(float(wanted_s), shaped)
                 frames.append(self._make_frame(self._cursor, finished, idle=False))
             self._cursor += 1
         return True

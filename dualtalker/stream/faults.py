@@ -20,5 +20,8 @@ KINDS = {
     "empty_chunks": "chunks without samples, ignored",
     "nan_chunks": "chunks refused for NaN or infinite samples",
     "bad_chunks": "chunks refused for dtype, shape or rate",
+    "late_phones": "phones told when their frames were made already, ignored",
+    "early_phones": "phones dropped: too many, or told too long before their time",
+    "wrong_phones": "phones that are not of the sound that is heard, ignored",
     "bad_steps": "model steps that gave NaN or infinity",
 }

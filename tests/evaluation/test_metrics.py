@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.evaluation import metrics
+from dualtalker.speech import LABIODENTAL
 
 
 def wave(frames: int, hz: float, rate_hz: float, delay_s: float = 0.0) -> np.ndarray:
@@ -179,5 +180,5 @@ def test_contact_is_counted_on_labiodentals_alone() -> None:
     touching = np.zeros(100, bool)
     touching[20:23] = True
     phones = [("FF", 0.40, 0.46), ("FF", 1.0, 1.1), ("PP", 0.4, 0.46)]
-    met = metrics.measure_closure_recall(touching, times_s, phones, 0.04, metrics.LABIODENTAL)
+    met = metrics.measure_closure_recall(touching, times_s, phones, 0.04, LABIODENTAL)
     assert met == (1, 2)

@@ -23,8 +23,8 @@ SOURCES = {
 }
 # From the ground up: a room imports from rooms that stand before it.
 FLOORS = {
-    "dualtalker": "errors arkit faults files children options audio model model.backends face "
-    "stream delivery rig rig.robot_head drawing evaluation bags devices speech engine outputs "
+    "dualtalker": "errors arkit faults files children options audio speech model model.backends "
+    "face stream delivery rig rig.robot_head drawing evaluation bags devices engine outputs "
     "display cli",
     "training": "configs network data datasets learning teaching evaluation studies",
     "dualtalker_ros": "processes parameters topics talker demo nodes",

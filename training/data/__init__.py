@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dualtalker.speech import PHONE_CLASSES, SILENCE, VOWELS, Phone
 from training.data.augmentation import augment, hold_sound, make_background
 from training.data.clips import (
     ANYBODY,
@@ -11,7 +12,6 @@ from training.data.clips import (
     SAMPLE_RATE_HZ,
     SAMPLES_PER_FRAME,
     Clip,
-    Phone,
     check_clip,
     claim_clips,
     digest_of,
@@ -36,7 +36,7 @@ from training.data.mesh_clips import (
     read_clip,
     read_corpus,
 )
-from training.data.phones import PHONE_CLASSES, SILENCE, VOWELS, class_ids
+from training.data.phones import class_ids
 from training.data.recordings import (
     AUDIO_SUFFIXES,
     MOVING_RANGE,

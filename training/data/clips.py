@@ -14,6 +14,7 @@ import numpy as np
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.files import claim_folder, sha256_of_file, write_whole, written_whole
+from dualtalker.speech import Phone
 from training.data.records import (
     ARCHIVE_ERRORS,
     CorpusError,
@@ -36,15 +37,6 @@ ANYBODY = "captured"
 INDEX_NAME = "index.json"
 FORMAT = "dualtalker-clips"
 FORMAT_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Phone:
-    """A stretch of speech with one mouth shape; `label` is a class of `training.data.phones`."""
-
-    label: str
-    start_s: float
-    end_s: float
 
 
 @dataclass

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, MOUTH_INDICES, expand
-from dualtalker.evaluation import BILABIAL, LABIODENTAL
 from dualtalker.rig import VISEMES
-from training.data.clips import MOTION_RATE_HZ, Phone, frame_count
-from training.data.phones import PHONE_CLASSES, SILENCE
+from dualtalker.speech import BILABIAL, LABIODENTAL, PHONE_CLASSES, SILENCE, Phone
+from training.data.clips import MOTION_RATE_HZ, frame_count
 
 THETA_PER_S = 18.0
 CORE = 0.5  # the part of a segment around its center that counts as distance zero

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
+from dualtalker.errors import SpeechError
 from dualtalker.files import check_file, read_json
+from dualtalker.speech import Phone, arpabet_classes, ipa_classes, segment_labels
 from training.data.clips import MOTION_RATE_HZ, SAMPLE_RATE_HZ, Clip, CorpusError, check_clip
 from training.data.coarticulation import RULE_MASK, rule_motion
-from training.data.phones import arpabet_classes, ipa_classes, segment_labels
 from training.data.recordings import find_sound, is_held_out, read_sound
 from training.data.subsets import cut_clip
 
@@ -59,7 +60,7 @@ def read_labeled(folder: Path, holdout: Sequence[str] = ()) -> Iterator[Clip]:
         name = path.name[: -len(".phones.json")]
         audio = read_sound(find_sound(path, name))
         duration_s = len(audio) / SAMPLE_RATE_HZ
-        segments = segment_labels(_read_labels(path), duration_s)
+        segments = _segment(path, _read_labels(path), duration_s)
         text = path.with_name(f"{name}.txt")
         clip = Clip(
             name=name,
@@ -75,6 +76,18 @@ def read_labeled(folder: Path, holdout: Sequence[str] = ()) -> Iterator[Clip]:
         )
         check_clip(clip)
         yield clip
+
+
+def _segment(
+    place: Path,
+    labels: list[tuple[str, float, float]],
+    duration_s: float,
+    classes_of: Callable[[str], tuple[str, ...]] = arpabet_classes,
+) -> list[Phone]:
+    try:
+        return segment_labels(labels, duration_s, classes_of)
+    except SpeechError as error:
+        raise CorpusError(f"{place}: {error}") from error
 
 
 def _speaker_of(folder: str, name: str) -> str:
@@ -122,7 +135,7 @@ def _make_clip(sound: Path, row: Line, labels: list[tuple[str, float, float]]) -
     audio = read_sound(sound)
     duration_s = len(audio) / SAMPLE_RATE_HZ
     classes_of = arpabet_classes if row.language == "en" else _plain_classes
-    segments = segment_labels(labels, duration_s, classes_of)
+    segments = _segment(sound, labels, duration_s, classes_of)
     clip = Clip(
         name=sound.stem,
         audio=audio,

@@ -14,10 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from dualtalker.speech import EspeakProcess
-from training.data.clips import SAMPLE_RATE_HZ, Clip, CorpusError, Phone
+from dualtalker.speech import (
+    EspeakProcess,
+    Phone,
+    cover,
+    segment_espeak,
+    segment_labels,
+)
+from training.data.clips import SAMPLE_RATE_HZ, Clip, CorpusError
 from training.data.coarticulation import RULE_MASK, rule_motion
-from training.data.phones import cover, segment_espeak, segment_labels
 from training.data.recordings import is_held_out, to_corpus_rate
 
 # Raise it whenever the same plan would give other clips, so that old shards are made anew.

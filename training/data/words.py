@@ -7,10 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from dualtalker.evaluation import BILABIAL
-from dualtalker.speech import EspeakProcess
-from training.data.clips import Phone
-from training.data.phones import SILENCE, cover, segment_espeak
+from dualtalker.speech import (
+    BILABIAL,
+    SILENCE,
+    EspeakProcess,
+    Phone,
+    cover,
+    segment_espeak,
+)
 
 PAUSES = ("sil", "sp", "")
 WEAK_BILABIAL = "BH"  # a /p b m/ in which the lips were not seen to meet

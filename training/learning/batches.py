@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dualtalker.arkit import ARKIT_INDEX
-from dualtalker.evaluation import BILABIAL, LABIODENTAL
+from dualtalker.speech import BILABIAL, LABIODENTAL
 from training.configs import TrainConfig
 from training.data import (
     ANYBODY,

@@ -5,45 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
+from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.face import JAW_OPEN, JAW_RISE, LIP_RISE, MOUTH_CLOSE, UNBITTEN, UNSHUT
 from training.configs import NetworkConfig
 from training.network.encoders import CausalBlock
 from training.network.vertex_heads import ARKIT
-
-JAW_OPEN = ARKIT_INDEX["jawOpen"]
-MOUTH_CLOSE = ARKIT_INDEX["mouthClose"]
-# Shapes that part the lips: a closed mouth has none of them.
-_PARTING = tuple(
-    ARKIT_INDEX[name]
-    for name in (
-        "mouthFunnel",
-        "mouthLowerDownLeft",
-        "mouthLowerDownRight",
-        "mouthUpperUpLeft",
-        "mouthUpperUpRight",
-        "mouthShrugUpper",
-        "tongueOut",
-    )
-)
-# What the lower lip on the upper teeth allows no more.
-UNBITTEN = tuple(
-    ARKIT_INDEX[name]
-    for name in (
-        "mouthFunnel",
-        "mouthLowerDownLeft",
-        "mouthLowerDownRight",
-        "mouthPressLeft",
-        "mouthPressRight",
-        "mouthRollUpper",
-    )
-)
-
-
-# How far the jaw rises in a contact, of what it would be open without one: nearer to what captured
-# motion shows than the 0.7 and 0.92 that were set by hand (docs/log/experiments.md).
-JAW_RISE = 0.5
-# How much of the rest the lower lip makes up for where it meets the teeth; shut lips need all.
-LIP_RISE = 0.8
 
 
 def close_lips(weights: Tensor, gate: Tensor) -> Tensor:
@@ -54,7 +20,7 @@ def close_lips(weights: Tensor, gate: Tensor) -> Tensor:
     on /p b m/ looks wrong, so the closure is a decision of its own: at 1 the parting shapes are
     gone, the jaw has risen by half and `mouthClose` equals `jawOpen`.
     """
-    return _raise_jaw(weights, gate, _PARTING, 1.0)
+    return _raise_jaw(weights, gate, UNSHUT, 1.0)
 
 
 def bite_lip(weights: Tensor, gate: Tensor) -> Tensor:

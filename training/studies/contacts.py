@@ -1,4 +1,4 @@
-"""How far a captured jaw rises in the contacts of the lips: what `decoders.JAW_RISE` is from.
+"""How far a captured jaw rises in the contacts of the lips: where `face.JAW_RISE` is from.
 
     python -m training.studies.contacts CHECKPOINT --corpus corpus_real
 

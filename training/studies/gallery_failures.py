@@ -15,6 +15,7 @@ from dualtalker.evaluation import (
     metrics,
 )
 from dualtalker.rig import Rig
+from dualtalker.speech import BILABIAL, LABIODENTAL
 from training.evaluation import SETTLE_S, Animate
 
 NOISE_SNR_DB = 5.0
@@ -22,7 +23,7 @@ NOISE_S = 4.0
 APART_S = 1.0  # between two failures of one kind in one recording
 TOLERANCE_S = 0.04  # as `metrics.measure_closure_recall` widens a phone
 MODEL, CAPTURE, RULE = "model", "capture", "rule"
-SOUNDS = {metrics.BILABIAL: "/p b m/", metrics.LABIODENTAL: "/f v/"}
+SOUNDS = {BILABIAL: "/p b m/", LABIODENTAL: "/f v/"}
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,10 @@ def find_misses(
 ) -> tuple[list[Failure], int, int]:
     """Missed /p b m/ or /f v/ of recorded speakers: the worst, how many in all, and of how many.
 
-    `sound` is `metrics.BILABIAL` or `metrics.LABIODENTAL`. The limit comes from all recordings,
+    `sound` is `BILABIAL` or `LABIODENTAL`. The limit comes from all recordings,
     synthetic ones too, as in the evaluation.
     """
-    closing = sound == metrics.BILABIAL
+    closing = sound == BILABIAL
     key, label = ("pbm", "lip gap (mm)") if closing else ("fv", "lower lip\nbelow teeth (mm)")
 
     def measure(weights: np.ndarray) -> np.ndarray:

@@ -18,13 +18,14 @@ from dualtalker.drawing import (
     pick_moments,
     write_contact_sheet,
 )
-from dualtalker.evaluation import Recording, list_mouth_curves, metrics
+from dualtalker.evaluation import Recording, list_mouth_curves
 from dualtalker.rig import Rig
+from dualtalker.speech import BILABIAL, LABIODENTAL
 
 MOMENT_S = 0.5  # shown before and after the moment of a failure
 PALETTE = 256  # colors of a PNG: enough for clay and curves, a third of the bytes
 _COLORS = ("#222222", "#2e6fbb")  # what the model is held against, the model
-_MARKS = {metrics.BILABIAL: "#d1495b", metrics.LABIODENTAL: "#1b998b"}
+_MARKS = {BILABIAL: "#d1495b", LABIODENTAL: "#1b998b"}
 _FACE_PX = 180
 _MOMENT_PX = 220
 Tracks = Mapping[str, np.ndarray]

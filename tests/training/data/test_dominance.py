@@ -11,6 +11,7 @@ from checkout import ROOT
 from dualtalker.arkit import ARKIT_INDEX, MIRROR_INDICES
 from dualtalker.evaluation.metrics import OPEN_VOWELS
 from dualtalker.rig.robot_head import build_head
+from dualtalker.speech import cover
 from training.data import PHONE_CLASSES, Phone, read_labeled
 from training.data.coarticulation import (
     RULE_MASK,
@@ -20,7 +21,6 @@ from training.data.coarticulation import (
     labiodental_labels,
     rule_motion,
 )
-from training.data.phones import cover
 
 SOUNDS = [name for name in PHONE_CLASSES if name != "sil"]
 
