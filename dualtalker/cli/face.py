@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dualtalker.display import FaceServer, LiveFace, Performance
     from dualtalker.model import Bundle
     from dualtalker.outputs import Output
+    from dualtalker.speech import Phone
 
 # Silence after a recording that is repeated: the face blinks and looks about in it.
 _PAUSE_S = 2.0
@@ -233,19 +234,20 @@ def play(
 def play_speech(
     samples: np.ndarray,
     rate_hz: int,
+    phones: Sequence[Phone],
     bundle: Bundle,
     options: TalkerOptions,
     where: str,
     rig: Path | None,
 ) -> None:
-    """Say speech [n] aloud, once: on a "page" with its face, or on the "speaker"."""
+    """Say speech [n], of known phones, once: on a "page" with its face, or on the "speaker"."""
     with stopped_by_signals() as stop:
         if where == "speaker":
             from dualtalker.devices import play_samples
 
             play_samples(samples, rate_hz, stop)
             return
-        performance = _animate(samples, rate_hz, bundle, options, "speech")
+        performance = _animate(samples, rate_hz, bundle, options, "speech", phones)
         with Screen(rig=rig).open(performance.fps, "audio=1") as server:
             play(server, performance, stop, once=True, label="speech")
 
@@ -269,6 +271,7 @@ def _animate(
     model: Path | Bundle | None,
     options: TalkerOptions,
     label: str,
+    phones: Sequence[Phone] = (),
 ) -> Performance:
     """Return the face of a recording [n], with a pause at its end in which it lives on."""
     import numpy as np
@@ -281,7 +284,7 @@ def _animate(
     total_s = round(len(padded) / rate_hz, 1)
     with tqdm(total=total_s, desc=label, unit="s", disable=None, leave=False) as bar:
         animation = animate(
-            padded, rate_hz, model=model, progress=bar.update, **options.keywords()
+            padded, rate_hz, model=model, phones=phones, progress=bar.update, **options.keywords()
         )
     return Performance(animation.times_s, animation.weights, animation.head, samples, rate_hz)
 

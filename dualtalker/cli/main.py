@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from dualtalker.model import Bundle
     from dualtalker.rig import Rig
-    from dualtalker.speech import Speech
+    from dualtalker.speech import Phone, Speech
     from dualtalker.stream import Animation
 
 log = logging.getLogger("dualtalker")
@@ -74,15 +74,22 @@ class Animate(_Output):
     """Bring each recording's peak to -3 dBFS: a very quiet one gives a still face."""
     max_minutes: float = 60.0
     """Longest recording that is read."""
+    phones: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """What one recording says, where it is known: JSON, {"phones": [[label, start_s, end_s], ...]}
+    in IPA, ARPAbet, viseme numbers of SAPI and Azure, or Polly's visemes. Lips then meet by it."""
 
     def run(self) -> int:
         """Write the files of every recording; all are read and checked before any is written."""
         from dualtalker.audio import read_audio, read_channel
         from dualtalker.files import refuse_foreign
+        from dualtalker.speech import load_phones
 
         if not self.wavs:
             raise AudioError("no recording given: dualtalker animate speech.wav -o out/")
         _refuse_same_stem(self.wavs)
+        if self.phones is not None and len(self.wavs) > 1:
+            raise DualtalkerError("--phones is of one recording; animate the others by themselves")
+        phones = load_phones(self.phones) if self.phones is not None else []
         channel = read_channel(self.channel)
         for path in self.wavs:
             refuse_foreign(*_list_outputs(self, path.stem).values(), inputs=self.list_inputs())
@@ -93,7 +100,7 @@ class Animate(_Output):
         for path in _shown_progress(self.wavs):
             samples, rate_hz = read_audio(path, self.max_minutes, channel)
             samples = _level(path, samples, self.normalize)
-            _write_all(self, path.stem, samples, rate_hz, bundle, rig, source=str(path))
+            _write_all(self, path.stem, samples, rate_hz, phones, bundle, rig, source=str(path))
         return 0
 
 
@@ -119,7 +126,7 @@ class Speak(_Output):
     def run(self) -> int:
         """Synthesize, then write the files and say it."""
         from dualtalker.files import refuse_foreign
-        from dualtalker.speech import synthesize
+        from dualtalker.speech import segment_espeak, synthesize
 
         is_plain = Path(self.name).name == self.name and self.name not in ("", "..")
         if not (is_plain and self.name.isprintable()):
@@ -132,15 +139,18 @@ class Speak(_Output):
             refuse_foreign(*outputs, inputs=self.list_inputs())
         bundle, rig = _load(self)
         speech = synthesize(self.text, self.voice, self.rate_wpm, self.pitch)
+        phones = segment_espeak(speech.phonemes, speech.duration_s)
         if self.out is not None:
-            self._write(speech, bundle, rig)
+            self._write(speech, phones, bundle, rig)
         if self.play is not None:
             samples, rate_hz = speech.samples, speech.sample_rate_hz
             talker = self.talker.settle(self.format)
-            play_speech(samples, rate_hz, bundle, talker, self.play, self.rig)
+            play_speech(samples, rate_hz, phones, bundle, talker, self.play, self.rig)
         return 0
 
-    def _write(self, speech: Speech, bundle: Bundle, rig: Rig | None) -> None:
+    def _write(
+        self, speech: Speech, phones: Sequence[Phone], bundle: Bundle, rig: Rig | None
+    ) -> None:
         import soundfile
 
         from dualtalker.files import written_output
@@ -152,7 +162,8 @@ class Speak(_Output):
             soundfile.write(temporary, speech.samples, speech.sample_rate_hz, subtype="PCM_16")
         print(wav)
         said = {"text": self.text, "voice": self.voice}
-        _write_all(self, self.name, speech.samples, speech.sample_rate_hz, bundle, rig, **said)
+        samples, rate_hz = speech.samples, speech.sample_rate_hz
+        _write_all(self, self.name, samples, rate_hz, phones, bundle, rig, **said)
 
 
 @dataclass(kw_only=True)
@@ -291,6 +302,7 @@ def _write_all(
     stem: str,
     samples: np.ndarray,
     rate_hz: int,
+    phones: Sequence[Phone],
     bundle: Bundle,
     rig: Rig | None,
     **about: str,
@@ -301,7 +313,7 @@ def _write_all(
     from dualtalker.outputs import write_face_glb
 
     options.out.mkdir(parents=True, exist_ok=True)
-    animation = _animate(options, stem, samples, rate_hz, bundle)
+    animation = _animate(options, stem, samples, rate_hz, phones, bundle)
     frames = len(animation.times_s)
     paths = _list_outputs(options, stem)
     if rig is not None and options.format == "glb":
@@ -338,7 +350,12 @@ def _list_outputs(options: _Output, stem: str) -> dict[str, Path]:
 
 
 def _animate(
-    options: _Output, stem: str, samples: np.ndarray, rate_hz: int, bundle: Bundle
+    options: _Output,
+    stem: str,
+    samples: np.ndarray,
+    rate_hz: int,
+    phones: Sequence[Phone],
+    bundle: Bundle,
 ) -> Animation:
     from dualtalker.stream import animate
 
@@ -347,6 +364,7 @@ def _animate(
             samples,
             rate_hz,
             model=bundle,
+            phones=phones,
             progress=bar.update,
             **options.talker.settle(options.format).keywords(),
         )

@@ -12,6 +12,7 @@ from dualtalker.speech.phones import (
     Phone,
     arpabet_classes,
     ipa_classes,
+    load_phones,
     read_phones,
 )
 from dualtalker.speech.segments import BURST_S, cover, segment_espeak, segment_labels
@@ -30,6 +31,7 @@ __all__ = [
     "arpabet_classes",
     "cover",
     "ipa_classes",
+    "load_phones",
     "read_phones",
     "segment_espeak",
     "segment_labels",

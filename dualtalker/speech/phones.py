@@ -7,13 +7,16 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from dualtalker.errors import SpeechError
+from dualtalker.files import read_json
 
 SILENCE = "sil"
 BILABIAL = "PP"
 LABIODENTAL = "FF"
+MAX_PHONE_BYTES = 1 << 26  # of a file: some days of speech
 
 # The inventory: silence, vowels by jaw and rounding, consonants by what the lips do. It is also
 # the target alphabet of lip reading, so sounds that look alike share a class (p b m; f v; ...).
@@ -130,6 +133,17 @@ def read_phones(rows: Iterable[Phone | Sequence[Any]]) -> list[Phone]:
         else:
             phones += divide(classes_of(str(row[0])), float(row[1]), float(row[2]))
     return sorted(phones, key=lambda phone: phone.start_s)
+
+
+def load_phones(path: Path) -> list[Phone]:
+    """Read `{"phones": [[label, start_s, end_s], ...]}`; raises SpeechError, as `read_phones`."""
+    try:
+        record = read_json(path, MAX_PHONE_BYTES)
+        if not isinstance(record, dict) or not isinstance(record.get("phones"), list):
+            raise ValueError('expected {"phones": [[label, start_s, end_s], ...]}')
+        return read_phones(record["phones"])
+    except (OSError, ValueError, SpeechError) as error:
+        raise SpeechError(f"{path}: {error}") from error
 
 
 def _check_row(row: Phone | Sequence[Any]) -> None:
