@@ -17,6 +17,7 @@ from dualtalker.audio import AudioChunk
 from dualtalker.delivery.arrivals import Arrivals
 from dualtalker.delivery.backlog import Backlog
 from dualtalker.delivery.delay import Delay
+from dualtalker.delivery.phone_queue import PhoneQueue
 from dualtalker.delivery.placement import Placement, to_ns
 from dualtalker.errors import AudioError, BackendError
 from dualtalker.faults import Faults
@@ -32,7 +33,7 @@ NEVER_NS = 2**62
 MAX_CLOCK_STEP_S = 1.0
 _KINDS = (
     *("queue_drops", "clock_offsets", "clock_jumps", "stray_stamps", "arrival_stamps"),
-    "overdue_frames",
+    *("overdue_frames", "late_phones", "early_phones"),
     *("stale_frames", "delay_growths", "delay_shrinks", "short_delays", "backend_errors"),
 )
 log = logging.getLogger("dualtalker")
@@ -83,6 +84,7 @@ class Delivery:
         self._backlog = Backlog(max_queue_s)
         self._frames: deque[TimedFrame] = deque()
         self.follower: Follower | None = None
+        self.phones = PhoneQueue(talker, self._count)
         self.start(0)
 
     def warm_up(self, rate_hz: int) -> None:
@@ -103,6 +105,7 @@ class Delivery:
         # With the resampler's part from the first audio on, also in pauses.
         self._delay.restart(self.talker.latency_s)
         self._backlog.clear()
+        self.phones.clear()
         self._frames.clear()
         self.first_audio_ns: int | None = None  # stamp of the first sample heard
         self.first_audio_s: float | None = None  # its stream time, that of a frame
@@ -186,6 +189,7 @@ class Delivery:
         self.interrupted_s += max(unplayed_ns, 0) / 1e9 + self.queued_s + doubted_s
         self.interruptions += 1
         self._next_index = self.talker.interrupt(time_s)
+        self.phones.interrupt()
         self._backlog.clear()
         self._doubted, self._overlapping, self._flushed = None, False, True
         self._computed_ns = self._starved_ns = now_ns
@@ -222,10 +226,12 @@ class Delivery:
     def _take(self, chunk: AudioChunk, now_ns: int, arrival_ns: int) -> None:
         place = self._placement
         begin_ns = place.place(chunk, now_ns, arrival_ns, self.starving)
+        end_ns = begin_ns + to_ns(chunk.duration_s)
         self._arrivals.note(now_ns / 1e9, (now_ns - begin_ns) / 1e9, chunk.duration_s)
-        if begin_ns + to_ns(chunk.duration_s) > place.end_ns:  # else it is nothing new
+        if end_ns > place.end_ns:  # else it is nothing new
             self._starved_ns = now_ns + to_ns(self.patience_s)
         self._delay.follow(self._arrivals)
+        self.phones.meet(begin_ns, end_ns, place.offset_ns(begin_ns))
         if self.follower is not None:
             self.follower.take(chunk, begin_ns)
         if self.first_audio_ns is None:

@@ -43,7 +43,7 @@ from dualtalker_ros.talker import (
     read_options,
     read_timing,
 )
-from dualtalker_ros.topics import FORMAT_PARAMETERS, AudioInput
+from dualtalker_ros.topics import FORMAT_PARAMETERS, AudioInput, PhoneInput
 
 # How much of a frame's time may go into one round of computing before frames are sent again.
 COMPUTE_SHARE = 0.5
@@ -100,7 +100,9 @@ class TalkerNode(DeclaringNode, LifecycleNode):
             parts.callback(self.destroy_lifecycle_publisher, self._diagnostics)
             mood = MoodListener(self, talker)
             parts.callback(mood.destroy)
-            faults = ChainMap(self._audio.refused, self._face.faults, mood.refused)
+            phones = PhoneInput(self, delivery.phones.add)
+            parts.callback(phones.destroy)
+            faults = ChainMap(self._audio.refused, self._face.faults, mood.refused, phones.refused)
             self._diagnostician = Diagnostician(self, delivery, faults)
             parts.callback(Controls(self, self._reset, self._interrupt).destroy)
             self._parts = parts.pop_all()

@@ -13,6 +13,7 @@ from dualtalker_ros.topics.diagnostics import Growth, judge_growth, make_diagnos
 from dualtalker_ros.topics.faces import FaceReader
 from dualtalker_ros.topics.frames import PointTransformer
 from dualtalker_ros.topics.outgoing_audio import fill_message
+from dualtalker_ros.topics.phones import PhoneInput
 from dualtalker_ros.topics.servo_commands import ServoCommands
 from dualtalker_ros.topics.subscriptions import OfferedSubscription
 from dualtalker_ros.topics.types import find_type, import_type, wait_for_listeners
@@ -25,6 +26,7 @@ __all__ = [
     "FaceReader",
     "Growth",
     "OfferedSubscription",
+    "PhoneInput",
     "PointTransformer",
     "ServoCommands",
     "fill_message",
