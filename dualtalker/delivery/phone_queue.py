@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable
 
-from dualtalker.speech import Phone, read_phones
+from dualtalker.speech import Phone, PhoneRows, read_phones
 from dualtalker.stream import MAX_PHONES, Talker
 
 # An utterance's stamp may lie so much before the audio that begins it; audio that comes later is
@@ -28,7 +27,7 @@ class PhoneQueue:
         self._given: list[tuple[int, list[Phone]]] = []  # to the talker, since audio came last
         self._audio_ns = (0, 0, 0)  # begin and end of the audio without a break, and its offset
 
-    def add(self, rows: Iterable[Phone | Sequence[Any]], stamp_ns: int) -> None:
+    def add(self, rows: PhoneRows, stamp_ns: int) -> None:
         """Take rows of (label, start_s, end_s), in seconds after the sample stamped `stamp_ns`.
 
         Raises:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from dualtalker.errors import SpeechError
 from dualtalker.files import read_json
@@ -110,7 +110,10 @@ class Phone:
     end_s: float
 
 
-def read_phones(rows: Iterable[Phone | Sequence[Any]]) -> list[Phone]:
+PhoneRows: TypeAlias = Iterable[Phone | Sequence[Any]]  # (label, start_s, end_s) each
+
+
+def read_phones(rows: PhoneRows) -> list[Phone]:
     """Return rows of (label, start_s, end_s) as classes in order of time; diphthongs in halves.
 
     All labels are of one notation: viseme numbers of SAPI and Azure (0 to 21), ARPAbet in

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dualtalker.audio import check_rate, check_samples, read_audio
 from dualtalker.errors import AudioError
 from dualtalker.model import Bundle, Style, load_bundle, load_offline
-from dualtalker.speech import Phone, read_phones
+from dualtalker.speech import Phone, PhoneRows, read_phones
 from dualtalker.stream.frames import Frame
 from dualtalker.stream.talker import Talker
 
@@ -58,7 +57,7 @@ def animate(
     seed: int = 0,
     style: Style = None,
     intensity: float = 1.0,
-    phones: Iterable[Phone | Sequence[Any]] = (),
+    phones: PhoneRows = (),
     progress: Callable[[float], object] | None = None,
 ) -> Animation:
     """Turn a file, or samples [n] or [n, channels] with their rate, into face frames.

@@ -34,7 +34,6 @@ class FrameExecutor:
     finisher: FaceFinisher
     smoother: Smoother
     manner: Manner
-    text: KnownText
     faults: Faults
 
     def __post_init__(self) -> None:
@@ -43,6 +42,8 @@ class FrameExecutor:
             sidecar.hop_samples, sidecar.frames_per_step * sidecar.sample_rate_hz
         )
         self._lookahead_s = Fraction(sidecar.lookahead_samples, sidecar.sample_rate_hz)
+        frame_s, step_s = float(1 / self.clock.fps), float(self._spacing_s)
+        self.text = KnownText(frame_s, step_s, sidecar.lookahead_s, self.stamps, self.faults)
         self.next_index = 0  # of the next frame to emit
         self.begin(Fraction(0))
 

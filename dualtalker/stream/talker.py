@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
@@ -27,13 +26,12 @@ from dualtalker.face import (
 from dualtalker.faults import Faults
 from dualtalker.model import Bundle, Style, list_styles, load_bundle
 from dualtalker.model.backends import open_backend
-from dualtalker.speech import Phone, read_phones
+from dualtalker.speech import PhoneRows, read_phones
 from dualtalker.stream.clock import FrameClock, StampClock, as_duration
 from dualtalker.stream.executor import FrameExecutor
 from dualtalker.stream.faults import KINDS
 from dualtalker.stream.frames import Frame
 from dualtalker.stream.intake import AudioAccumulator, AudioIntake
-from dualtalker.stream.known_text import KnownText
 from dualtalker.stream.segments import Segments
 from dualtalker.stream.sources import StampSource
 from dualtalker.stream.stamps import MAX_IDLE_FILL_S, Timeline
@@ -173,20 +171,17 @@ class Talker:
         if len(chunk):
             self._timeline.push(chunk, rate_hz, None if stamp_ns is None else int(stamp_ns))
 
-    def push_phones(
-        self, phones: Iterable[Phone | Sequence[Any]], stamp_ns: int | None = None
-    ) -> None:
-        """Tell what will be said: rows of (label, start_s, end_s), before their frames are made.
+    def push_phones(self, phones: PhoneRows, stamp_ns: int | None = None) -> None:
+        """Tell what will be said: rows of (label, start_s, end_s), as of `speech.read_phones`.
 
-        Contacts of the lips, and lip and teeth, then come from the phones, and /w u o/ are rounded
-        at least a little; all else is the model's. Times are of the stream, or follow the sample
-        stamped `stamp_ns`, whose audio may come later. Labels are those of `speech.read_phones`.
-        Phones that are late, far too early or not of the sound heard are counted and ignored.
+        The lips, and lip and teeth, then meet where the phones say so, and /w u o/ are rounded.
+        Times are of the stream, or follow the sample stamped `stamp_ns`, whose audio may come
+        later. Phones that are late, far too early or not of the sound are counted and ignored.
 
         Raises:
             SpeechError: a row is no phone or its label is unknown; nothing changes.
         """
-        self._text.push(read_phones(phones), None if stamp_ns is None else int(stamp_ns))
+        self._segments.executor.text.push(read_phones(phones), stamp_ns)
 
     def frames(self) -> list[Frame]:
         """Return all frames that are now computable and were not returned before, in order."""
@@ -360,10 +355,6 @@ class Talker:
         )
         self._smoother = Smoother(self._smoothing_s, 1.0 / sidecar.model_rate_hz)
         self._stamps = StampClock()
-        step_s = 1.0 / sidecar.model_rate_hz
-        self._text = KnownText(
-            1.0 / self.fps, step_s, sidecar.lookahead_s, self._stamps, self._faults
-        )
         executor = FrameExecutor(
             self._backend,
             sidecar,
@@ -372,7 +363,6 @@ class Talker:
             self._finisher,
             self._smoother,
             self._manner,
-            self._text,
             self._faults,
         )
         audio = AudioAccumulator(sidecar.sample_rate_hz, sidecar.hop_samples)
