@@ -136,7 +136,10 @@ def _tell_lips(quality: Quality) -> list[str]:
             q.gain >= LEAST_GAIN and q.noise > MOST_NOISE * q.gain,
             "noisy: the lips tremble in silence",
         ),
-        (q.asymmetry > MOST_ASYMMETRY, "the mouth is seen from the side, or half covered"),
+        (
+            q.asymmetry > MOST_ASYMMETRY,
+            "the mouth is lopsided: half covered, or far from the front",
+        ),
         (not q.loud, "the sound is silent"),
     ]
     return [words for wrong, words in checks if wrong]

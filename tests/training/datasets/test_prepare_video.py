@@ -364,7 +364,7 @@ def test_a_mouth_that_is_half_covered_is_refused(finder, tmp_path, capsys):
         return [Face(points, face.weights, face.head)]
 
     finder.find = find
-    assert "from the side, or half covered" in refuse(tmp_path, capsys)
+    assert "lopsided: half covered" in refuse(tmp_path, capsys)
 
 
 def test_what_cannot_be_read_is_refused_by_name_and_the_rest_is_written(finder, tmp_path, capsys):
