@@ -61,9 +61,11 @@ from training.evaluation import (
     list_headline_figures,
     measure_capture,
     measure_group,
+    measure_held_vowels,
     measure_silence,
     measure_speech_level,
     measure_tick_ms,
+    measure_whispering,
     pick_headlines,
     read_held_out,
     read_training,
@@ -156,6 +158,8 @@ def try_contestant(
         "silence motion": measure_silence(animate, rig, speed, style, trial_s),
         "noise motion": float(np.mean([list(points.values()) for points in noise.values()])),
     }
+    figures |= measure_held_vowels(animate, rig, clips, recordings)
+    figures |= measure_whispering(animate, rig, clips, recordings)
     sweeps = {"noise": noise}
     noisy = sweep_noisy_speech(animate, clips)
     if noisy:

@@ -145,6 +145,12 @@ REQUIRED: tuple[Figure, ...] = (
         0.90, 0.97,
     ),
     Figure(
+        "held jaw", "a vowel held for 3 s keeps of its jaw opening",
+        "jawOpen over the hold's last second, over its peak in the vowel as it was spoken; open "
+        "vowels of recorded speech, held by repeating the voice's periods (TD-PSOLA), sums of all",
+        0.80, 0.90,
+    ),
+    Figure(
         "silence motion", "mouth motion in silence",
         f"{_SPEED}; digital silence and hiss at -60 dB", 0.05, 0.02, "lower",
     ),
@@ -197,6 +203,25 @@ REPORTED: tuple[Figure, ...] = (
     ),
     Figure("lip gap amplitude", "lip gap relative to capture", AMPLITUDE),
     *describe_shapes(),
+    Figure("held lip gap", "a held vowel keeps of its lip gap", "the same of the gap above rest"),
+    Figure(
+        "sung jaw", "a sung vowel keeps of its jaw opening",
+        "the same with vibrato of 3 % at 5.5 Hz",
+    ),
+    Figure("sung lip gap", "a sung vowel keeps of its lip gap", "as above"),
+    Figure(
+        "whispered gap r", "whispered, lip gap r",
+        "Pearson r of the gap with that of the same speech in full voice, over speech frames; "
+        "whispered by noise through the vocal tract (linear prediction), 10 dB down",
+    ),
+    Figure(
+        "whispered gap amplitude", "whispered, lip gap relative to full voice",
+        "standard deviation over speech frames, pooled",
+    ),
+    Figure(
+        "whispered closures met", "whispered, lips meet on /p b m/",
+        "as below, of all recorded speakers",
+    ),
     Figure("closures met", "lips meet on /p b m/, all recorded speakers", "as above"),
     Figure(
         "false closures", "open vowels wrongly closed, all recorded", "as above", better="lower"

@@ -20,6 +20,7 @@ from training.evaluation.groups import (
     tabulate_groups,
 )
 from training.evaluation.held_out import (
+    Training,
     draw_training_clips,
     read_held_out,
     read_training,
@@ -41,6 +42,7 @@ from training.evaluation.trials import (
     sweep_noise,
     sweep_noisy_speech,
 )
+from training.evaluation.voices import measure_held_vowels, measure_whispering
 
 __all__ = [
     "CAPTURED_MOTION",
@@ -57,6 +59,7 @@ __all__ = [
     "Pose",
     "Ruler",
     "Sweep",
+    "Training",
     "UnitReader",
     "animate_by_loudness",
     "animate_by_model",
@@ -71,9 +74,11 @@ __all__ = [
     "make_noise_at",
     "measure_capture",
     "measure_group",
+    "measure_held_vowels",
     "measure_silence",
     "measure_speech_level",
     "measure_tick_ms",
+    "measure_whispering",
     "pick_headlines",
     "read_clips",
     "read_held_out",
