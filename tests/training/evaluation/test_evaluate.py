@@ -236,7 +236,7 @@ def test_whole_evaluation_writes_table_report_and_json(
     assert abs(figures["loudness"]["offset ms"]) < 20
     assert figures["mean face"]["noise motion"] == 0.0 < figures["loudness"]["noise motion"]
     wanted = ("size MB", "lookahead ms", "step p99 ms", "phone error rate, true", "LVE mm2")
-    wanted += ("closures met", "false closures", "noise motion")
+    wanted += ("closures met", "false closures", "noise motion", "held jaw", "whispered gap r")
     assert set(wanted) <= set(figures["model"])
     assert figures["model"]["lookahead ms"] == 80.0
     assert "| jaw opening r, made |" in printed and "| one clip |" in printed
