@@ -18,7 +18,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
 from dualtalker.errors import DualtalkerError
 from dualtalker.evaluation import metrics
 from dualtalker.files import ending_in_order
@@ -35,6 +35,11 @@ from training.network import DualTalker, StreamingTalker
 
 GAIN_RANGE = (0.7, 4.0)
 LEAST_STD = 0.01  # of a channel that is fitted; less is noise of a tracker
+# What people read a mouth by moves as far as its talkers do; rounding is of both shapes together,
+# so that its correlation stays as well. Of the rest the sound tells little, so that what is shown
+# is half a guess, and as large as theirs it would make the lips' gap worse.
+WHOLE = (("jawOpen",), ("mouthFunnel", "mouthPucker"))
+SHARE_OF_REST = 0.7
 
 
 @dataclass
@@ -57,7 +62,7 @@ class CalibrationError(DualtalkerError):
 
 @dataclass
 class Spread:
-    """Sums over frames of what a channel does in the truth and in the prediction."""
+    """What the channels do in the truth and in the prediction, frame by frame."""
 
     truth: list[np.ndarray] = field(default_factory=list)
     predicted: list[np.ndarray] = field(default_factory=list)
@@ -73,10 +78,16 @@ class Spread:
                 "found no speech in which the network leaves the lips apart, expected some: "
                 "train it longer, or hold out longer clips"
             )
-        truth = np.concatenate(self.truth).std(axis=0)
-        predicted = np.concatenate(self.predicted).std(axis=0)
-        gains = np.clip(truth / np.maximum(predicted, 1e-6), GAIN_RANGE[0], most)
-        return np.where((truth < LEAST_STD) | (predicted < 1e-4), 1.0, gains)
+        truth, predicted = np.concatenate(self.truth), np.concatenate(self.predicted)
+        gains = np.ones(len(ARKIT_NAMES))
+        whole = [[ARKIT_INDEX[name] for name in group] for group in WHOLE]
+        rest = [[c] for c in range(len(ARKIT_NAMES)) if all(c not in group for group in whole)]
+        for group in (*whole, *rest):
+            wanted = truth[:, group].sum(axis=1).std() * (1.0 if group in whole else SHARE_OF_REST)
+            shown = predicted[:, group].sum(axis=1).std()
+            if wanted >= LEAST_STD * SHARE_OF_REST and shown > 1e-4:
+                gains[group] = np.clip(wanted / shown, GAIN_RANGE[0], most)
+        return gains
 
 
 def fit_gains(network: DualTalker, clips: Sequence[Clip], most: float) -> dict[str, np.ndarray]:
@@ -132,7 +143,7 @@ def measure_spread(network: DualTalker, style: str, clips: Sequence[Clip]) -> Sp
         kept = metrics.find_speech_frames(clip.audio, SAMPLE_RATE_HZ, times_s)
         kept &= gates[0, :frames].amax(dim=1).numpy() < 0.5
         spread.truth.append((clip.motion[:frames] * clip.motion_mask)[kept])
-        spread.predicted.append((motion[0, :frames].numpy() * clip.motion_mask)[kept])
+        spread.predicted.append(motion[0, :frames].numpy()[kept])
     return spread
 
 
