@@ -10,7 +10,7 @@ from dualtalker.stream import MAX_PHONES, Talker
 # An utterance's stamp may lie so much before the audio that begins it; audio that comes later is
 # another's.
 _EARLIEST_NS = 150_000_000
-_MAX_AGE_NS = 10 * 10**9
+_MAX_AGE_NS, _MAX_EARLY_NS = 10 * 10**9, 600 * 10**9
 
 
 class PhoneQueue:
@@ -39,11 +39,12 @@ class PhoneQueue:
             self._given.append((stamp_ns, phones))
             self._talker.push_phones(phones, stamp_ns + offset_ns)
             return
-        waiting = sum(len(rest) for _, rest in self._waiting)
-        if waiting + len(phones) > MAX_PHONES:
-            self._count("early_phones", f"more than {MAX_PHONES} wait for audio", len(phones))
-            return
         self._waiting.append((stamp_ns, phones))
+        waiting = sum(len(rest) for _, rest in self._waiting)
+        while waiting > MAX_PHONES:  # what was told last is what will be said
+            dropped = len(self._waiting.pop(0)[1])
+            self._count("early_phones", f"more than {MAX_PHONES} wait for audio", dropped)
+            waiting -= dropped
 
     def meet(self, begin_ns: int, end_ns: int, offset_ns: int) -> None:
         """Audio came from `begin_ns` to `end_ns`, which is `offset_ns` ahead of its stamps."""
@@ -69,5 +70,8 @@ class PhoneQueue:
                 self._talker.push_phones(phones, place_ns)
             elif place_ns < begin_ns - _MAX_AGE_NS:
                 self._count("late_phones", "the audio of their stamp never came", len(phones))
+            elif place_ns > end_ns + _MAX_EARLY_NS:
+                why = "their stamp is more than 600 s ahead of the audio"
+                self._count("early_phones", why, len(phones))
             else:
                 self._waiting.append((stamp_ns, phones))

@@ -21,6 +21,8 @@ _MEET_S, _PART_S, _ROUND_S = 0.06, 0.05, 0.08
 _HELD_SHARE = 0.6
 # Where frames are too far apart to fall into a contact, it grows by so much on either side.
 _GROWTH_S = 0.04
+# No phone shuts or rounds the lips for longer, whatever is told.
+_LONGEST_S = 2.0
 # What is told of a phone that has begun: its contact comes this fast.
 _HASTE_S = 0.03
 # Phones that wait, at most, and how long before their time they may be told.
@@ -83,6 +85,8 @@ class KnownText:
 
     def push(self, phones: Sequence[Phone], stamp_ns: int | None) -> None:
         """Take phones in order of time, of the stream or after the sample stamped `stamp_ns`."""
+        if stamp_ns is not None and not isinstance(stamp_ns, (int, np.integer)):
+            raise TypeError(f"stamp_ns is {type(stamp_ns).__name__}; expected int nanoseconds")
         room = MAX_PHONES - len(self._waiting) - sum(len(rest) for _, rest in self._unplaced)
         if len(phones) > room:
             self._refuse(len(phones) - room, f"more than {MAX_PHONES} of them wait")
@@ -90,7 +94,7 @@ class KnownText:
         if taken and stamp_ns is None:
             self._place(taken, 0.0)
         elif taken and stamp_ns is not None:
-            self._unplaced.append((stamp_ns, taken))
+            self._unplaced.append((int(stamp_ns), taken))
 
     def place(self, heard_s: Fraction) -> None:
         """Find the stream time of stamped phones whose audio has been heard up to `heard_s`."""
@@ -164,7 +168,8 @@ class KnownText:
             self._faults.count("late_phones", "their frames were made before they came", late)
 
     def _plan(self, phone: Phone, origin_s: float) -> _Told:
-        start_s, over_s = phone.start_s + origin_s, phone.end_s + origin_s
+        start_s = phone.start_s + origin_s
+        over_s = min(phone.end_s + origin_s, start_s + _LONGEST_S)
         meet_s, part_s = _MEET_S, _PART_S
         full_s, until_s = start_s, over_s
         if phone.label in (BILABIAL, LABIODENTAL):

@@ -76,10 +76,10 @@ def test_an_utterance_that_takes_the_place_of_another_brings_its_own_phones(make
 
 def test_phones_whose_audio_never_comes_are_counted(make):
     delivery = make()
-    orders = [(0.1, tell(delivery, -20.0)), (0.2, tell(delivery, 500.0))]
+    orders = [(0.1, tell(delivery, at_s)) for at_s in (-20.0, 500.0, 1e6)]
     sent = simulate(delivery, chunks_of(speak(1.5), 1.0), end_s=3.5, orders=orders)
     assert shut_s(sent) is None
-    assert delivery.all_counters["late_phones"] == 3
+    assert delivery.all_counters["late_phones"] == delivery.all_counters["early_phones"] == 3
 
 
 def test_what_waits_is_bounded_and_nonsense_is_refused(make):
@@ -88,5 +88,7 @@ def test_what_waits_is_bounded_and_nonsense_is_refused(make):
     for _ in range(30):
         delivery.phones.add([("p", k / 10, (k + 1) / 10) for k in range(1000)], START_NS)
     assert delivery.counters["early_phones"] == 30_000 - MAX_PHONES
+    delivery.phones.add([("p", 0.5, 0.6)], START_NS)
+    assert delivery.counters["early_phones"] == 30_000 - MAX_PHONES + 1000  # the oldest went
     with pytest.raises(SpeechError):
         delivery.phones.add([("ʘ", 0, 1)], START_NS)

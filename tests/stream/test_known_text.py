@@ -242,6 +242,21 @@ def test_phones_too_far_ahead_are_dropped_and_those_without_audio_pass(bundle):
     assert talker.counters["wrong_phones"] == 2
 
 
+def test_no_label_shuts_the_lips_for_long(bundle):
+    samples = speech(4.0, RATE_HZ)
+    told = animate(samples, RATE_HZ, model=bundle, phones=[("p", 0.5, 1e9)])
+    shut_s = told.times_s[[is_shut(weights) for weights in told.weights]]
+    assert shut_s.min() > 0.4 and 2.4 < shut_s.max() < 2.6
+
+
+def test_a_stamp_is_a_whole_number(bundle):
+    talker = Talker(bundle)
+    with pytest.raises(TypeError, match="nanoseconds"):
+        talker.push_phones([("p", 0.0, 0.1)], 1.5e18)
+    talker.push_phones([("p", 0.0, 0.1)], np.int64(STAMP_NS))
+    assert stream(talker, speech(0.5, RATE_HZ), RATE_HZ, [], stamped=True)
+
+
 @pytest.mark.parametrize("rows", [[("ʘ", 0, 1)], [("p", 0)], [("p", 1.0, float("nan"))], [3], 5])
 def test_bad_phones_are_refused_and_nothing_changes(bundle, rows):
     talker = Talker(bundle)

@@ -12,7 +12,7 @@ from std_msgs.msg import String
 from dualtalker.errors import SpeechError
 from dualtalker.faults import Faults
 
-MAX_TEXT = 1 << 20  # characters of a message: some thousand phones
+MAX_TEXT = 1 << 18  # characters of a message: some thousand phones
 
 
 class Stamp(msgspec.Struct):
