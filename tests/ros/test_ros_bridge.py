@@ -130,6 +130,39 @@ def test_servos_move_ahead_of_the_sound_by_the_lag_of_their_motors(listener, tmp
     assert values["short_leads"] == "0"
 
 
+def test_speech_that_is_known_far_ahead_keeps_its_time(listener, tmp_path):
+    """Stamps that follow each other may go ahead; one alone so far ahead is of another clock."""
+    from diagnostic_msgs.msg import DiagnosticArray
+    from sensor_msgs.msg import JointState
+    from std_msgs.msg import Float64MultiArray
+
+    faces = listener.node.create_publisher(JointState, "/blendshapes", 100)
+    told = listener.hear(DiagnosticArray, "/diagnostics")
+    moved = listener.hear(Float64MultiArray, "/jaw/commands")
+    file, log = tmp_path / "robot.yaml", tmp_path / "bridge.log"
+    file.write_text(SERVOS)
+
+    def say(ahead_s, jaw):
+        message = JointState(name=["jawOpen"], position=[jaw])
+        message.header.stamp.sec = int(time.time() + ahead_s)
+        faces.publish(message)
+
+    def value(name):
+        values = {pair.key: pair.value for pair in told[-1][1].status[0].values} if told else {}
+        return int(values.get(name, 0))
+
+    with running("bridge_node", log, servos=file, audio_delay_ms=250.0):
+        listener.meet(faces)
+        for second in range(30):
+            say(second, float(second > 20))
+        listener.spin_until(lambda: value("frames") == 30)
+        assert value("foreign_stamps") == 0 and moved[-1][1].data[1] == 0.0
+        say(100.0, 1.0)
+        listener.spin_until(lambda: value("foreign_stamps") == 1)
+        listener.spin_until(lambda: moved[-1][1].data[1] > 0.0)
+    assert "taken for now" in log.read_text()
+
+
 def test_a_lead_that_cannot_be_is_told(listener, tmp_path):
     from diagnostic_msgs.msg import DiagnosticArray
     from sensor_msgs.msg import JointState
