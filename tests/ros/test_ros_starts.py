@@ -26,7 +26,7 @@ NODES = (
     "bridge_node",
 )
 
-NO_DOUBLES = ("recorder_node", "bridge_node")
+NO_DOUBLES = ("recorder_node",)
 
 pytestmark = pytest.mark.usefixtures("ros_domain")
 

@@ -21,7 +21,7 @@ from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.errors import OutputError
 from dualtalker.outputs import ServoMotion, load_servos, outputs_open
 from dualtalker.stream import Frame
-from dualtalker_ros.nodes.show_node import ShowNode
+from dualtalker_ros.nodes.show_node import DELAY_PARAMETER, ShowNode
 from dualtalker_ros.parameters import Parameter
 from dualtalker_ros.processes import run_node, spin_and_close
 from dualtalker_ros.topics import ServoCommands
@@ -39,6 +39,7 @@ PARAMETERS = (
         "YAML file of a robot's servos, whose commands are published; empty: none.",
         read_only=True,
     ),
+    DELAY_PARAMETER,
 )
 
 

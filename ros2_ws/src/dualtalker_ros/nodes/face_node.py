@@ -20,7 +20,7 @@ import numpy as np
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.audio import AudioChunk, mix_to_mono
 from dualtalker.display import PORT, FaceServer, keep_token, load_face
-from dualtalker_ros.nodes.show_node import ShowNode
+from dualtalker_ros.nodes.show_node import DELAY_PARAMETER, ShowNode
 from dualtalker_ros.parameters import Parameter
 from dualtalker_ros.processes import run_node, spin_and_close
 from dualtalker_ros.topics import INPUT_PARAMETERS, AudioInput, import_type
@@ -48,6 +48,7 @@ PARAMETERS = (
         "Face to show: .glb with its materials, .npz or a folder of OBJs; empty: the robot head.",
         read_only=True,
     ),
+    DELAY_PARAMETER,
     *(replace(parameter, read_only=True) for parameter in INPUT_PARAMETERS),
 )
 

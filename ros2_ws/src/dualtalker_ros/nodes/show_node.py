@@ -42,8 +42,11 @@ class ShowNode(ParameterNode):
     def __init__(
         self, name: str, parameters: tuple[Parameter, ...], kinds: tuple[str, ...] = ()
     ) -> None:
-        """Raises ValueError for parameters. `kinds` are further faults that are counted."""
-        super().__init__(name, (*parameters, DELAY_PARAMETER))
+        """Raises ValueError for parameters, DELAY_PARAMETER among them.
+
+        `kinds` are further faults that are counted.
+        """
+        super().__init__(name, parameters)
         delay_ms = self.value("audio_delay_ms")
         self.delay = ShowDelay(delay_ms / 1e3 if delay_ms >= 0 else None)
         self.shown = 0
