@@ -172,7 +172,7 @@ def teach(config: TeacherConfig) -> dict[str, dict[str, float]]:
         for clip in tqdm(found, unit="clip", desc=f"labels of {style}")
     )
     save_clips(config.out, labeled)
-    figures = {}
+    figures: dict[str, dict[str, float]] = {}
     for style, ensemble in ensembles.items():
         held = _find_held(clips, style)
         figures |= {f"{style}, {name}": measure(e, held) for name, e in _list_teachers(ensemble)}
