@@ -145,12 +145,12 @@ def try_contestant(
     animate: Animate,
     clips: list[Clip],
     recordings: list[Recording],
-    gaps: list[np.ndarray],
+    motions: list[np.ndarray],
     rig: Rig,
     trial_s: float,
 ) -> tuple[dict[str, float], dict[str, Sweep]]:
     """Return the figures of the trials, and the sweeps behind them for drawing."""
-    speed, _ = measure_speeds(recordings, gaps)
+    speed, _ = measure_speeds(recordings, [rig.lip_gap(motion) for motion in motions])
     levels = [measure_speech_level(r.audio, find_recorded_speech(r)) for r in recordings]
     level, style = float(np.median(levels)), clips[0].style
     noise = sweep_noise(animate, rig, speed, level, style, trial_s)
@@ -159,7 +159,7 @@ def try_contestant(
         "noise motion": float(np.mean([list(points.values()) for points in noise.values()])),
     }
     figures |= measure_held_vowels(animate, rig, clips, recordings)
-    figures |= measure_whispering(animate, rig, clips, recordings)
+    figures |= measure_whispering(animate, rig, clips, recordings, motions)
     sweeps = {"noise": noise}
     noisy = sweep_noisy_speech(animate, clips)
     if noisy:
@@ -260,8 +260,9 @@ def run_evaluation(config: EvaluateConfig) -> Report:
     sweeps: dict[str, Sweep] = {}
     if config.suite == "default":
         for name, animate in contestants.items():
-            gaps = [rig.lip_gap(motion) for motion in motions[name]]
-            trials, sweeps = try_contestant(animate, clips, recordings, gaps, rig, config.trial_s)
+            trials, sweeps = try_contestant(
+                animate, clips, recordings, motions[name], rig, config.trial_s
+            )
             columns[name] |= trials
         columns[SUBJECT] |= measure_bundle(bundle, config.timing_s)
     if config.reader is not None:

@@ -26,7 +26,7 @@ SNRS_DB = (20.0, 15.0, 10.0, 5.0, 0.0)
 SPEECH_SNRS_DB = (20.0, 10.0, 0.0)
 HISS_LEVEL = 1e-3  # -60 dB: a quiet room through a good microphone
 NOISY_SPEECH_S = 20.0
-NOISY_STYLE_S = 60.0  # of each captured style's recordings
+NOISY_STYLE_S = 30.0  # of each captured style's recordings
 SETTLE_S = 0.5  # of a trial's start, where the mouth may still move to its rest
 
 
@@ -83,8 +83,8 @@ def _motion_of(
 def sweep_noisy_speech(animate: Animate, clips: Sequence[Clip]) -> Sweep:
     """Loss of jaw r when noise is added `SPEECH_SNRS_DB` below speech, mean over captured clips.
 
-    Of each clip the first 20 s are used, of each style clips up to a minute. The motion is never
-    touched: it is the clean one.
+    Of each clip the first 20 s are used, of each style clips up to half a minute. The motion is
+    never touched: it is the clean one.
     """
     losses: dict[str, dict[float, list[float]]] = {k: {} for k in NOISES}
     heard_s: dict[str, float] = {}

@@ -55,14 +55,16 @@ class HeldVowel:
     """The excerpt as it was said [samples]."""
     held: np.ndarray
     """The same with the vowel held for `HOLD_S` [samples]."""
+    sung: np.ndarray
+    """The same with vibrato [samples]."""
     start_s: float
     end_s: float
     """Where the vowel is in `spoken`."""
     middle_s: float
-    """Where the hold begins in `held`."""
+    """Where the hold begins in `held` and `sung`."""
 
 
-def hold_vowels(clips: Sequence[Clip], vibrato: bool = False) -> Iterator[HeldVowel]:
+def hold_vowels(clips: Sequence[Clip]) -> Iterator[HeldVowel]:
     """Yield open vowels of labelled clips, held: the longest of each speaker that have a pitch."""
     left: dict[str, int] = {}
     found = [(p, c) for c in clips for p in c.phones or () if p.label in HELD_VOWELS]
@@ -76,11 +78,11 @@ def hold_vowels(clips: Sequence[Clip], vibrato: bool = False) -> Iterator[HeldVo
         first, last = (round(at_s * SAMPLE_RATE_HZ) for at_s in (begin_s, last_s))
         spoken = clip.audio[first:last]
         middle_s = (phone.start_s + phone.end_s) / 2 - begin_s
-        held = hold_sound(spoken, middle_s, HOLD_S, vibrato)
-        if held is not None:
+        held, sung = (hold_sound(spoken, middle_s, HOLD_S, vibrato) for vibrato in (False, True))
+        if held is not None and sung is not None:
             left[clip.speaker] = left.get(clip.speaker, VOWELS_PER_SPEAKER) - 1
             start_s, end_s = phone.start_s - begin_s, phone.end_s - begin_s
-            yield HeldVowel(clip.speaker, spoken, held, start_s, end_s, middle_s)
+            yield HeldVowel(clip.speaker, spoken, held, sung, start_s, end_s, middle_s)
 
 
 def hold_sound(
@@ -169,20 +171,19 @@ def measure_held_vowels(
     by 40 ms), sums over vowels; held on one pitch and sung with vibrato.
     """
     own = [c for c, r in zip(clips, recordings, strict=True) if r.phones and not r.group]
-    found: dict[str, float] = {}
-    for manner, vibrato in (("held", False), ("sung", True)):
-        tallies: dict[str, Tally] = {}
-        for vowel in hold_vowels(own, vibrato):
-            tally = tallies.setdefault(vowel.speaker, Tally())
-            spoken, held = (_open(animate, rig, sound) for sound in (vowel.spoken, vowel.held))
-            natural = slice(*(_frame(at) for at in (vowel.start_s - 0.04, vowel.end_s + 0.04)))
-            end_s = vowel.middle_s + HOLD_S
-            last = slice(_frame(end_s - LAST_S), _frame(end_s))
+    tallies: dict[str, Tally] = {}
+    for vowel in hold_vowels(own):
+        tally = tallies.setdefault(vowel.speaker, Tally())
+        spoken = _open(animate, rig, vowel.spoken)
+        natural = slice(*(_frame(at) for at in (vowel.start_s - 0.04, vowel.end_s + 0.04)))
+        end_s = vowel.middle_s + HOLD_S
+        last = slice(_frame(end_s - LAST_S), _frame(end_s))
+        for manner, sound in (("held", vowel.held), ("sung", vowel.sung)):
+            opened = _open(animate, rig, sound)
             for name in ("jaw", "lip gap"):
-                kept, peak = held[name][last].mean(), spoken[name][natural].max()
+                kept, peak = opened[name][last].mean(), spoken[name][natural].max()
                 tally.count(f"{manner} {name}", float(kept), float(peak))
-        found |= gather(list(tallies.values()))
-    return found
+    return gather(list(tallies.values()))
 
 
 def _open(animate: Animate, rig: Rig, sound: np.ndarray) -> dict[str, np.ndarray]:
@@ -223,21 +224,24 @@ def whisper(audio: np.ndarray) -> np.ndarray:
 
 
 def measure_whispering(
-    animate: Animate, rig: Rig, clips: Sequence[Clip], recordings: Sequence[Recording]
+    animate: Animate,
+    rig: Rig,
+    clips: Sequence[Clip],
+    recordings: Sequence[Recording],
+    motions: Sequence[np.ndarray],
 ) -> dict[str, float]:
     """Return what whispering leaves of the motion on recorded, labelled clips, and its ends.
 
-    How the lip gap follows that of the same words in full voice (r over their speech frames), how
-    far it moves in comparison, and how often the lips meet.
+    How the lip gap follows that of the same words in full voice, of which the contestant's
+    `motions` are given (r over their speech frames), how far it moves in comparison, and how often
+    the lips meet.
     """
     chosen = [k for k, r in enumerate(recordings) if r.phones and not r.group][:MOST_WHISPERED]
     own = [recordings[k] for k in chosen]
-    voiced, whispered = (
-        [animate(change(clips[k].audio), clips[k].frames, clips[k].style) for k in chosen]
-        for change in (lambda audio: audio, whisper)
-    )
+    whispered = [animate(whisper(clips[k].audio), clips[k].frames, clips[k].style) for k in chosen]
     tallies: dict[str, Tally] = {}
     met = tally_motions(own, whispered, rig) if own else []
+    voiced = [motions[k] for k in chosen]
     for recording, loud, quiet, contacts in zip(own, voiced, whispered, met, strict=True):
         tally = tallies.setdefault(recording.talker, Tally())
         speech = find_recorded_speech(recording)

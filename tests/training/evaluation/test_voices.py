@@ -103,12 +103,13 @@ def test_whispering_has_the_envelope_of_speech_and_no_pitch() -> None:
 def test_whispering_is_measured_against_the_contestants_own_full_voice() -> None:
     clips = [make_clip("a", 0), make_clip("b", 1)]
     recordings = [to_recording(clip, Training()) for clip in clips]
-    truths = {len(clip.audio): clip.motion for clip in clips}
+    truths = [clip.motion for clip in clips]
+    turns = iter(truths)
 
     def deaf(audio: np.ndarray, frames: int, style: str) -> np.ndarray:
-        return truths[len(audio)]
+        return next(turns)
 
-    found = voices.measure_whispering(deaf, build_head(), clips, recordings)
+    found = voices.measure_whispering(deaf, build_head(), clips, recordings, truths)
     assert found["whispered gap r"] == pytest.approx(1.0)
     assert found["whispered gap amplitude"] == pytest.approx(1.0)
     assert found["whispered closures met"] == 1.0
@@ -116,6 +117,7 @@ def test_whispering_is_measured_against_the_contestants_own_full_voice() -> None
     def by_level(audio: np.ndarray, frames: int, style: str) -> np.ndarray:
         return animate_by_loudness(audio, frames, 0.4)
 
-    shy = voices.measure_whispering(by_level, build_head(), clips, recordings)
+    loud = [by_level(clip.audio, clip.frames, "rules") for clip in clips]
+    shy = voices.measure_whispering(by_level, build_head(), clips, recordings, loud)
     assert shy["whispered gap amplitude"] < 0.6
-    assert voices.measure_whispering(deaf, build_head(), [], []) == {}
+    assert voices.measure_whispering(deaf, build_head(), [], [], []) == {}
