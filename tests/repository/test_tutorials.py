@@ -30,7 +30,21 @@ FOLDER = ROOT / "docs" / "tutorials"
 BLOCKS = {path.stem: read_blocks(path) for path in sorted(FOLDER.glob("*.md"))}
 
 # What a machine's own programs are called with is not ours to check.
-OTHERS = {".", "cd", "colcon", "export", "git", "mkdir", "python3", "sudo", "tegrastats", "touch"}
+OTHERS = {
+    *(
+        ".",
+        "cd",
+        "colcon",
+        "cp",
+        "export",
+        "git",
+        "mkdir",
+        "python3",
+        "sudo",
+        "tegrastats",
+        "touch",
+    )
+}
 # All pages but those that tell of the past.
 PAGES = [
     path
