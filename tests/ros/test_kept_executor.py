@@ -178,6 +178,32 @@ def test_what_a_callback_raises_comes_out(served, kind):
         served.spin(TIMEOUT_S)
 
 
+@pytest.mark.parametrize("busy", [True, False])
+def test_events_come_though_they_are_seldom_waited_for(served, busy):
+    """Whether timers wake it all the time or never."""
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from std_msgs.msg import Int32
+
+    try:
+        from rclpy.event_handler import SubscriptionEventCallbacks
+    except ImportError:  # Humble
+        from rclpy.qos_event import SubscriptionEventCallbacks
+
+    if busy:
+        served.node.create_timer(0.002, served.note("timer"))
+    events = SubscriptionEventCallbacks(incompatible_qos=served.note("event"))
+    served.node.create_subscription(
+        Int32, "numbers", served.note("number"), 10, event_callbacks=events
+    )
+    served.spin(0.2)
+    served.called.clear()
+    offer = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+    for count in (1, 2):
+        served.node.create_publisher(Int32, "numbers", offer)
+        served.spin_until(lambda n=count: served.count("event") == n)
+    assert served.count("number") == 0
+
+
 def test_it_waits_for_nothing_when_nothing_happens(served):
     """rclpy wakes itself twice for each callback; here a wait is a call."""
     waits = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +16,14 @@ from rclpy.impl.implementation_singleton import rclpy_implementation as rcl
 from rclpy.subscription import Subscription
 from rclpy.waitable import NumberOfEntities
 
+try:
+    from rclpy.event_handler import EventHandler
+except ImportError:  # Humble
+    from rclpy.qos_event import QoSEventHandler as EventHandler
+
 EXECUTORS = ("auto", "events", "single")
+# How often DDS is asked whether a publisher's offer fits and the like: it keeps it until asked.
+EVENTS_NS = 100_000_000
 
 
 def make_executor(kind: str) -> tuple[Any, str]:
@@ -51,12 +59,14 @@ class KeptExecutor(SingleThreadedExecutor):
     rclpy makes a new one for each wait, of all that each node has, and wakes itself twice for each
     callback. Here the list is kept until something is created or destroyed, and timers and
     subscriptions are called as they are. Services, clients, events and tasks, which are rare, are
-    left to rclpy.
+    left to rclpy; events, of which each publisher and subscription has some, are waited for ten
+    times a second only.
     """
 
     def __init__(self, *, context: Any = None) -> None:
         """`context` is the default one if None."""
         self._kept: _Kept | None = None
+        self._events_ns = 0  # when events are waited for again, on the monotonic clock
         super().__init__(context=context)
 
     def wake(self) -> None:
@@ -69,7 +79,7 @@ class KeptExecutor(SingleThreadedExecutor):
         if self._kept is None:
             self._kept = _Kept(self.get_nodes(), self._guard, self.context)
         kept = self._kept
-        kept.wait(-1 if timeout_sec is None else max(round(timeout_sec * 1e9), 0))
+        self._wait(kept, -1 if timeout_sec is None else max(round(timeout_sec * 1e9), 0))
         if not self.context.ok():
             raise ExternalShutdownException
         for timer in kept.ready("timer"):
@@ -78,6 +88,17 @@ class KeptExecutor(SingleThreadedExecutor):
             _call_subscription(subscription)
         if kept.others_ready():
             self._serve_others()
+
+    def _wait(self, kept: _Kept, timeout_ns: int) -> None:
+        """Wait until something is ready; without events until they are due again."""
+        quiet_ns = self._events_ns - time.monotonic_ns()
+        if quiet_ns > 0:
+            enough = 0 <= timeout_ns <= quiet_ns
+            if kept.wait(timeout_ns if enough else quiet_ns, with_events=False) or enough:
+                return
+            timeout_ns = max(timeout_ns - quiet_ns, -1)
+        kept.wait(timeout_ns, with_events=True)
+        self._events_ns = time.monotonic_ns() + EVENTS_NS
 
     def _serve_others(self) -> None:
         """Have rclpy look for all that is ready, and serve it."""
@@ -101,9 +122,11 @@ class _Kept:
             "client": [entity for node in nodes for entity in node.clients],
             "service": [entity for node in nodes for entity in node.services],
         }
-        self._waitables = [entity for node in nodes for entity in node.waitables]
+        waitables = [entity for node in nodes for entity in node.waitables]
+        self._events = [entity for entity in waitables if isinstance(entity, EventHandler)]
+        self._others = [entity for entity in waitables if not isinstance(entity, EventHandler)]
         counts = NumberOfEntities(*map(len, self._entities.values()))
-        for waitable in self._waitables:
+        for waitable in waitables:
             counts += waitable.get_num_entities()
         self._set = rcl.WaitSet(
             counts.num_subscriptions,
@@ -124,27 +147,32 @@ class _Kept:
             for kind, entities in self._entities.items()
         }
 
-    def wait(self, timeout_ns: int) -> None:
-        """Wait until something is ready; a timeout of -1 is none."""
+    def wait(self, timeout_ns: int, with_events: bool) -> bool:
+        """Wait until something is ready; return whether it is. A timeout of -1 is none."""
         self._set.clear_entities()  # rcl takes out what is not ready
         for add, handle in self._fillings:
             add(handle)
-        for waitable in self._waitables:
+        waitables = [*self._others, *self._events] if with_events else self._others
+        for waitable in waitables:
             waitable.add_to_wait_set(self._set)
         self._set.wait(timeout_ns)
+        self._ready = {kind: self._set.get_ready_entities(kind) for kind in self._entities}
+        self._waitables_ready = any([waitable.is_ready(self._set) for waitable in waitables])
+        return self._waitables_ready or any(self._ready.values())
 
     def ready(self, kind: str) -> list[Any]:
-        """Return the entities of a kind that are ready."""
+        """Return the entities of a kind that were ready."""
         entities = self._by_pointer[kind]
-        return [entities[pointer] for pointer in self._set.get_ready_entities(kind)]
+        return [entities[pointer] for pointer in self._ready[kind]]
 
     def others_ready(self) -> bool:
-        """Whether anything but timers and subscriptions is ready."""
+        """Whether anything but timers and subscriptions was ready."""
         guards = self.ready("guard_condition")
         for guard in guards:  # whoever waits next is to see it, too
             guard.trigger()
-        waitables = [waitable.is_ready(self._set) for waitable in self._waitables]
-        return bool(guards or any(waitables) or self.ready("client") or self.ready("service"))
+        return bool(
+            guards or self._waitables_ready or self._ready["client"] or self._ready["service"]
+        )
 
 
 def _call_timer(timer: Any) -> None:
