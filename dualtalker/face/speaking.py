@@ -60,6 +60,7 @@ _SHAPES = face_indices(
     "eyeSquintRight",
 )
 _SHAPE_AIMS = np.array([0, 1, 2, 3, 3, 4, 4])
+_STILL_S = 3.0  # after which the slowest of them is at rest to 1e-14
 _MOUTH = np.array(MOUTH_INDICES)
 
 
@@ -101,6 +102,8 @@ class SpeakingLife(IdleLife):
         self._ends_s[:6] = -math.inf
         self._accent_s = -math.inf  # when the present one was last heard
         self._skew, self._answer = 0.0, False  # of the present accent
+        self._aimed_until_s = -math.inf  # the springs have their aims until then
+        self._still_from_s = -math.inf  # they show no more from then on
         self._horizon_s = -math.inf  # motion until then is settled
         self._sway_phase = self._rng.uniform(0, 2 * np.pi, (3, 2))
         self.restart()
@@ -147,6 +150,8 @@ class SpeakingLife(IdleLife):
     def add(self, time_s: float, weights: np.ndarray) -> np.ndarray:
         """Return weights [52] with all this at `time_s`, within [0, 1]; the input is kept."""
         lively = super().add(time_s, weights)
+        if time_s >= self._still_from_s:
+            return lively
         raised = self._springs.at(time_s)[_SHAPE_AIMS]
         lively[_SHAPES] = np.clip(lively[_SHAPES] + raised.astype(np.float32), 0.0, 1.0)
         return lively
@@ -194,6 +199,7 @@ class SpeakingLife(IdleLife):
         running = self._ends_s[0] > time_s
         left, right = OUTER_RAISE * (1.0 + self._skew), OUTER_RAISE * (1.0 - self._skew)
         aims = strength * np.array([INNER_RAISE, left, right, WIDE_EYES])
+        self._aimed_until_s = -math.inf
         self._aims[:4] = np.maximum(aims, self._aims[:4]) if running else aims
         self._aims[5] = max(NOD * strength, self._aims[5] if running else 0.0)
         self._ends_s[:4], self._ends_s[5] = time_s + RAISE_S, time_s + NOD_S
@@ -201,6 +207,7 @@ class SpeakingLife(IdleLife):
     def _end_phrase(self, time_s: float, lowered: bool) -> None:
         self._blinks.end_phrase(time_s, lowered)
         self._glances.end_phrase(time_s)
+        self._aimed_until_s = -math.inf
         if lowered:
             self._aims[4], self._ends_s[4] = LOWERED_SQUINT * self._voice, time_s + SQUINT_S
         self._aims[6] = self._rng.uniform(-POSE_YAW, POSE_YAW)
@@ -209,7 +216,12 @@ class SpeakingLife(IdleLife):
     def _settle(self, time_s: float) -> None:
         self._blinks.advance(time_s)
         self._glances.advance(time_s, self._speaking and self._voice > 0.3)
-        self._springs.aim(time_s, np.where(self._ends_s > time_s, self._aims, 0.0))
+        if time_s >= self._aimed_until_s:
+            running = self._ends_s > time_s
+            aims = np.where(running, self._aims, 0.0)
+            self._springs.aim(time_s, aims)
+            self._aimed_until_s = float(self._ends_s[running].min(initial=math.inf))
+            self._still_from_s = math.inf if aims[_SHAPE_AIMS].any() else time_s + _STILL_S
         self._horizon_s = time_s
 
 

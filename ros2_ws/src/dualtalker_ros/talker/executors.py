@@ -157,7 +157,7 @@ class _Kept:
             waitable.add_to_wait_set(self._set)
         self._set.wait(timeout_ns)
         self._ready = {kind: self._set.get_ready_entities(kind) for kind in self._entities}
-        self._waitables_ready = any([waitable.is_ready(self._set) for waitable in waitables])
+        self._waitables_ready = any(waitable.is_ready(self._set) for waitable in waitables)
         return self._waitables_ready or any(self._ready.values())
 
     def ready(self, kind: str) -> list[Any]:
