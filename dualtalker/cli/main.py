@@ -308,15 +308,15 @@ def _write_all(
     **about: str,
 ) -> None:
     from dualtalker.cli import outputs
-    from dualtalker.drawing import write_face_video
     from dualtalker.files import written_output
-    from dualtalker.outputs import write_face_glb
 
     options.out.mkdir(parents=True, exist_ok=True)
     animation = _animate(options, stem, samples, rate_hz, phones, bundle)
     frames = len(animation.times_s)
     paths = _list_outputs(options, stem)
     if rig is not None and options.format == "glb":
+        from dualtalker.outputs import write_face_glb
+
         sound = Path(about.get("source", f"{stem}.wav")).name
         with written_output(paths["glb"]) as part:
             write_face_glb(part, animation.weights, animation.fps, rig, options.rig, sound)
@@ -329,6 +329,8 @@ def _write_all(
         with written_output(paths["npz"]) as part, _bar("vertices", frames, "frame") as bar:
             outputs.write_vertices(part, animation, rig, bar.update)
     if rig is not None and options.video:
+        from dualtalker.drawing import write_face_video
+
         with written_output(paths["mp4"]) as part, _bar("video", frames, "frame") as bar:
             write_face_video(
                 part, animation.weights, animation.fps, rig, samples, rate_hz, bar.update

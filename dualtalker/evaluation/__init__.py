@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from dualtalker.evaluation.accuracy import (
     CAPTURED_COUNT,
     INTERVAL_ENDS,
@@ -21,27 +23,6 @@ from dualtalker.evaluation.motion_files import (
     read_motion_table,
     write_motion_csv,
 )
-from dualtalker.evaluation.mouth import Mouth, measure_mouth
-from dualtalker.evaluation.pictures import (
-    draw_panels,
-    draw_sweep,
-    draw_timing,
-    film_columns,
-    film_side_by_side,
-    list_mouth_curves,
-    paint_errors,
-)
-from dualtalker.evaluation.report import (
-    SUBJECT,
-    Picture,
-    Report,
-    ReportOptions,
-    build_report,
-    draw_pictures,
-    find_start,
-    plan_report,
-    write_report,
-)
 from dualtalker.evaluation.table import (
     AMPLITUDE,
     CAPTURED,
@@ -56,6 +37,29 @@ from dualtalker.evaluation.table import (
     format_cell,
 )
 from dualtalker.evaluation.timecodes import NOMINAL_RATES_HZ, Counting
+
+if TYPE_CHECKING:
+    from dualtalker.evaluation.mouth import Mouth, measure_mouth
+    from dualtalker.evaluation.pictures import (
+        draw_panels,
+        draw_sweep,
+        draw_timing,
+        film_columns,
+        film_side_by_side,
+        list_mouth_curves,
+        paint_errors,
+    )
+    from dualtalker.evaluation.report import (
+        SUBJECT,
+        Picture,
+        Report,
+        ReportOptions,
+        build_report,
+        draw_pictures,
+        find_start,
+        plan_report,
+        write_report,
+    )
 
 __all__ = [
     "AMPLITUDE",
@@ -106,3 +110,45 @@ __all__ = [
     "write_motion_csv",
     "write_report",
 ]
+
+_HOMES = {
+    **dict.fromkeys(
+        ("Mouth", "measure_mouth"),
+        "mouth",
+    ),
+    **dict.fromkeys(
+        (
+            "draw_panels",
+            "draw_sweep",
+            "draw_timing",
+            "film_columns",
+            "film_side_by_side",
+            "list_mouth_curves",
+            "paint_errors",
+        ),
+        "pictures",
+    ),
+    **dict.fromkeys(
+        (
+            "SUBJECT",
+            "Picture",
+            "Report",
+            "ReportOptions",
+            "build_report",
+            "draw_pictures",
+            "find_start",
+            "plan_report",
+            "write_report",
+        ),
+        "report",
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what draws, and rigs with it, when it is first used: who writes motion does not."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -23,7 +23,6 @@ from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, HEAD_NAMES
 from dualtalker.errors import MotionError
 from dualtalker.evaluation.timecodes import Counting, find_counting, parse_timecodes
 from dualtalker.files import check_file, written_whole
-from dualtalker.rig import read_name
 
 _log = logging.getLogger("dualtalker")
 
@@ -244,6 +243,8 @@ def _fold(cells: _Cells, time_column: int) -> np.ndarray:
 
 def _sort_columns(path: Path, header: list[str], time_column: int) -> dict[tuple[str, str], int]:
     """Return the columns of weights by (shape, part of it); MotionError where two mean one."""
+    from dualtalker.rig import read_name  # not for those who only write
+
     columns: dict[tuple[str, str], int] = {}
     claims: dict[str, dict[str, str]] = {}  # by the shape: the column by the part of it
     for column, name in enumerate(header[time_column + 1 :], start=time_column + 1):

@@ -37,8 +37,14 @@ class Bundle:
 
     @cached_property
     def session(self) -> onnxruntime.InferenceSession:
-        """The graph in onnxruntime, opened once for all who run it; raises as `open_session`."""
-        return open_session(self.onnx_path)
+        """The graph in onnxruntime, opened and checked once for all who run it.
+
+        Raises:
+            BackendError, BundleError: as `open_session` and `check_session`.
+        """
+        session = open_session(self.onnx_path)
+        check_session(session, self.sidecar, self.onnx_path.with_suffix(".json"))
+        return session
 
     def free_session(self) -> None:
         """Give the session's memory back, once those who run it are done."""
@@ -51,7 +57,8 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
     None means the model shipped with the package. The sidecar's types and values, the file's
     digest and the graph's real inputs and outputs are all checked; the last by onnxruntime, and
     where that is not installed by the TensorRT backend, on its engine. A bundle that is not the
-    shipped one is first tried in a child process, which has limits of time and memory.
+    shipped one is first tried in a child process, which has limits of time and memory; the
+    shipped one's graph is opened, and compared, once it is run.
 
     Raises:
         BundleError: says which field is wrong, what was found, what was expected.
@@ -84,10 +91,10 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
         raise mismatch(sidecar_path, "onnx_sha256", sidecar.onnx_sha256, f"{digest} (the file's)")
     stamp = _scan(onnx_path, content)
     bundle = Bundle(onnx_path, sidecar, digest)
-    with contextlib.suppress(BackendError):  # no onnxruntime: whoever asks for it is told then
-        if onnx_path not in (DEFAULT_MODEL, offline_path(DEFAULT_MODEL)):
+    if onnx_path not in (DEFAULT_MODEL, offline_path(DEFAULT_MODEL)):
+        with contextlib.suppress(BackendError):  # no onnxruntime: whoever asks for it is told then
             try_bundle(onnx_path, digest)
-        check_session(bundle.session, sidecar, sidecar_path)
+            _ = bundle.session
     _check_promises(sidecar_path, sidecar, stamp)
     return bundle
 

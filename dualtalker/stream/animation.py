@@ -89,21 +89,39 @@ def animate(
         intensity=intensity,
     )
     started = time.perf_counter()
-    frames: list[Frame] = []
+    face = _Face()
     for start in range(0, len(samples), rate_hz):
         second = samples[start : start + rate_hz]
         due_s = start / rate_hz + _TOLD_AHEAD_S
         talker.push_phones(_take_until(due_s, told))
         talker.push(second, rate_hz)
-        frames += talker.frames()
+        face.add(talker.frames())
         if progress is not None:
             progress(len(second) / rate_hz)
     # With the resampler's part, which `flush` ends; a stream takes the bundle's own hops.
     latency_s = talker.latency_s - talker.bundle.sidecar.hop_s + bundle.sidecar.hop_s
-    frames += talker.flush()
+    face.add(talker.flush())
     compute_s = time.perf_counter() - started
     talker.close()
-    return _collect(talker, bundle, frames, len(samples) / rate_hz, compute_s, latency_s)
+    return _collect(talker, bundle, face, len(samples) / rate_hz, compute_s, latency_s)
+
+
+class _Face:
+    """Frames so far, as arrays: a long recording's would be many objects."""
+
+    def __init__(self) -> None:
+        self.times_s: list[np.ndarray] = []
+        self.weights: list[np.ndarray] = []
+        self.heads: list[np.ndarray] = []
+
+    def add(self, frames: list[Frame]) -> None:
+        if not frames:
+            return
+        self.times_s.append(np.array([frame.time_s for frame in frames]))
+        self.weights.append(np.stack([frame.weights for frame in frames]))
+        heads = [frame.head for frame in frames if frame.head is not None]
+        if heads:
+            self.heads.append(np.stack(heads))
 
 
 def _take_audio(
@@ -131,16 +149,15 @@ def _take_until(time_s: float, phones: deque[Phone]) -> list[Phone]:
 def _collect(
     talker: Talker,
     bundle: Bundle,
-    frames: list[Frame],
+    face: _Face,
     duration_s: float,
     compute_s: float,
     latency_s: float,
 ) -> Animation:
-    heads = [frame.head for frame in frames if frame.head is not None]
     return Animation(
-        times_s=np.array([frame.time_s for frame in frames]),
-        weights=np.stack([frame.weights for frame in frames]),
-        head=np.stack(heads) if heads else None,
+        times_s=np.concatenate(face.times_s),
+        weights=np.concatenate(face.weights),
+        head=np.concatenate(face.heads) if face.heads else None,
         fps=talker.fps,
         duration_s=duration_s,
         compute_s=compute_s,

@@ -69,6 +69,19 @@ def test_animate_writes_curves_and_a_report(tiny, wav, out, capsys):
     assert written == {"hello there.csv", "hello there.json"}
 
 
+def test_animate_loads_nothing_that_draws(tiny, wav, out):
+    """It takes as long to import as some seconds of speech to animate."""
+    arguments = ["animate", str(wav), "-o", str(out), "--model", str(tiny)]
+    code = (
+        "import sys; from dualtalker.cli.main import main\n"
+        f"assert main({arguments!r}) == 0\n"
+        "heavy = {f'dualtalker.{wing}' for wing in ('rig', 'drawing', 'outputs', 'display')}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    assert (out / "hello there.csv").exists()
+
+
 def test_several_recordings_at_once(tiny, wav, out):
     second = wav.with_name("second.flac")
     soundfile.write(second, np.zeros(800), 8000)

@@ -82,6 +82,23 @@ def test_missing_files(own):
         load_bundle(own)
 
 
+def test_the_shipped_graph_is_opened_and_compared_when_it_is_run(own, monkeypatch):
+    """Whoever animates whole recordings runs another graph of the same weights."""
+    monkeypatch.setattr(bundles, "DEFAULT_MODEL", own)
+    opened = []
+    monkeypatch.setattr(bundles, "open_session", lambda path: opened.append(path))
+    monkeypatch.setattr(bundles, "check_session", lambda *given: None)
+    bundle = load_bundle()
+    assert opened == []
+    assert bundle.session is bundle.session
+    assert opened == [own]
+    monkeypatch.undo()
+    monkeypatch.setattr(bundles, "DEFAULT_MODEL", own)
+    damage(own, audio_input="sound")
+    with pytest.raises(BundleError, match=r"audio_input.*sound"):
+        _ = load_bundle().session
+
+
 LIES = [
     ("format", "piper", "format"),
     ("format_version", 2, "format_version"),
