@@ -86,7 +86,7 @@ class Group:
 def list_groups(recordings: Sequence[Recording]) -> list[Group]:
     """Return each source of captured recordings, its unseen speakers, and each of its talkers.
 
-    Unseen speakers are a group where others of the source were trained on; talkers where there
+    A source whose speakers all are unseen is the group of these; talkers are groups where there
     are several.
     """
     captured = [
@@ -95,9 +95,10 @@ def list_groups(recordings: Sequence[Recording]) -> list[Group]:
     groups = []
     for source in dict.fromkeys(recordings[k].source for k in captured):
         members = tuple(k for k in captured if recordings[k].source == source)
-        groups.append(Group(source, source, members))
         unseen = tuple(k for k in members if recordings[k].unseen)
-        if 0 < len(unseen) < len(members):
+        if len(unseen) < len(members):
+            groups.append(Group(source, source, members))
+        if unseen:
             groups.append(Group(f"{source}, {_UNSEEN}", source, unseen))
         talkers = dict.fromkeys(recordings[k].talker for k in members)
         for talker in talkers if len(talkers) > 1 else ():

@@ -33,6 +33,8 @@ def test_groups_are_sources_their_unseen_speakers_and_their_talkers() -> None:
     }
     chosen = groups.choose_headlines(groups.list_groups(make_recordings()))
     assert [group.name for group in chosen] == ["facegood", "grid, speakers not trained on"]
+    (alone,) = groups.list_groups(make_recordings()[2:])
+    assert alone.name == "grid, speakers not trained on" and alone.members == (0, 1)
 
 
 def test_intervals_are_over_clips_of_one_talker_and_over_talkers_of_several() -> None:
