@@ -71,7 +71,7 @@ class BuildConfig:
     """Print the commands instead of running them."""
 
 
-SHIPPED_STYLE = {ANYBODY: 0.85, "rules": 0.15}
+SHIPPED_STYLE = {ANYBODY: 1.0}
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,8 @@ def fit_gains(network: DualTalker, clips: Sequence[Clip], most: float) -> dict[s
     """Return gains `[52]` of each captured style of the network.
 
     A style is measured on its own clips, or, where it has none, on other talkers' of its source.
-    The style that all share gets the geometric mean of its gains on each source.
+    The style that all share gets the geometric mean of its gains on each source, in which a source
+    that shows the whole mouth counts twice: how far lips in a video go is a convention.
 
     Raises:
         CalibrationError: no clip with captured motion is held out.
@@ -114,16 +115,17 @@ def fit_gains(network: DualTalker, clips: Sequence[Clip], most: float) -> dict[s
         if own:
             gains[style] = measure_spread(network, style, own).fit(most)
     if ANYBODY in network.animation.styles:
-        by_source = [
-            measure_spread(network, ANYBODY, [c for c in held if c.source == source]).fit(most)
-            for source in sorted({c.source for c in held})
-        ]
-        gains[ANYBODY] = _average(by_source)
+        fitted = []
+        for source in sorted({c.source for c in held}):
+            shown = [c for c in held if c.source == source]
+            row = measure_spread(network, ANYBODY, shown).fit(most)
+            fitted += [row, row] if shown[0].motion_mask[ARKIT_INDEX["mouthFunnel"]] else [row]
+        gains[ANYBODY] = _average(fitted)
     return gains
 
 
 def _average(gains: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the geometric mean of each channel over the sources in which it moves."""
+    """Return the geometric mean of each channel over the rows in which it moves."""
     logs = np.log(gains)
     moves = logs != 0.0
     return np.asarray(np.exp(logs.sum(axis=0) / np.maximum(moves.sum(axis=0), 1)))
