@@ -61,6 +61,8 @@ class BuildConfig:
     """Synthetic speech, hours."""
     steps: int = 2600
     """Steps of the training."""
+    steps_again: int = 700
+    """Steps of the second, which begins with what the first left."""
     teacher_members: int = 4
     """Networks in each of the teacher's ensembles."""
     threads: int = 1
@@ -108,7 +110,8 @@ def plan_stages(config: BuildConfig) -> list[Stage]:
     """Return the stages in order."""
     data, out = config.data, config.out
     synth, real, taught = (out / f"corpus_{name}" for name in ("synth", "real", "taught"))
-    trained = out / "run" / f"step_{config.steps:07d}.safetensors"
+    first = out / "run" / f"step_{config.steps:07d}.safetensors"
+    second = out / "run_again" / f"step_{config.steps_again:07d}.safetensors"
     return [
         Stage(
             "synthetic corpus",
@@ -145,15 +148,31 @@ def plan_stages(config: BuildConfig) -> list[Stage]:
             "training.train",
             (
                 *("--data.corpus", *(str(folder) for folder in (synth, real, taught))),
-                *_words(out=trained.parent, steps=config.steps, threads=config.threads),
+                *_words(out=first.parent, steps=config.steps, threads=config.threads),
                 *RECIPE,
+                *RECIPE_FIRST,
             ),
             (synth, real, taught),
-            trained,
-            folder=trained.parent,
+            first,
+            folder=first.parent,
             resumable=True,
         ),
-        *plan_export(config, real, trained),
+        Stage(
+            "second training",
+            "training.train",
+            (
+                *("--data.corpus", *(str(folder) for folder in (synth, real, taught))),
+                *_words(out=second.parent, steps=config.steps_again, start_from=first),
+                *_words(threads=config.threads),
+                *RECIPE,
+                *RECIPE_AGAIN,
+            ),
+            (synth, real, taught, first),
+            second,
+            folder=second.parent,
+            resumable=True,
+        ),
+        *plan_export(config, real, second),
     ]
 
 
@@ -217,7 +236,16 @@ RECIPE = (
     *("--data.taught-share", "0.3"),
     *("--data.recorded-share", "0.1"),
     *("--data.unpaired-share", "0.05"),
-    *("--data.noise-share", "0.12"),
+)
+RECIPE_FIRST = ("--data.noise-share", "0.12")
+# Calmer, and less moved by noise.
+RECIPE_AGAIN = (
+    *("--data.noise-share", "0.22"),
+    *("--loss.velocity", "0.12"),
+    *("--learning-rate", "0.0008"),
+    *("--warmup-steps", "30"),
+    *("--dual-start-step", "0"),
+    *("--ema", "0.99"),
 )
 # English lips tell how readers of many languages move, Mandarin's those who speak it.
 TEACHER = (

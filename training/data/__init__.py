@@ -36,7 +36,7 @@ from training.data.mesh_clips import (
     read_clip,
     read_corpus,
 )
-from training.data.phones import class_ids
+from training.data.phones import class_ids, find_speech
 from training.data.recordings import (
     AUDIO_SUFFIXES,
     MOVING_RANGE,
@@ -87,6 +87,7 @@ __all__ = [
     "claim_clips",
     "class_ids",
     "digest_of",
+    "find_speech",
     "frame_count",
     "hold_sound",
     "interpolate_rows",

@@ -23,6 +23,7 @@ from training.data import (
     VOWELS,
     Clip,
     augment,
+    find_speech,
     hold_sound,
     interpolate_rows,
     make_background,
@@ -230,6 +231,7 @@ class BatchMaker(BatchSource):
             sound, times_s = hold_vowel(clip, sound, times_s, rng)
         clean = stretch(sound, rate, samples)
         motion, mask = cut_motion(clip, times_s)
+        motion *= find_speech(clip.phones or (), times_s)[:, None]
         if first_frame > 0:
             # A cut in mid-speech: the network has heard nothing of what the first frames need.
             mask[: int(0.2 * model_rate_hz)] = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dualtalker.arkit import ARKIT_INDEX
-from training.data import Clip, Phone, hold_sound
+from training.data import Clip, Phone, find_speech, hold_sound
 from training.learning.batches import find_vowels, hold_vowel, weigh_clips
 
 JAW = ARKIT_INDEX["jawOpen"]
@@ -84,3 +84,22 @@ def test_many_voices_are_heard_rather_than_many_hours_of_one():
     weights = weigh_clips([*talkative, make_clip(speaker="bob"), other])
     assert np.isclose(weights[:17].sum() / weights[17], np.sqrt(17))
     assert np.isclose(weights[:16].sum() / weights[16], 4.0)
+
+
+def test_a_face_rests_in_pauses_and_is_back_before_the_sound():
+    clip = make_clip(seconds=4.0)
+    clip.phones = [
+        Phone("sil", 0, 1.0),
+        Phone("AA", 1.0, 1.5),
+        Phone("sil", 1.5, 1.7),
+        Phone("AA", 1.7, 2.0),
+        Phone("sil", 2.0, 4.0),
+    ]
+    times_s = np.arange(200) / 50
+    meant = find_speech(clip.phones or (), times_s)
+    assert not meant[times_s < 0.77].any()
+    assert (meant[(times_s > 0.89) & (times_s < 2.05)] == 1).all()
+    assert not meant[(times_s > 2.17) & (times_s < 3.7)].any()
+    assert np.abs(np.diff(meant)).max() < 0.25
+    clip.phones = None
+    assert (find_speech(clip.phones or (), times_s) == 1).all()
