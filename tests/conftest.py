@@ -27,6 +27,13 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 
 
+if find_spec("hypothesis"):
+    from hypothesis import settings
+
+    # A busy machine is no fault of the code: time is measured in benchmarks, not in tests.
+    settings.register_profile("any machine", deadline=None)
+    settings.load_profile("any machine")
+
 # Without these, tests skip; `make test` has installed them and may not lose them in silence.
 INSTALLED = (
     "av",

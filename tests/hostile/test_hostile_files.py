@@ -62,7 +62,7 @@ def test_what_animate_and_bag_read(tmp_path, speech, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_the_trainer_reads(tmp_path, kind):
     pytest.importorskip("torch")
-    from training.data import recordings
+    from training.data import labels, lips, recordings
     from training.datasets import meshes, pickles, regions
     from training.learning import load_checkpoint
 
@@ -73,7 +73,9 @@ def test_what_the_trainer_reads(tmp_path, kind):
         "a.ply": meshes.read_mesh,
         "a.txt": lambda path: regions.read_vertex_set(path, "lips", 100),
         "b.json": lambda path: regions.read_vertex_set(path, "lips", 100),
-        "a.phones.json": recordings._read_labels,
+        "a.phones.json": labels._read_labels,
+        "a.jsonl": lambda path: list(labels._read_list(path, ())),
+        "a.npz": lips.read_tracks,
         "c.wav": recordings.read_sound,
     }
     for name, read in readers.items():

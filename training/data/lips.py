@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES, expand
+from dualtalker.files import check_file
 from training.data.clips import (
     MOTION_RATE_HZ,
     SAMPLE_RATE_HZ,
@@ -26,7 +27,7 @@ from training.data.clips import (
     frame_count,
 )
 from training.data.recordings import is_held_out, read_sound, sample_motion
-from training.data.records import ARCHIVE_ERRORS, open_measures
+from training.data.records import ARCHIVE_ERRORS, MAX_MEASURES_BYTES, open_measures
 from training.data.words import Pronouncer, snap_contacts
 
 # Face heights that inner lips measured by a tracker are apart while they touch: of a talker's
@@ -98,6 +99,7 @@ def read_lips(folder: Path, holdout: Sequence[str] = ()) -> Iterator[Clip]:
 
 def read_tracks(path: Path) -> list[LipTrack]:
     """Return the tracks of one talker. Raises CorpusError where a field is missing or unlike."""
+    check_file(path, CorpusError, "a file of lip tracks", MAX_MEASURES_BYTES)
     try:
         with open_measures(path) as arrays:
             return _divide_tracks({name: arrays[name] for name in arrays.files})
