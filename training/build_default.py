@@ -340,6 +340,7 @@ def _clear(stage: Stage, ours: bool) -> None:
         shutil.rmtree(place)
     else:
         place.unlink()
+        place.with_suffix(".json").unlink(missing_ok=True)  # without its other half it is nobody's
 
 
 def _write_record(path: Path, record: dict[str, Any]) -> None:

@@ -57,9 +57,9 @@ def touch_lips(weights: Tensor, gates: Tensor) -> Tensor:
 def sharpen_gate(logit: Tensor) -> Tensor:
     """Turn a contact's logit into a gate that is exactly 0 or 1 except around the decision.
 
-    A contact that is missed looks worse than a short one too many: 0.5 is enough for a whole one.
+    A contact that is missed looks worse than a short one too many: 0.4 is enough for a whole one.
     """
-    return torch.clamp((torch.sigmoid(logit) - 0.04) / 0.46, 0.0, 1.0)
+    return torch.clamp((torch.sigmoid(logit) - 0.03) / 0.37, 0.0, 1.0)
 
 
 # Of the gate's smoothing: next frame, this one, the one before, and the one before that. Lips
