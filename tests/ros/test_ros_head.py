@@ -45,24 +45,3 @@ def test_the_head_follows_the_weights(listener, tiny, tmp_path):
     head = positions[:, 52:]
     assert 0.005 < np.ptp(head, axis=0).max() and np.abs(head).max() < 0.3
     assert np.abs(np.diff(head, axis=0)).max() < 0.03  # it sways, it does not jump
-
-
-@pytest.mark.parametrize("frame_id", ["", "head", "links/of/the/head"])
-def test_a_message_serialized_once_is_the_message(ros, frame_id):
-    """Whatever was put into it before."""
-    from builtin_interfaces.msg import Time
-    from rclpy.serialization import deserialize_message
-    from sensor_msgs.msg import JointState
-
-    from dualtalker_ros.talker.publishers import SerializedJoints
-
-    names = [f"joint{'x' * (i % 5)}{i}" for i in range(55)]
-    joints, rng = SerializedJoints(names, frame_id), np.random.default_rng(0)
-    for sec, nanosec in ((0, 0), (2**31 - 1, 999_999_999), (1_700_000_000, 5)):
-        positions = rng.standard_normal(55).astype(np.float32)
-        content = joints.encode(positions, Time(sec=sec, nanosec=nanosec))
-        message = deserialize_message(content, JointState)
-        assert message.name == names and message.header.frame_id == frame_id
-        assert message.header.stamp == Time(sec=sec, nanosec=nanosec)
-        np.testing.assert_array_equal(message.position, positions.astype(np.float64))
-        assert len(message.velocity) == len(message.effort) == 0
