@@ -64,8 +64,8 @@ def sharpen_gate(logit: Tensor) -> Tensor:
 
 # Of the gate's smoothing: next frame, this one, the one before, and the one before that. Lips
 # take about 60 ms to meet; a gate that shuts within a frame is what made motion jittery.
-GATE_TAPS = (0.25, 0.5, 0.25, 0.0)
-GATE_GAIN = 1.35  # so that two full frames are enough for a whole contact
+GATE_TAPS = (0.2, 0.4, 0.3, 0.1)
+GATE_GAIN = 1.43  # so that two full frames are enough for a whole contact
 SMOOTHING_FRAMES = 3  # that `smooth_motion` needs besides the one it gives
 
 
