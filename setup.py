@@ -189,6 +189,7 @@ setup(
     # One package.xml at the root builds library and nodes: colcon looks no further down.
     package_dir={"dualtalker_ros": "ros2_ws/src/dualtalker_ros"},
     package_data={"dualtalker": ["models/*", "display/page/*"]},
+    exclude_package_data={"dualtalker": ["models/*.training.*"]},  # for the checkout's trainer
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
