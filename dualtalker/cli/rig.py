@@ -14,6 +14,8 @@ import tyro
 from dualtalker.errors import DualtalkerError, RigError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dualtalker.evaluation import Mouth
     from dualtalker.rig import Rig, ShapeGroup, Survey
 
@@ -37,7 +39,7 @@ class ShowRig:
 
     For example:
         dualtalker rig avatar.glb
-        dualtalker rig avatar.vrm -o mouth.png
+        dualtalker rig avatar.vrm -o mouth.png --expressions moods.png
         dualtalker rig head_objs/ --scale 0.01
         dualtalker rig --names
 
@@ -50,6 +52,8 @@ class ShowRig:
     """A rig: .glb, .vrm, .npz, or a folder of OBJ files."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="PNG")] = None
     """Draw five vowels and three contacts of the lips into this picture (.png)."""
+    expressions: Annotated[Path | None, tyro.conf.arg(metavar="PNG")] = None
+    """Draw the 25 expressions into this picture (.png)."""
     scale: float | None = None
     """Metres in one unit of the file. Default: 1, or what makes the mouth human (told)."""
     names: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -65,25 +69,30 @@ class ShowRig:
             return 0
         if self.file is None:
             raise RigError("no file given: dualtalker rig avatar.glb, or dualtalker rig --names")
-        _check(self.out, self.scale)
-        refuse_foreign(*filter(None, [self.out]), inputs=[self.file])
+        if self.out is not None and self.out == self.expressions:
+            raise DualtalkerError(f"-o and --expressions are both {self.out}; give two names")
+        pictures = {self.out: _draw, self.expressions: _draw_expressions}
+        _check(pictures, self.scale)
+        refuse_foreign(*filter(None, pictures), inputs=[self.file])
         survey = survey_rig(self.file)
         # Printed first: it helps most where no rig can be made of the file.
         print("\n".join(_tell_shapes(survey)), flush=True)
         rig = _load(self.file, self.scale)
         print("\n".join(_tell_rig(rig)))
-        if self.out is not None:
-            with written_output(self.out) as part:
-                _draw(part, rig)
-            print(f"drawn: {self.out}")
+        for path, draw in pictures.items():
+            if path is not None:
+                with written_output(path) as part:
+                    draw(part, rig)
+                print(f"drawn: {path}")
         return 0
 
 
-def _check(out: Path | None, scale: float | None) -> None:
-    if out is not None and out.suffix.lower() != ".png":
-        raise DualtalkerError(f"-o {out}: expected a picture's name, such as mouth.png")
-    if out is not None and not out.parent.is_dir():
-        raise DualtalkerError(f"-o {out}: there is no folder {out.parent}; make it first")
+def _check(pictures: Iterable[Path | None], scale: float | None) -> None:
+    for path in filter(None, pictures):
+        if path.suffix.lower() != ".png":
+            raise DualtalkerError(f"-o {path}: expected a picture's name, such as mouth.png")
+        if not path.parent.is_dir():
+            raise DualtalkerError(f"-o {path}: there is no folder {path.parent}; make it first")
     if scale is not None and not 1e-9 <= scale <= 1e9:
         raise DualtalkerError(f"--scale {scale}; expected the metres in one unit, as 0.01 for cm")
 
@@ -209,10 +218,8 @@ def _judge(mouth: Mouth, rig: Rig) -> Iterator[str]:
 
 def _draw(path: Path, rig: Rig) -> None:
     import numpy as np
-    from tqdm import tqdm
 
     from dualtalker.arkit import expand
-    from dualtalker.drawing import draw_faces
     from dualtalker.rig import VISEMES
 
     weights = np.stack([expand(shape) for shape in VISEMES.values()])
@@ -221,6 +228,25 @@ def _draw(path: Path, rig: Rig) -> None:
         f"{_CAPTIONS[name]}  {gap_mm:.1f} mm"
         for name, gap_mm in zip(VISEMES, gaps_mm, strict=True)
     ]
+    _draw_sheet(path, rig, weights, captions, columns=4)
+
+
+def _draw_expressions(path: Path, rig: Rig) -> None:
+    import numpy as np
+
+    from dualtalker.face import EXPRESSIONS, pose_expression
+
+    weights = np.stack([pose_expression(name) for name in EXPRESSIONS])
+    _draw_sheet(path, rig, weights, list(EXPRESSIONS), columns=5)
+
+
+def _draw_sheet(
+    path: Path, rig: Rig, weights: np.ndarray, captions: list[str], columns: int
+) -> None:
+    from tqdm import tqdm
+
+    from dualtalker.drawing import draw_faces
+
     # disable=None: no bar where the output is not a terminal.
     with tqdm(total=len(captions), desc="faces", unit="face", disable=None, leave=False) as bar:
-        draw_faces(path, rig, weights, captions, columns=4, size_px=320, progress=bar.update)
+        draw_faces(path, rig, weights, captions, columns=columns, size_px=320, progress=bar.update)

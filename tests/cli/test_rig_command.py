@@ -102,17 +102,31 @@ def test_the_picture_shows_eight_different_mouths(tmp_path, capsys):
     picture = tmp_path / "mouth.png"
     status, out, _ = run(capsys, path, "-o", picture)
     assert status == 0 and f"drawn: {picture}" in out
+    assert_cells_differ(picture, 2, 4)
+
+
+def test_the_sheet_shows_25_different_expressions(tmp_path, capsys):
+    path = save_rig(build_head(), tmp_path / "head.npz")
+    sheet = tmp_path / "moods.png"
+    status, out, _ = run(capsys, path, "--expressions", sheet)
+    assert status == 0 and f"drawn: {sheet}" in out
+    assert_cells_differ(sheet, 5, 5)
+    status, _, error = run(capsys, path, "--expressions", sheet, "-o", sheet)
+    assert status == 2 and "give two names" in error
+
+
+def assert_cells_differ(picture, row_count, column_count):
     pixels = np.asarray(Image.open(picture).convert("RGB"), dtype=np.int16)
-    rows = np.array_split(np.arange(pixels.shape[0]), 2)
-    columns = np.array_split(np.arange(pixels.shape[1]), 4)
+    rows = np.array_split(np.arange(pixels.shape[0]), row_count)
+    columns = np.array_split(np.arange(pixels.shape[1]), column_count)
     cells = [pixels[r[0] : r[-1], c[0] : c[-1]] for r in rows for c in columns]
-    for first in range(8):
+    for first in range(len(cells)):
         for second in range(first):
             one, two = cells[first], cells[second]
             height, width = np.minimum(one.shape[:2], two.shape[:2])
             assert (np.abs(one[:height, :width] - two[:height, :width]) > 60).any(
                 axis=2
-            ).sum() > 40
+            ).sum() > 40, (first, second)
 
 
 def test_what_is_found_is_told_also_where_no_rig_can_be_made(tmp_path, capsys):
