@@ -65,3 +65,22 @@ def test_silence_and_background_survive() -> None:
         assert np.isfinite(augmentation.augment(np.zeros(4000, np.float32), rng)).all()
         background = augmentation.make_background(4000, rng)
         assert background.shape == (4000,) and np.abs(background).max() <= 1.0
+
+
+def test_a_whisper_keeps_the_syllables_and_has_no_voice() -> None:
+    time_s = np.arange(48000) / 16000
+    syllables = np.maximum(0.0, np.sin(2 * np.pi * 3 * time_s))
+    voice = sum(np.sin(2 * np.pi * 150 * h * time_s) / h for h in range(1, 20))
+    spoken = syllables * voice
+    whispered = augmentation.whisper(spoken, np.random.default_rng(0))
+    assert len(whispered) == len(spoken) and np.isfinite(whispered).all()
+    blocks = [np.sqrt((x.reshape(-1, 480) ** 2).mean(1)) for x in (spoken, whispered)]
+    assert np.corrcoef(blocks)[0, 1] > 0.8
+
+    def periodicity(sound: np.ndarray) -> float:
+        lag = 16000 * 2 // 150  # two periods of the voice
+        return float(np.corrcoef(sound[:-lag], sound[lag:])[0, 1])
+
+    assert periodicity(spoken) > 0.8 and abs(periodicity(whispered)) < 0.2
+    again = augmentation.whisper(spoken, np.random.default_rng(0))
+    assert np.array_equal(whispered, again)
