@@ -38,10 +38,10 @@ POSE_YAW, POSE_ROLL = 0.05, 0.03  # largest turn of the head from phrase to phra
 HEAD_REACH = 0.2  # radians that no angle exceeds
 
 # Speeds of the mouth, summed over its weights, that the model shows for noise and for speech.
-# Measured for the shipped model: the motor's whine of `training/evaluation/noises.py` stays below
-# 2.9 per second for 19 frames in 20, speech lies above 4 for every other one, and is remembered
-# for 1 s.
-MOUTH_STILL, MOUTH_SPEAKS = 2.8, 4.2
+# Measured for the shipped model: of 24 noises as training makes them, 20 stay below 5.6 per second
+# at all times, and 23 below 1.4 half of the time; speech lies above 7 for every other frame, and
+# is remembered for 1 s.
+MOUTH_STILL, MOUTH_SPEAKS = 5.0, 7.0
 _MOUTH_MEAN_S = 0.25  # over which the mouth's speed is averaged
 _SAME_ACCENT_S = 0.1  # an accent that is told again within this has grown
 _VOICE_HOLD_S = 1.0  # how slowly a voice once believed in is doubted
