@@ -109,7 +109,7 @@ class Stage:
 def plan_stages(config: BuildConfig) -> list[Stage]:
     """Return the stages in order."""
     data, out = config.data, config.out
-    synth, real, taught = (out / f"corpus_{name}" for name in ("synth", "real", "taught"))
+    corpora = synth, real, taught = [out / f"corpus_{n}" for n in ("synth", "real", "taught")]
     first = out / "run" / f"step_{config.steps:07d}.safetensors"
     second = out / "run_again" / f"step_{config.steps_again:07d}.safetensors"
     return [
@@ -143,37 +143,37 @@ def plan_stages(config: BuildConfig) -> list[Stage]:
             (real, synth),
             taught,
         ),
-        Stage(
-            "training",
-            "training.train",
-            (
-                *("--data.corpus", *(str(folder) for folder in (synth, real, taught))),
-                *_words(out=first.parent, steps=config.steps, threads=config.threads),
-                *RECIPE,
-                *RECIPE_FIRST,
-            ),
-            (synth, real, taught),
-            first,
-            folder=first.parent,
-            resumable=True,
-        ),
-        Stage(
-            "second training",
-            "training.train",
-            (
-                *("--data.corpus", *(str(folder) for folder in (synth, real, taught))),
-                *_words(out=second.parent, steps=config.steps_again, start_from=first),
-                *_words(threads=config.threads),
-                *RECIPE,
-                *RECIPE_AGAIN,
-            ),
-            (synth, real, taught, first),
-            second,
-            folder=second.parent,
-            resumable=True,
+        plan_training("training", config, corpora, first, (*RECIPE, *RECIPE_FIRST)),
+        plan_training(
+            "second training", config, corpora, second, (*RECIPE, *RECIPE_AGAIN), start_from=first
         ),
         *plan_export(config, real, second),
     ]
+
+
+def plan_training(
+    name: str,
+    config: BuildConfig,
+    corpora: Sequence[Path],
+    last: Path,
+    recipe: tuple[str, ...],
+    **start: Path,
+) -> Stage:
+    """Return a training that ends with the checkpoint `last`; `start_from` is an earlier one."""
+    steps = int(last.stem.removeprefix("step_"))
+    return Stage(
+        name,
+        "training.train",
+        (
+            *("--data.corpus", *(str(folder) for folder in corpora)),
+            *_words(out=last.parent, steps=steps, **start, threads=config.threads),
+            *recipe,
+        ),
+        (*corpora, *start.values()),
+        last,
+        folder=last.parent,
+        resumable=True,
+    )
 
 
 def plan_export(config: BuildConfig, real: Path, trained: Path) -> list[Stage]:

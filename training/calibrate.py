@@ -30,7 +30,7 @@ from training.data import (
     digest_of,
     iterate_clips,
 )
-from training.learning import load_checkpoint, load_network, save_checkpoint
+from training.learning import load_network, save_checkpoint
 from training.network import DualTalker, StreamingTalker
 
 GAIN_RANGE = (0.7, 4.0)
@@ -91,7 +91,7 @@ class Spread:
 
 
 def fit_gains(network: DualTalker, clips: Sequence[Clip], most: float) -> dict[str, np.ndarray]:
-    """Return gains `[52]` of each captured style of the network.
+    """Return gains `[52]` of each captured style of the network, from captured clips.
 
     A style is measured on its own clips, or, where it has none, on other talkers' of its source.
     The style that all share gets the geometric mean of its gains on each source, in which a source
@@ -100,13 +100,13 @@ def fit_gains(network: DualTalker, clips: Sequence[Clip], most: float) -> dict[s
     Raises:
         CalibrationError: no clip with captured motion is held out.
     """
-    held = [c for c in clips if c.split == "validation" and c.style.startswith("captured")]
+    held = [c for c in clips if c.split == "validation"]
     if not held:
         raise CalibrationError(
             "found no held-out clip with captured motion, expected some: make the corpus with "
             "--holdout"
         )
-    sources = {c.style: c.source for c in clips if c.style.startswith("captured")}
+    sources = {c.style: c.source for c in clips}
     gains = {}
     for style in (s for s in network.animation.styles if s in sources):
         own = [c for c in held if c.style == style] or [
@@ -157,20 +157,21 @@ def calibrate(config: CalibrationConfig) -> dict[str, np.ndarray]:
         CheckpointError: the checkpoint is missing, broken or of another network.
         ValueError: it does not stream.
     """
-    network, _ = load_network(config.checkpoint)
-    clips = [clip for folder in config.corpus for clip in iterate_clips(folder)]
+    network, checkpoint = load_network(config.checkpoint)
+    clips = [
+        clip
+        for folder in config.corpus
+        for clip in iterate_clips(folder)
+        if clip.style.startswith("captured")
+    ]
     gains = fit_gains(network, clips, config.most)
     table = torch.ones(len(network.animation.styles), len(ARKIT_NAMES))
     for style, row in gains.items():
         table[network.animation.styles.index(style)] = torch.from_numpy(row).float()
-    checkpoint = load_checkpoint(config.checkpoint)
-    groups: dict[str, dict[str, torch.Tensor]] = {}
-    for name, tensor in checkpoint.tensors.items():
-        group, _, rest = name.partition(".")
-        groups.setdefault(group, {})[rest] = tensor
-    for group in ("ema", "network"):
-        if group in groups:
-            groups[group]["animation.gains"] = table.clone()
+    names = {name.partition(".")[0] for name in checkpoint.tensors}
+    groups = {name: checkpoint.group(name) for name in names}
+    for name in names & {"ema", "network"}:
+        groups[name]["animation.gains"] = table.clone()
     fitted = {folder.name: digest_of(folder) for folder in config.corpus}
     save_checkpoint(config.out, groups, {**checkpoint.meta, "gains_fitted_on": fitted})
     return gains

@@ -119,7 +119,7 @@ def _divide_tracks(arrays: dict[str, np.ndarray]) -> list[LipTrack]:
     edges = [*(int(row) for row in arrays["start"]), len(arrays["time_s"])]
     tracks = []
     for number, name in enumerate(arrays["clip"]):
-        rows = slice(*edges[number : number + 2] if len(edges) > number + 1 else (0, 0))
+        rows = slice(edges[number], edges[number + 1])
         words = [(str(w), float(a), float(b)) for w, a, b in json.loads(arrays["words"][number])]
         spoken = " ".join(word for word, _, _ in words if word not in ("sil", "sp"))
         tracks.append(
@@ -166,7 +166,7 @@ def measure_gains(tracks: Sequence[LipTrack]) -> Gains:
     apart = opening[opening > TOUCHING] - TOUCHING
     if len(apart) < 10:
         raise CorpusError("the lips part in none of the clips: is the face seen from the front?")
-    shut = np.concatenate([t.opening for t in tracks]) <= np.nanquantile(opening, 0.3)
+    shut = opening <= np.nanquantile(opening, 0.3)
     rise = np.concatenate([t.rise for t in tracks])
     width = np.concatenate([t.width for t in tracks])
     pucker = np.nanquantile(np.concatenate([t.pucker for t in tracks]), 0.98)
