@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from dualtalker.cli.sheets import draw_sheet
 from dualtalker.errors import DualtalkerError, RigError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from dualtalker.evaluation import Mouth
     from dualtalker.rig import Rig, ShapeGroup, Survey
 
@@ -61,7 +60,7 @@ class ShowRig:
 
     def run(self) -> int:
         """Print the shapes, then load the rig and print what it can do; draw it."""
-        from dualtalker.files import refuse_foreign, written_output
+        from dualtalker.files import refuse_foreign
         from dualtalker.rig import survey_rig
 
         if self.names:
@@ -81,9 +80,7 @@ class ShowRig:
         print("\n".join(_tell_rig(rig)))
         for path, draw in pictures.items():
             if path is not None:
-                with written_output(path) as part:
-                    draw(part, rig)
-                print(f"drawn: {path}")
+                draw(path, rig)
         return 0
 
 
@@ -228,7 +225,7 @@ def _draw(path: Path, rig: Rig) -> None:
         f"{_CAPTIONS[name]}  {gap_mm:.1f} mm"
         for name, gap_mm in zip(VISEMES, gaps_mm, strict=True)
     ]
-    _draw_sheet(path, rig, weights, captions, columns=4)
+    draw_sheet(path, rig, weights, captions, columns=4, size_px=320)
 
 
 def _draw_expressions(path: Path, rig: Rig) -> None:
@@ -237,16 +234,4 @@ def _draw_expressions(path: Path, rig: Rig) -> None:
     from dualtalker.face import EXPRESSIONS, pose_expression
 
     weights = np.stack([pose_expression(name) for name in EXPRESSIONS])
-    _draw_sheet(path, rig, weights, list(EXPRESSIONS), columns=5)
-
-
-def _draw_sheet(
-    path: Path, rig: Rig, weights: np.ndarray, captions: list[str], columns: int
-) -> None:
-    from tqdm import tqdm
-
-    from dualtalker.drawing import draw_faces
-
-    # disable=None: no bar where the output is not a terminal.
-    with tqdm(total=len(captions), desc="faces", unit="face", disable=None, leave=False) as bar:
-        draw_faces(path, rig, weights, captions, columns=columns, size_px=320, progress=bar.update)
+    draw_sheet(path, rig, weights, list(EXPRESSIONS), columns=5, size_px=320)

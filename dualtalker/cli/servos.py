@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from dualtalker.cli.sheets import draw_sheet
+
 if TYPE_CHECKING:
     from dualtalker.outputs import Joint, Servos
 
@@ -229,12 +231,9 @@ def _tell_command(servos: Servos, name: str) -> str:
 
 def _draw(path: Path, servos: Servos) -> None:
     import numpy as np
-    from tqdm import tqdm
 
     from dualtalker.arkit import ARKIT_NAMES
-    from dualtalker.drawing import draw_faces
     from dualtalker.errors import DualtalkerError
-    from dualtalker.files import written_output
     from dualtalker.rig.robot_head import build_head
 
     if path.suffix.lower() != ".png":
@@ -248,13 +247,5 @@ def _draw(path: Path, servos: Servos) -> None:
             captions.append(f"{name}  {joint.offset + part * asked:.3g}")
         faces.insert(-1, np.zeros(len(ARKIT_NAMES)))
         captions.insert(-1, f"{name}  {joint.offset:.3g}, at rest")
-    # disable=None: no bar where the output is not a terminal.
-    with (
-        tqdm(total=len(faces), desc="faces", unit="face", disable=None, leave=False) as bar,
-        written_output(path) as part_path,
-    ):
-        weights = np.stack(faces).astype(np.float32)
-        draw_faces(
-            part_path, build_head(), weights, captions, columns=3, size_px=240, progress=bar.update
-        )
-    print(f"drawn: {path}")
+    weights = np.stack(faces).astype(np.float32)
+    draw_sheet(path, build_head(), weights, captions, columns=3, size_px=240)
