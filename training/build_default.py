@@ -59,10 +59,8 @@ class BuildConfig:
     """Folder for everything that is made; the model is `default.onnx` in it."""
     hours: float = 1.5
     """Synthetic speech, hours."""
-    steps: int = 2600
+    steps: int = 3000
     """Steps of the training."""
-    steps_again: int = 700
-    """Steps of the second, which begins with what the first left."""
     teacher_members: int = 4
     """Networks in each of the teacher's ensembles."""
     threads: int = 1
@@ -110,8 +108,7 @@ def plan_stages(config: BuildConfig) -> list[Stage]:
     """Return the stages in order."""
     data, out = config.data, config.out
     corpora = synth, real, taught = [out / f"corpus_{n}" for n in ("synth", "real", "taught")]
-    first = out / "run" / f"step_{config.steps:07d}.safetensors"
-    second = out / "run_again" / f"step_{config.steps_again:07d}.safetensors"
+    trained = out / "run" / f"step_{config.steps:07d}.safetensors"
     return [
         Stage(
             "synthetic corpus",
@@ -143,37 +140,21 @@ def plan_stages(config: BuildConfig) -> list[Stage]:
             (real, synth),
             taught,
         ),
-        plan_training("training", config, corpora, first, (*RECIPE, *RECIPE_FIRST)),
-        plan_training(
-            "second training", config, corpora, second, (*RECIPE, *RECIPE_AGAIN), start_from=first
+        Stage(
+            "training",
+            "training.train",
+            (
+                *("--data.corpus", *(str(folder) for folder in corpora)),
+                *_words(out=trained.parent, steps=config.steps, threads=config.threads),
+                *RECIPE,
+            ),
+            (synth, real, taught),
+            trained,
+            folder=trained.parent,
+            resumable=True,
         ),
-        *plan_export(config, real, second),
+        *plan_export(config, real, trained),
     ]
-
-
-def plan_training(
-    name: str,
-    config: BuildConfig,
-    corpora: Sequence[Path],
-    last: Path,
-    recipe: tuple[str, ...],
-    **start: Path,
-) -> Stage:
-    """Return a training that ends with the checkpoint `last`; `start_from` is an earlier one."""
-    steps = int(last.stem.removeprefix("step_"))
-    return Stage(
-        name,
-        "training.train",
-        (
-            *("--data.corpus", *(str(folder) for folder in corpora)),
-            *_words(out=last.parent, steps=steps, **start, threads=config.threads),
-            *recipe,
-        ),
-        (*corpora, *start.values()),
-        last,
-        folder=last.parent,
-        resumable=True,
-    )
 
 
 def plan_export(config: BuildConfig, real: Path, trained: Path) -> list[Stage]:
@@ -236,16 +217,9 @@ RECIPE = (
     *("--data.taught-share", "0.3"),
     *("--data.recorded-share", "0.1"),
     *("--data.unpaired-share", "0.05"),
-)
-RECIPE_FIRST = ("--data.noise-share", "0.12")
-# Calmer, and less moved by noise.
-RECIPE_AGAIN = (
-    *("--data.noise-share", "0.22"),
+    # A calm mouth, that noise does not move.
+    *("--data.noise-share", "0.18"),
     *("--loss.velocity", "0.12"),
-    *("--learning-rate", "0.0008"),
-    *("--warmup-steps", "30"),
-    *("--dual-start-step", "0"),
-    *("--ema", "0.99"),
 )
 # English lips tell how readers of many languages move, Mandarin's those who speak it.
 TEACHER = (
