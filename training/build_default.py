@@ -218,7 +218,7 @@ RECIPE = (
     *("--data.recorded-share", "0.1"),
     *("--data.unpaired-share", "0.05"),
     # A calm mouth, that noise does not move.
-    *("--data.noise-share", "0.18"),
+    *("--data.noise-share", "0.2"),
     *("--loss.velocity", "0.12"),
 )
 # English lips tell how readers of many languages move, Mandarin's those who speak it.

@@ -17,10 +17,11 @@ def make_noise(samples: int, rng: Rng) -> np.ndarray:
     """Return non-speech noise `[samples]` of root mean square 1.
 
     Six kinds, drawn at random: colored hiss (fan, air), a harmonic hum with drift (mains, engine),
-    chords with decaying notes (music), clicks and thumps (door, steps), hiss that swells and fades
-    (traffic), and whines that climb and fall with every move (servo).
+    music, clicks and thumps (door, steps), whines that climb and fall with every move (servo), and
+    hiss that swells and fades (traffic). Those with tones, which are the likest to a voice, come
+    more often.
     """
-    kind = rng.integers(6)
+    kind = rng.choice(6, p=(0.12, 0.14, 0.3, 0.14, 0.2, 0.1))
     time = np.arange(samples) / SAMPLE_RATE_HZ
     if kind == 0:
         noise = _colored(samples, rng.uniform(0.0, 2.0), rng)
@@ -92,16 +93,49 @@ def _servo(samples: int, rng: Rng) -> np.ndarray:
 
 
 def _music(samples: int, rng: Rng) -> np.ndarray:
+    """Voices of plucked and bowed instruments on one beat and in one scale, at times with drums.
+
+    No formants and no consonants, though held tones are else like held vowels.
+    """
+    beat = int(SAMPLE_RATE_HZ * 60.0 / rng.uniform(50.0, 190.0))
+    scale = np.sort(rng.choice(12, int(rng.integers(4, 9)), replace=False))
     noise = np.zeros(samples)
-    for _ in range(int(rng.integers(4, 24))):
-        start = int(rng.integers(samples))
-        time = np.arange(samples - start) / SAMPLE_RATE_HZ
-        note_hz = 55.0 * 2.0 ** (rng.integers(48) / 12.0)
-        envelope = np.exp(-time / rng.uniform(0.1, 1.0)) * np.minimum(1.0, time * 100.0)
-        for harmonic in range(1, int(rng.integers(2, 8))):
-            tone = np.sin(2 * np.pi * harmonic * note_hz * time)
-            noise[start:] += envelope * tone * rng.uniform(0.2, 1.0) / harmonic
+    for _ in range(int(rng.integers(1, 6))):
+        noise += rng.uniform(0.3, 1.0) * _play_voice(samples, beat, scale, rng)
+    if rng.random() < 0.4:
+        for start in range(int(rng.integers(beat)), samples, beat):
+            length = min(samples - start, int(0.15 * SAMPLE_RATE_HZ))
+            decay = np.exp(-np.arange(length) / (SAMPLE_RATE_HZ * rng.uniform(0.01, 0.06)))
+            hit = rng.uniform(0.0, 1.0) * _colored(length, rng.uniform(0.0, 2.0), rng)
+            noise[start : start + length] += decay * hit
     return noise
+
+
+def _play_voice(samples: int, beat: int, scale: np.ndarray, rng: Rng) -> np.ndarray:
+    """One instrument: a note or a rest after the other, all with its own attack and decay."""
+    octave_hz = 55.0 * 2.0 ** rng.integers(5)
+    attack_s, decay_s = 10.0 ** rng.uniform(-2.7, -0.9), 10.0 ** rng.uniform(-1.2, 0.7)
+    pitch_hz, envelope = np.full(samples, octave_hz), np.zeros(samples)
+    start = 0
+    while start < samples:
+        beats = rng.choice([0.25, 0.5, 0.5, 1.0, 1.0, 2.0, 4.0])
+        end = min(samples, start + int(beat * beats) + 1)
+        time = np.arange(end - start) / SAMPLE_RATE_HZ
+        pitch_hz[start:end] = octave_hz * 2.0 ** (rng.choice(scale) / 12.0 + rng.integers(2))
+        struck = rng.uniform(0.4, 1.0) * (rng.random() < 0.85)
+        envelope[start:end] = struck * np.minimum(1.0, time / attack_s) * np.exp(-time / decay_s)
+        envelope[start:end] *= np.minimum(1.0, time[::-1] / 0.02)
+        start = end
+    time = np.arange(samples) / SAMPLE_RATE_HZ
+    depth = 0.01 * rng.uniform() * (rng.random() < 0.4)
+    vibrato = 1.0 + depth * np.sin(2 * np.pi * rng.uniform(4.0, 7.0) * time)
+    phase = 2 * np.pi * np.cumsum(pitch_hz * vibrato) / SAMPLE_RATE_HZ
+    fall, gaps = rng.uniform(0.6, 2.5), rng.random() < 0.2  # a clarinet has odd partials alone
+    sound = np.zeros(samples)
+    for harmonic in range(1, int(rng.integers(2, 12)), 2 if gaps else 1):
+        heard = pitch_hz * harmonic < 0.49 * SAMPLE_RATE_HZ
+        sound += heard * rng.uniform(0.3, 1.0) / harmonic**fall * np.sin(harmonic * phase)
+    return sound * envelope
 
 
 def add_room(samples: np.ndarray, rng: Rng) -> np.ndarray:
