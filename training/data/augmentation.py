@@ -21,7 +21,7 @@ def make_noise(samples: int, rng: Rng) -> np.ndarray:
     hiss that swells and fades (traffic). Those with tones, which are the likest to a voice, come
     more often.
     """
-    kind = rng.choice(6, p=(0.12, 0.14, 0.3, 0.14, 0.2, 0.1))
+    kind = rng.choice(6, p=(0.1, 0.1, 0.4, 0.1, 0.2, 0.1))
     time = np.arange(samples) / SAMPLE_RATE_HZ
     if kind == 0:
         noise = _colored(samples, rng.uniform(0.0, 2.0), rng)
@@ -72,10 +72,12 @@ def _servo(samples: int, rng: Rng) -> np.ndarray:
     speed = np.zeros(samples)
     start = int(SAMPLE_RATE_HZ * rng.uniform(0.0, 0.5))
     while start < samples:
-        length = int(SAMPLE_RATE_HZ * rng.uniform(0.15, 2.5))
+        length = int(SAMPLE_RATE_HZ * rng.uniform(0.15, 4.0))
         ramp = max(2, int(length * rng.uniform(0.05, 0.5)))  # trapezoid to triangle
         place = np.arange(length)
         shape = np.minimum(1.0, np.minimum(place, length - 1 - place) / ramp)
+        if rng.random() < 0.5:
+            shape = np.sin(0.5 * np.pi * shape)  # without jerks
         shape = shape[: samples - start] * rng.uniform(0.3, 1.0)
         speed[start : start + len(shape)] = shape
         start += length + int(SAMPLE_RATE_HZ * rng.exponential(0.4))
@@ -100,8 +102,9 @@ def _music(samples: int, rng: Rng) -> np.ndarray:
     beat = int(SAMPLE_RATE_HZ * 60.0 / rng.uniform(50.0, 190.0))
     scale = np.sort(rng.choice(12, int(rng.integers(4, 9)), replace=False))
     noise = np.zeros(samples)
+    play = _play_voice if rng.random() < 0.5 else _ring
     for _ in range(int(rng.integers(1, 6))):
-        noise += rng.uniform(0.3, 1.0) * _play_voice(samples, beat, scale, rng)
+        noise += rng.uniform(0.3, 1.0) * play(samples, beat, scale, rng)
     if rng.random() < 0.4:
         for start in range(int(rng.integers(beat)), samples, beat):
             length = min(samples - start, int(0.15 * SAMPLE_RATE_HZ))
@@ -109,6 +112,34 @@ def _music(samples: int, rng: Rng) -> np.ndarray:
             hit = rng.uniform(0.0, 1.0) * _colored(length, rng.uniform(0.0, 2.0), rng)
             noise[start : start + length] += decay * hit
     return noise
+
+
+def _ring(samples: int, beat: int, scale: np.ndarray, rng: Rng) -> np.ndarray:
+    """One instrument whose notes ring on into the next: a piano's, a harp's."""
+    octave_hz = 55.0 * 2.0 ** rng.integers(4)
+    decay_s, fall = 10.0 ** rng.uniform(-1.0, 0.4), rng.uniform(0.6, 2.0)
+    step = max(1, int(beat * rng.choice([0.25, 0.5, 0.5, 1.0, 2.0])))
+    partials = np.arange(1.0, rng.integers(2, 9))
+    sound = np.zeros(samples)
+    for start in range(int(rng.integers(step)), samples, step):
+        time = np.arange(min(samples - start, int(4 * decay_s * SAMPLE_RATE_HZ))) / SAMPLE_RATE_HZ
+        note_hz = octave_hz * 2.0 ** (rng.choice(scale) / 12.0 + rng.integers(3))
+        struck = rng.uniform(0.3, 1.0) * np.minimum(1.0, time * 200.0) * np.exp(-time / decay_s)
+        heard = np.where(partials * note_hz < 0.49 * SAMPLE_RATE_HZ, partials**-fall, 0.0)
+        sound[start : start + len(time)] += struck * _add_partials(
+            2 * np.pi * note_hz * time, heard
+        )
+    return sound
+
+
+def _add_partials(phase: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Sum of sines of 1, 2, ... times a phase `[samples]`, by their levels (Horner's scheme)."""
+    turn = np.exp(1j * phase)
+    total = np.zeros(len(phase), complex)
+    for level in levels[::-1]:
+        total += level
+        total *= turn
+    return np.asarray(total.imag)
 
 
 def _play_voice(samples: int, beat: int, scale: np.ndarray, rng: Rng) -> np.ndarray:
@@ -130,12 +161,12 @@ def _play_voice(samples: int, beat: int, scale: np.ndarray, rng: Rng) -> np.ndar
     depth = 0.01 * rng.uniform() * (rng.random() < 0.4)
     vibrato = 1.0 + depth * np.sin(2 * np.pi * rng.uniform(4.0, 7.0) * time)
     phase = 2 * np.pi * np.cumsum(pitch_hz * vibrato) / SAMPLE_RATE_HZ
-    fall, gaps = rng.uniform(0.6, 2.5), rng.random() < 0.2  # a clarinet has odd partials alone
-    sound = np.zeros(samples)
-    for harmonic in range(1, int(rng.integers(2, 12)), 2 if gaps else 1):
-        heard = pitch_hz * harmonic < 0.49 * SAMPLE_RATE_HZ
-        sound += heard * rng.uniform(0.3, 1.0) / harmonic**fall * np.sin(harmonic * phase)
-    return sound * envelope
+    partials = np.arange(1.0, rng.integers(2, 12))
+    levels = rng.uniform(0.3, 1.0, len(partials)) * partials ** -rng.uniform(0.6, 2.5)
+    if rng.random() < 0.2:
+        levels[1::2] = 0.0  # a clarinet
+    highest = pitch_hz.max()
+    return _add_partials(phase, levels * (partials * highest < 0.49 * SAMPLE_RATE_HZ)) * envelope
 
 
 def add_room(samples: np.ndarray, rng: Rng) -> np.ndarray:
