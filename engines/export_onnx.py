@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 import numpy as np
 import tyro
 
@@ -21,6 +22,8 @@ from dualtalker.files import ending_in_order, read_json, written_together
 
 if TYPE_CHECKING:
     from training.network import DualTalker, StreamingTalker
+
+_MAX_METRICS_BYTES = 1 << 18  # far below what a sidecar may be
 
 
 class ExportError(DualtalkerError):
@@ -208,8 +211,9 @@ def _describe_origin(
         **strip_origin(meta),
     }
     try:
-        metrics = read_json(config.metrics, 1 << 24) if config.metrics else {}
-    except (ValueError, OSError) as error:
+        metrics = read_json(config.metrics, _MAX_METRICS_BYTES) if config.metrics else {}
+        msgspec.convert(metrics, dict[str, dict[str, float]])
+    except (ValueError, OSError, msgspec.DecodeError) as error:
         raise ExportError(
             f"{config.metrics} holds no figures ({error}); expected the JSON of "
             "`python -m training.evaluate --json-out`"

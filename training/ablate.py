@@ -29,7 +29,7 @@ import tyro
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import claim_folder, ending_in_order, sha256, write_whole
 from training.configs import DataConfig, TrainConfig, to_plain
-from training.data import digest_of, iterate_clips, reduce_corpus
+from training.data import digest_of, iterate_clips, read_earlier, reduce_corpus
 from training.learning import train
 from training.studies import (
     BASE_VARIANT,
@@ -122,11 +122,10 @@ def _corpus_of(config: AblateConfig, fraction: float, seed: int) -> Path:
 
 
 def read_cell(path: Path) -> Cell | None:
-    """Read a finished cell; None where it is not there."""
-    if not path.is_file():
+    """Read a finished cell; None where it is not there. Raises `AblationError`: it is damaged."""
+    if not path.exists():
         return None
-    plain = json.loads(path.read_text(encoding="utf-8"))
-    return Cell(**plain)
+    return read_earlier(path, Cell, AblationError, "delete it to make the cell again")
 
 
 def run_cell(job: Job) -> Cell:

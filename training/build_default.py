@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from dualtalker.files import (
     write_whole,
 )
 from dualtalker.model import offline_path
-from training.data import ANYBODY
+from training.data import ANYBODY, read_earlier
 from training.learning import find_commit, starting_point_of
 
 MOTION, LIPS = "motion/facegood", "motion/grid"
@@ -257,18 +257,18 @@ def run_stage(stage: Stage, records: Path) -> dict[str, Any]:
     """Run one stage unless its record says that it is done; return the record.
 
     Raises:
-        BuildError: the command failed or left nothing.
+        BuildError: the command failed or left nothing, or the record is damaged.
     """
     path = records / f"{stage.name.replace(' ', '_')}.json"
     wanted = {
         "command": stage.describe(),
         "inputs": {p.name: digest_path(p) for p in stage.inputs},
     }
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    same = found is not None and {name: found.get(name) for name in wanted} == wanted
-    if found is not None and same and "output" in found and stage.output.exists():
-        print(f"{stage.name}: done before ({found['seconds']:.0f} s)")
-        return dict(found)
+    found = _read_record(path, stage) if path.exists() else None
+    same = found is not None and {name: getattr(found, name) for name in wanted} == wanted
+    if found is not None and same and found.output and stage.output.exists():
+        print(f"{stage.name}: done before ({found.seconds:.0f} s)")
+        return asdict(found)
     arguments = list(stage.command)
     if same and stage.resumable and any(stage.place.glob("step_*.json")):
         arguments.append("--resume")
@@ -315,6 +315,22 @@ def _clear(stage: Stage, ours: bool) -> None:
     else:
         place.unlink()
         place.with_suffix(".json").unlink(missing_ok=True)  # without its other half it is nobody's
+
+
+@dataclass
+class _Record:
+    """What the record of a stage tells: of one that began, its command and its inputs alone."""
+
+    command: str
+    inputs: dict[str, str]
+    output: dict[str, str] = field(default_factory=dict)
+    commit: str = ""
+    seconds: float = 0.0
+
+
+def _read_record(path: Path, stage: Stage) -> _Record:
+    mend = f"delete it and {stage.place} to run stage `{stage.name}` again"
+    return read_earlier(path, _Record, BuildError, mend)
 
 
 def _write_record(path: Path, record: dict[str, Any]) -> None:

@@ -33,8 +33,10 @@ from training.data import (
     check_plan,
     claim_clips,
     read_captured,
+    read_earlier,
     read_labeled,
     read_lips,
+    read_rows,
     read_unpaired,
     refuse_foreign_shards,
     synthesize_shard,
@@ -163,11 +165,16 @@ def _plan_path(out: Path, stem: str) -> Path:
 
 
 def _is_done(out: Path, job: _Job) -> bool:
-    """Tell whether a shard of this very plan lies in the folder; its plan is written last."""
+    """Tell whether a shard of this very plan lies in the folder; its plan is written last.
+
+    Raises:
+        CorpusError: its plan is damaged.
+    """
     path = _plan_path(out, job.stem)
-    if not path.is_file() or not (out / f"{job.stem}.npz").is_file():
+    if not path.exists() or not (out / f"{job.stem}.npz").is_file():
         return False
-    return bool(json.loads(path.read_text(encoding="utf-8")) == job.plan)
+    mend = "delete it to make its shard again"
+    return read_earlier(path, dict[str, Any], CorpusError, mend) == job.plan
 
 
 def _run(config: CorpusConfig, jobs: list[_Job]) -> None:
@@ -212,8 +219,7 @@ def _write_manifest(config: CorpusConfig, jobs: list[_Job]) -> dict[str, Any]:
     index = write_index(config.out)
     sources: dict[str, dict[str, float]] = {}
     for job in jobs:
-        description = json.loads((config.out / f"{job.stem}.json").read_text(encoding="utf-8"))
-        for row in description["clips"]:
+        for row in read_rows(config.out / f"{job.stem}.npz"):
             entry = sources.setdefault(row["source"], {"clips": 0, "hours": 0.0, "validation": 0})
             entry["clips"] += 1
             entry["hours"] += row["duration_s"] / 3600

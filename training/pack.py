@@ -6,7 +6,6 @@ A bundle's graph is folded for speed and cannot be trained. This writes NAME.tra
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import tyro
 
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import ending_in_order
+from dualtalker.model import read_sidecar
 from training.learning import (
     CheckpointError,
     load_checkpoint,
@@ -40,6 +40,7 @@ def pack(checkpoint: Path, bundle: Path) -> Path:
 
     Raises:
         CheckpointError: the bundle is missing, or was not made from this checkpoint.
+        BundleError: its sidecar is damaged.
     """
     sidecar = bundle.with_suffix(".json")
     if not bundle.is_file() or not sidecar.is_file():
@@ -48,7 +49,7 @@ def pack(checkpoint: Path, bundle: Path) -> Path:
             f"`python -m engines.export_onnx {checkpoint} --out {bundle}`"
         )
     loaded = load_checkpoint(checkpoint)
-    training = json.loads(sidecar.read_text(encoding="utf-8")).get("training", {})
+    training = read_sidecar(sidecar).training
     published = {**loaded.meta, **strip_origin(loaded.meta)}
     for key in ("step", "config", "data"):
         if training.get(key) != published[key]:

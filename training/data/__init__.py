@@ -47,7 +47,13 @@ from training.data.recordings import (
     sample_motion,
     to_corpus_rate,
 )
-from training.data.records import ARCHIVE_ERRORS, CorpusError, open_measures, read_rows
+from training.data.records import (
+    ARCHIVE_ERRORS,
+    CorpusError,
+    open_measures,
+    read_earlier,
+    read_rows,
+)
 from training.data.subsets import reduce_corpus
 from training.data.synthesis import (
     GENERATOR_VERSION,
@@ -101,6 +107,7 @@ __all__ = [
     "read_captured",
     "read_clip",
     "read_corpus",
+    "read_earlier",
     "read_index",
     "read_labeled",
     "read_lips",

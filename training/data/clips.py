@@ -19,6 +19,7 @@ from training.data.records import (
     ARCHIVE_ERRORS,
     CorpusError,
     Index,
+    Shard,
     check_record,
     demand_array,
     open_archive,
@@ -182,10 +183,10 @@ def write_index(folder: Path, extra: dict[str, Any] | None = None) -> dict[str, 
         description = archive.with_suffix(".json")
         if not description.is_file():
             raise CorpusError(f"{archive} has no {description.name}: delete it and write it again")
-        content = json.loads(description.read_text(encoding="utf-8"))
-        whole.update(content["sha256"].encode())
+        told = check_record(description, read_record(description), Shard)
+        whole.update(told.sha256.encode())
         whole.update(bytes.fromhex(sha256_of_file(description)))
-        shards.append({"file": archive.name, "sha256": content["sha256"]})
+        shards.append({"file": archive.name, "sha256": told.sha256})
     index = {
         **(extra or {}),
         "format": FORMAT,

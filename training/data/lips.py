@@ -103,7 +103,7 @@ def read_tracks(path: Path) -> list[LipTrack]:
     try:
         with open_measures(path) as arrays:
             return _divide_tracks({name: arrays[name] for name in arrays.files})
-    except (*ARCHIVE_ERRORS, KeyError, ValueError, TypeError, IndexError) as error:
+    except (*ARCHIVE_ERRORS, IndexError, RecursionError) as error:
         raise CorpusError(
             f"{path} is not a file of lip tracks ({error}): make it again with "
             "`python -m training.prepare video`"

@@ -1,4 +1,4 @@
-"""The JSON and the archives of a corpus, read within limits: others may have made them."""
+"""JSON of earlier runs and the archives of a corpus, read within limits: both may be damaged."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ class _Row(msgspec.Struct):
     split: str
 
 
-class _Shard(msgspec.Struct):
+class Shard(msgspec.Struct):
+    """What is used of a shard's JSON, by type."""
+
     sha256: str
     clips: list[_Row]
 
@@ -73,7 +75,7 @@ def read_rows(archive: Path) -> list[dict[str, Any]]:
     """Return what is told of each clip of a shard. Raises `CorpusError` where it is broken."""
     path = archive.with_suffix(".json")
     record = read_record(path)
-    check_record(path, record, _Shard)
+    check_record(path, record, Shard)
     return list(record["clips"])
 
 
@@ -96,6 +98,20 @@ def check_record(path: Path, record: dict[str, Any], kind: type[_Converted]) -> 
         return msgspec.convert(record, kind)
     except msgspec.ValidationError as error:
         raise CorpusError(f"{path}: {error}: write the corpus again") from error
+
+
+def read_earlier(
+    path: Path, kind: type[_Converted], error: type[DualtalkerError], mend: str
+) -> _Converted:
+    """Return the JSON that an earlier run of a command wrote, by type.
+
+    Raises:
+        DualtalkerError: of type `error`: it is no JSON or of another kind; `mend` says what to do.
+    """
+    try:
+        return msgspec.convert(read_json(path, MAX_RECORD_BYTES), kind)
+    except (OSError, ValueError, msgspec.DecodeError) as fault:
+        raise error(f"{path} is not as it was written ({fault}): {mend}") from fault
 
 
 def open_archive(path: Path) -> Any:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from training.data.clips import (
     iterate_clips,
     save_clips,
 )
+from training.data.records import read_earlier
 
 PLAN_NAME = "reduction.json"
 _PIECE_S = 6.0
@@ -134,7 +136,7 @@ def reduce_corpus(
 
     Raises:
         CorpusError: the fraction is not in (0, 1], nothing is paired, or `out` holds another
-            reduction.
+            reduction or does not tell which.
     """
     if not 0.0 < fraction <= 1.0:
         raise CorpusError(f"found fraction {fraction}, expected more than 0 and at most 1")
@@ -146,7 +148,8 @@ def reduce_corpus(
         "leftover_unpaired": leftover_unpaired and fraction < 1.0,
     }
     if (out / INDEX_NAME).exists():
-        found = json.loads((out / PLAN_NAME).read_text(encoding="utf-8"))
+        mend = f"delete {out} to reduce again"
+        found = read_earlier(out / PLAN_NAME, dict[str, Any], CorpusError, mend)
         if found != plan:
             raise CorpusError(
                 f"{out} was reduced as {found}, expected {plan}: delete it or give another folder"

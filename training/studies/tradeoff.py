@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 import tyro
 
 from dualtalker.drawing import new_figure, to_svg
+from dualtalker.errors import DualtalkerError
 from dualtalker.files import claim_folder, ending_in_order, write_output, write_whole
 
 SAMPLES_PER_MS = 16
@@ -47,6 +48,14 @@ class TradeoffConfig:
     """Seed of everything."""
 
 
+@dataclass
+class _Point:
+    """One finished network: its checkpoint, beside which this lies, and its figures."""
+
+    checkpoint: str
+    figures: dict[str, float]
+
+
 def plan_points(config: TradeoffConfig) -> list[tuple[int, int]]:
     """Return (lookahead ms, channels) of every network."""
     ahead = sorted(set(config.lookahead_ms))
@@ -57,6 +66,7 @@ def plan_points(config: TradeoffConfig) -> list[tuple[int, int]]:
 
 def train_point(plan: TradeoffConfig, lookahead_ms: int, channels: int) -> dict[str, Any]:
     """Train and measure one network; read it back where it is finished."""
+    from training.data import read_earlier
     from training.learning import train
     from training.studies.ablation import choose_terms, measure_checkpoint, small_run
 
@@ -79,7 +89,7 @@ def train_point(plan: TradeoffConfig, lookahead_ms: int, channels: int) -> dict[
             unpaired_share=0.0,
         ),
     )
-    if not done.is_file():
+    if not done.exists():
         claim_folder(folder)
         for step in folder.glob("step_*"):  # of a run that was killed
             step.unlink()
@@ -87,8 +97,10 @@ def train_point(plan: TradeoffConfig, lookahead_ms: int, channels: int) -> dict[
         figures = measure_checkpoint(checkpoint, config.data)
         row = {"checkpoint": checkpoint.name, "figures": figures}
         write_whole(done, json.dumps(row, indent=1) + "\n")
-    row = json.loads(done.read_text(encoding="utf-8"))
-    return {**row, "folder": folder, "lookahead_ms": lookahead_ms, "channels": channels}
+    point = read_earlier(
+        done, _Point, DualtalkerError, f"delete {folder} to train this network again"
+    )
+    return {**asdict(point), "folder": folder, "lookahead_ms": lookahead_ms, "channels": channels}
 
 
 def time_steps(rows: list[dict[str, Any]], rounds: int = 5) -> None:
@@ -181,11 +193,14 @@ def main() -> int:
         print(f"--lookahead-ms has {wrong}; expected multiples of 20 above 0", file=sys.stderr)
         return 2
     rows = []
-    for lookahead_ms, channels in plan_points(config):
-        print(f"{lookahead_ms} ms, {channels} channels", flush=True)
-        rows.append(train_point(config, lookahead_ms, channels))
-    time_steps(rows)
-    print(write_table(config, rows).read_text(encoding="utf-8"))
+    try:
+        for lookahead_ms, channels in plan_points(config):
+            print(f"{lookahead_ms} ms, {channels} channels", flush=True)
+            rows.append(train_point(config, lookahead_ms, channels))
+        time_steps(rows)
+        print(write_table(config, rows).read_text(encoding="utf-8"))
+    except DualtalkerError as error:
+        sys.exit(f"training.studies.tradeoff: {error}")
     return 0
 
 
