@@ -59,7 +59,7 @@ class BuildConfig:
     """Folder for everything that is made; the model is `default.onnx` in it."""
     hours: float = 1.5
     """Synthetic speech, hours."""
-    steps: int = 3000
+    steps: int = 3400
     """Steps of the training."""
     teacher_members: int = 4
     """Networks in each of the teacher's ensembles."""

@@ -21,7 +21,7 @@ def make_noise(samples: int, rng: Rng) -> np.ndarray:
     hiss that swells and fades (traffic). Those with tones, which are the likest to a voice, come
     more often.
     """
-    kind = rng.choice(6, p=(0.1, 0.1, 0.4, 0.1, 0.2, 0.1))
+    kind = rng.choice(6, p=(0.1, 0.1, 0.3, 0.1, 0.3, 0.1))
     time = np.arange(samples) / SAMPLE_RATE_HZ
     if kind == 0:
         noise = _colored(samples, rng.uniform(0.0, 2.0), rng)
@@ -63,6 +63,17 @@ def _colored(samples: int, slope: float, rng: Rng) -> np.ndarray:
     return noise / _root_mean_square(noise)
 
 
+def _resonate(samples: int, rng: Rng) -> np.ndarray:
+    """Hiss in the band of a housing's resonance, of root mean square 1: much like a fricative."""
+    size = 1 << max(8, (samples - 1).bit_length())
+    spectrum = rng.standard_normal(size // 2 + 1) + 1j * rng.standard_normal(size // 2 + 1)
+    frequency_hz = np.arange(size // 2 + 1) * SAMPLE_RATE_HZ / size
+    center_hz = 10.0 ** rng.uniform(2.5, 3.75)
+    width_hz = center_hz * rng.uniform(0.1, 0.6)
+    noise = np.fft.irfft(spectrum * np.exp(-(((frequency_hz - center_hz) / width_hz) ** 2)))
+    return np.asarray(noise[:samples] / _root_mean_square(noise[:samples]))
+
+
 def _servo(samples: int, rng: Rng) -> np.ndarray:
     """Moves with pauses between: the pitch and the level of whine and gears follow the speed.
 
@@ -91,6 +102,7 @@ def _servo(samples: int, rng: Rng) -> np.ndarray:
         )  # no alias of what cannot sound
         whine += inside * rng.uniform(0.1, 1.0) / harmonic * np.sin(ratio * phase)
     gears = _colored(samples, rng.uniform(-1.0, 1.0), rng) * rng.uniform(0.0, 0.6)
+    gears += _resonate(samples, rng) * rng.uniform(0.0, 1.0)
     return (whine + gears) * (speed + rng.uniform(0.0, 0.1)) + 0.01 * _colored(samples, 1.0, rng)
 
 
