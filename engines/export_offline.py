@@ -17,18 +17,15 @@ import msgspec
 import numpy as np
 import tyro
 
-from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.engine import make_test_signal, plan_bundle, run_stream, write_sidecar
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import ending_in_order, written_together
-from dualtalker.model import Bundle, load_bundle, offline_path
+from dualtalker.model import EXPORT_COMMAND, Bundle, load_bundle, offline_path
 from dualtalker.model.backends import open_backend
-from engines.export_onnx import ExportError, export_graph
+from engines.export_onnx import ExportError, write_folded
 
 if TYPE_CHECKING:
-    import onnx
-
-    from training.network import DualTalker
+    from training.network import FoldedTalker
 
 HOPS = 25  # half a second: more weigh more memory and are hardly quicker
 TOLERANCE = 1e-5  # of a blendshape weight, against the bundle hop by hop
@@ -50,16 +47,11 @@ def export_offline(bundle_path: Path) -> float:
             written.
         DualtalkerError: the bundle is bad, or what lies at the target is no bundle.
     """
-    from training.network import StreamingTalker
-
     bundle = load_bundle(bundle_path)
     sidecar, target = bundle.sidecar, offline_path(bundle.onnx_path)
     if sidecar.kind != "stateful" or sidecar.precision != "fp32" or sidecar.frames_per_step != 1:
         raise ExportError(f"{bundle_path}: expected a stateful fp32 bundle that goes hop by hop")
-    network = read_network(bundle)
-    mixture = dict(zip(sidecar.style_names, sidecar.default_style, strict=True))
-    smooth = bool(sidecar.training.get("smooth"))
-    talker = StreamingTalker(network, mixture, smooth, sidecar.style_names).eval()
+    talker = read_talker(bundle, HOPS)
     fields: dict[str, Any] = msgspec.to_builtins(sidecar)
     for name in ("states", "onnx_sha256", "format", "format_version"):
         del fields[name]
@@ -70,7 +62,7 @@ def export_offline(bundle_path: Path) -> float:
     }
     with written_together(*plan_bundle(target)) as made:
         draft = made / target.name
-        write_sidecar(draft, export_graph(talker, draft, HOPS), **fields)
+        write_sidecar(draft, write_folded(talker, draft), **fields)
         difference = _compare(bundle, load_bundle(draft))
         if not difference <= TOLERANCE:
             raise ExportError(
@@ -80,67 +72,41 @@ def export_offline(bundle_path: Path) -> float:
     return difference
 
 
-def read_network(bundle: Bundle) -> DualTalker:
-    """Return the network of an exported bundle, with what its primary task has learned.
+def read_talker(bundle: Bundle, hops: int) -> FoldedTalker:
+    """Return what an exported bundle runs, with its weights, in steps of `hops`.
 
     Raises:
         ExportError: the sidecar does not say which network it is, or the graph lacks weights.
     """
+    import onnx
     import torch
+    from onnx import numpy_helper
 
     from training.configs import NetworkConfig, from_plain
-    from training.network import DualTalker
+    from training.network import DualTalker, FoldedTalker, StreamingTalker
 
-    config = bundle.sidecar.training.get("config", {}).get("network")
-    if config is None or not bundle.sidecar.style_input:
+    sidecar = bundle.sidecar
+    config = sidecar.training.get("config", {}).get("network")
+    if config is None or not sidecar.style_input:
         raise ExportError(
             f"{bundle.onnx_path}: expected a sidecar with training.config.network, and styles to "
             "choose from"
         )
-    styles = list(bundle.sidecar.style_names)
-    network = DualTalker(from_plain(NetworkConfig, config), [True] * 52, styles, []).eval()
-    found = _read_weights(bundle.onnx_path)
-    kept = ("audio_encoder.", "animation.")
-    wanted = {k: v for k, v in network.state_dict().items() if k.startswith(kept)}
-    del wanted["animation.log_scale"]  # of the losses alone
-    for name, tensor in wanted.items():
+    styles = sidecar.style_names
+    network = DualTalker(from_plain(NetworkConfig, config), [True] * 52, list(styles), [])
+    smooth = bool(sidecar.training.get("smooth"))
+    plan = StreamingTalker(network, dict.fromkeys(styles, 1.0), smooth, styles)
+    talker = FoldedTalker(plan, hops).eval()
+    graph = onnx.load(str(bundle.onnx_path)).graph
+    found = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    for name, tensor in talker.state_dict().items():
         if name not in found or found[name].shape != tuple(tensor.shape):
             raise ExportError(
-                f"{bundle.onnx_path}: no {name} of shape {list(tensor.shape)} in the graph"
+                f"{bundle.onnx_path}: no {name} of shape {list(tensor.shape)} in the graph; "
+                f"expected one of {EXPORT_COMMAND}"
             )
-    tensors = {name: torch.from_numpy(found[name].copy()) for name in wanted}
-    network.load_state_dict(tensors, strict=False)
-    return network
-
-
-def _read_weights(path: Path) -> dict[str, np.ndarray]:
-    """Return a graph's weights under their names in the network.
-
-    The exporter keeps names, but turns the weights of linear layers over and names them anew:
-    those are found by the bias that is added to their product.
-    """
-    import onnx
-    from onnx import numpy_helper
-
-    graph = onnx.load(str(path)).graph
-    held = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
-    makers: dict[str, onnx.NodeProto] = {out: node for node in graph.node for out in node.output}
-    for node in graph.node:
-        bias = next((name for name in node.input if name.endswith(".bias") and name in held), "")
-        product = makers.get(node.input[0]) if node.op_type == "Add" and bias else None
-        if product is not None and product.op_type == "MatMul" and product.input[1] in held:
-            held[bias.removesuffix("bias") + "weight"] = held[product.input[1]].T
-    held["decoder.style.weight"] = held["style_table"]
-    # Graphs of models whose gains were never fitted have none.
-    ones = np.ones((len(held["style_table"]), len(ARKIT_NAMES)), np.float32)
-    held["decoder.gains"] = held.get("gain_table", ones)
-    renamed = {"encoder.": "audio_encoder.", "decoder.": "animation."}
-    return {
-        name.replace(prefix, new, 1): value
-        for prefix, new in renamed.items()
-        for name, value in held.items()
-        if name.startswith(prefix)
-    }
+        tensor.copy_(torch.from_numpy(found[name].copy()))
+    return talker
 
 
 def _compare(streaming: Bundle, offline: Bundle) -> float:

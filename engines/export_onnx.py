@@ -21,7 +21,7 @@ from dualtalker.errors import DualtalkerError
 from dualtalker.files import ending_in_order, read_json, written_together
 
 if TYPE_CHECKING:
-    from training.network import DualTalker, StreamingTalker
+    from training.network import DualTalker, FoldedTalker, StreamingTalker
 
 _MAX_METRICS_BYTES = 1 << 18  # far below what a sidecar may be
 
@@ -82,6 +82,13 @@ def name_states(shapes: list[tuple[int, ...]]) -> list[dict[str, Any]]:
 
 def export_graph(talker: StreamingTalker, path: Path, hops: int = 1) -> list[dict[str, Any]]:
     """Write the graph of a step of `hops` to `path`; return the description of its states."""
+    from training.network import FoldedTalker
+
+    return write_folded(FoldedTalker(talker, hops), path)
+
+
+def write_folded(talker: FoldedTalker, path: Path) -> list[dict[str, Any]]:
+    """Write the graph of a folded talker to `path`; return the description of its states."""
     import torch
 
     from engines.graphs import STYLE_INPUT, even_weights, write_graph
@@ -89,7 +96,7 @@ def export_graph(talker: StreamingTalker, path: Path, hops: int = 1) -> list[dic
     shapes = talker.state_shapes()
     states = name_states(shapes)
     inputs = ["audio", *[s["input"] for s in states]]
-    arguments = [torch.zeros(1, hops * talker.encoder.config.hop_samples)]
+    arguments = [torch.zeros(1, talker.hops * talker.hop_samples)]
     arguments += [torch.zeros(shape) for shape in shapes]
     if talker.styles:
         inputs.append(STYLE_INPUT)

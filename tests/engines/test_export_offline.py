@@ -112,7 +112,7 @@ def test_weights_that_are_not_there_are_named(exported: Path, tmp_path: Path) ->
     record = json.loads(exported.with_suffix(".json").read_text())
     record["training"]["config"]["network"]["channels"] = 24
     (tmp_path / exported.name).with_suffix(".json").write_text(json.dumps(record))
-    with pytest.raises(ExportError, match=r"no audio_encoder\.\S+ of shape"):
+    with pytest.raises(ExportError, match=r"no \S+ of shape"):
         export_offline(tmp_path / exported.name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from training.network.decoders import GATE_GAIN, GATE_TAPS
 from training.network.dualtalker import DualTalker, HeadPlan, Prediction
 from training.network.encoders import LogMel, mel_filters
+from training.network.folded import FoldedTalker
 from training.network.losses import masked_mean, motion_loss
 from training.network.priors import (
     Priors,
@@ -27,6 +28,7 @@ __all__ = [
     "GATE_TAPS",
     "PIECE_STEPS",
     "DualTalker",
+    "FoldedTalker",
     "HeadPlan",
     "LogMel",
     "Prediction",

@@ -54,12 +54,16 @@ def touch_lips(weights: Tensor, gates: Tensor) -> Tensor:
     return close_lips(weights, gates[..., :1])
 
 
+GATE_REST, GATE_SPAN = 0.03, 0.37  # up to where a gate is 0, and from there to a whole one
+OVERSHOOT = 0.02  # by which a weight may pass 0 and 1 before it is clamped
+
+
 def sharpen_gate(logit: Tensor) -> Tensor:
     """Turn a contact's logit into a gate that is exactly 0 or 1 except around the decision.
 
     A contact that is missed looks worse than a short one too many: 0.4 is enough for a whole one.
     """
-    return torch.clamp((torch.sigmoid(logit) - 0.03) / 0.37, 0.0, 1.0)
+    return torch.clamp((torch.sigmoid(logit) - GATE_REST) / GATE_SPAN, 0.0, 1.0)
 
 
 # Of the gate's smoothing: next frame, this one, the one before, and the one before that. Lips
@@ -192,7 +196,8 @@ class AnimationDecoder(nn.Module):
             coordinates: Tensor = self.vertex_heads[head](x)
             return coordinates
         # A sigmoid slightly wider than [0, 1], clamped later, reaches exact rest and exact full.
-        return (1.04 * torch.sigmoid(self.head(x)) - 0.02) * self.active
+        weights = (1 + 2 * OVERSHOOT) * torch.sigmoid(self.head(x)) - OVERSHOOT
+        return weights * self.active
 
     def forward(
         self,

@@ -34,6 +34,10 @@ def mel_filters(bands: int, fft_size: int, sample_rate_hz: int) -> np.ndarray:
     return np.maximum(0.0, np.minimum(rising, falling))
 
 
+MEL_FLOOR = 1e-5  # power below which all is silence
+MEL_SCALE = 0.2  # of its logarithm
+
+
 class LogMel(nn.Module):
     """Log-mel spectrum as fixed matrix products, so that it is part of the exported graph."""
 
@@ -82,7 +86,7 @@ class LogMel(nn.Module):
     def _scale(self, real: Tensor, imaginary: Tensor) -> Tensor:
         """Map a spectrum to log-mel."""
         mel = (real * real + imaginary * imaginary) @ self.filters
-        return torch.log(mel + 1e-5) * 0.2 + 1.0
+        return torch.log(mel + MEL_FLOOR) * MEL_SCALE + 1.0
 
     def hear(self, audio: Tensor) -> Tensor:
         """Map audio `[batch, frames * hop]`, preceded by silence, to `[batch, frames, bands]`."""

@@ -1,0 +1,330 @@
+"""The graph that is exported: a trained talker's numbers in as few operators as they take.
+
+A step of so small a network costs what its operators cost to start, not what they compute:
+`FoldedTalker` is `StreamingTalker` with constants folded into weights, what all blocks do alike
+done once for all, and the histories of all blocks in one tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dualtalker.arkit import ARKIT_NAMES
+from dualtalker.face import JAW_OPEN, JAW_RISE, LIP_RISE, MOUTH_CLOSE, UNBITTEN, UNSHUT
+from training.network.decoders import GATE_GAIN, GATE_REST, GATE_SPAN, GATE_TAPS, OVERSHOOT
+from training.network.encoders import MEL_FLOOR, MEL_SCALE, AudioEncoder, CausalBlock
+from training.network.streaming import StreamingTalker
+
+_FACE = len(ARKIT_NAMES)
+
+
+class FoldedTalker(nn.Module):
+    """Audio `[1, hops * hop]` and state to motion `[1, hops, 52]` and the new state.
+
+    The same function as `StreamingTalker`, of other state tensors: the tail of the audio
+    `[1, samples]`, what all blocks remember `[1, frames, channels]`, block after block, and the
+    last frames of motion and gates `[1, kept, 52 + contacts]`, where any are kept. With `styles`,
+    their weights `[1, styles]` come last.
+    """
+
+    fourier: Tensor
+    filters: Tensor
+    floor: Tensor
+    inlet_weight: Tensor
+    inlet_bias: Tensor
+    past_taps: Tensor
+    mixed_bias: Tensor
+    offsets: Tensor
+    heard_rows: Tensor
+    kept_rows: Tensor
+    style_table: Tensor
+    style_bias: Tensor
+    contact_in_weight: Tensor
+    contact_in_bias: Tensor
+    contact_weight: Tensor
+    contact_bias: Tensor
+    face_weight: Tensor
+    face_bias: Tensor
+    frame_taps: Tensor
+    gate_columns: Tensor
+    gate_masks: Tensor
+    gate_rest: Tensor
+
+    def __init__(self, talker: StreamingTalker, hops: int = 1) -> None:
+        super().__init__()
+        encoder, decoder = talker.encoder, talker.decoder
+        blocks: list[CausalBlock] = [*encoder.blocks, *decoder.blocks]  # type: ignore[list-item]
+        self.hops, self.styles, self.kept = hops, talker.styles, talker.kept
+        self.channels, self.contacts = encoder.config.channels, len(encoder.config.contacts)
+        self.early, self.smooth = talker.early, talker.smooth
+        self.encoder_blocks = len(encoder.blocks)
+        self.dilations = [block.dilation for block in blocks]
+        self.histories = [block.history for block in blocks]
+        self.kernel = encoder.config.kernel
+        with torch.no_grad():
+            self._fold_sound(encoder)
+            self._fold_blocks(talker, blocks)
+            self._fold_styles(talker)
+            self._fold_heads(talker)
+            self._plan_frames()
+
+    def _keep(self, name: str, value: Tensor) -> None:
+        self.register_buffer(name, value.detach().clone().contiguous())
+
+    def _plan(self, name: str, value: Tensor) -> None:
+        """Keep a constant that no training changes."""
+        self.register_buffer(name, value.contiguous(), persistent=False)
+
+    def _fold_sound(self, encoder: AudioEncoder) -> None:
+        """The spectrum's bins that no band hears are left out, log-mel's scale is the inlet's."""
+        mel = encoder.mel
+        self.window, self.mel_hop, self.tail = mel.window, mel.hop, mel.tail
+        self.per_step, self.hop_samples = encoder.per_step, encoder.config.hop_samples
+        heard = torch.nonzero(mel.filters.sum(dim=1)).flatten()
+        real, imaginary = mel.fourier.chunk(2, dim=1)
+        self._plan("fourier", torch.cat([real[:, heard], imaginary[:, heard]], dim=1))
+        self._plan("filters", mel.filters[heard].repeat(2, 1))
+        self._plan("floor", torch.full((1,), MEL_FLOOR))
+        weight = encoder.inlet.weight
+        self._keep("inlet_weight", MEL_SCALE * weight.T)
+        self._keep("inlet_bias", encoder.inlet.bias + weight.sum(dim=1))
+
+    def _fold_blocks(self, talker: StreamingTalker, blocks: list[CausalBlock]) -> None:
+        """Biases of what blocks add to their input are kept apart, summed: `offsets`.
+
+        The residual stream runs without them; what is remembered has them.
+        """
+        zero = torch.zeros(self.channels)
+        narrow = [block.narrow.bias for block in blocks]
+        encoder, decoder = narrow[: self.encoder_blocks], narrow[self.encoder_blocks :]
+        sums = [*accumulate([zero, *encoder]), *accumulate([zero, *decoder])]
+        self._keep("encoded_offset", sums.pop(self.encoder_blocks))
+        self._keep("decoded_offset", sums.pop())
+        self._keep("offsets", torch.stack(sums)[None])
+        self._keep("past_taps", torch.stack([block.taps[:-1] for block in blocks]))
+        for index, block in enumerate(blocks):
+            self._keep(f"tap_{index}", block.taps[-1])
+            # Two products cost less than one that is split.
+            for name, rows in zip(("value", "gate"), block.widen.weight.chunk(2), strict=True):
+                self._keep(f"{name}_{index}", rows.T)
+            for name, bias in zip(("value", "gate"), block.widen.bias.chunk(2), strict=True):
+                self._keep(f"{name}_bias_{index}", bias)
+            self._keep(f"narrow_{index}", block.narrow.weight.T)
+            if index < self.encoder_blocks:
+                self._keep(f"scale_{index}", block.norm.weight)
+                self._keep(f"shift_{index}", block.norm.bias)
+        # With what the offset of a block's input adds to its convolution.
+        biases = [b.bias + at * b.taps[-1] for b, at in zip(blocks, sums, strict=True)]
+        self._keep("mixed_bias", torch.stack(biases))
+        starts = [0, *accumulate(self.histories)]
+        heard = [
+            [start + tap * dilation for tap in range(self.kernel - 1)]
+            for start, dilation in zip(starts, self.dilations, strict=False)
+        ]
+        self._plan("heard_rows", torch.tensor(heard).flatten())
+        kept: list[int] = []
+        for index, history in enumerate(self.histories):
+            # All but the oldest of its frames, then the newest: they follow the whole state.
+            kept += [*range(starts[index] + 1, starts[index] + history), starts[-1] + index]
+        self._plan("kept_rows", torch.tensor(kept))
+
+    def _fold_styles(self, talker: StreamingTalker) -> None:
+        """All that a style scales and shifts is one product of its weights."""
+        decoder = talker.decoder
+        parts, biases = [], []
+        table = talker.style_table if talker.styles else talker.style
+        gains = talker.gain_table if talker.styles else talker.gain
+        blocks: list[CausalBlock] = [*decoder.blocks]  # type: ignore[list-item]
+        films: list[nn.Linear] = [*decoder.film]  # type: ignore[list-item]
+        for block, film in zip(blocks, films, strict=True):
+            scale, shift = (table @ film.weight.T).chunk(2, dim=1)
+            scale_bias, shift_bias = film.bias.chunk(2)
+            parts += [block.norm.weight * scale, block.norm.bias * scale + shift]
+            biases.append(block.norm.weight * (1 + scale_bias))
+            biases.append(block.norm.bias * (1 + scale_bias) + shift_bias)
+        shown = decoder.active * gains
+        none = torch.zeros(len(table), self.contacts)
+        parts += [(1 + 2 * OVERSHOOT) * shown, none, -OVERSHOOT * shown, none]
+        gate = torch.ones(self.contacts)
+        face = torch.zeros(_FACE)
+        biases += [face, gate / GATE_SPAN, face, -gate * GATE_REST / GATE_SPAN]
+        scales, bias = torch.cat(parts, dim=1), torch.cat(biases)
+        if talker.styles:
+            self._keep("style_table", scales)
+        self._keep("style_bias", bias if talker.styles else scales[0] + bias)
+
+    def _fold_heads(self, talker: StreamingTalker) -> None:
+        encoder, decoder = talker.encoder, talker.decoder
+        for name, norm in (("encoded", encoder.norm), ("decoded", decoder.norm)):
+            self._keep(f"{name}_scale", norm.weight)
+            self._keep(f"{name}_shift", norm.bias)
+        into, out = decoder.gate[0], decoder.gate[2]
+        assert isinstance(into, nn.Linear) and isinstance(out, nn.Linear)
+        layers = {"contact_in": into, "contact": out, "face": decoder.head}
+        for name, layer in layers.items():
+            self._keep(f"{name}_weight", layer.weight.T)
+            self._keep(f"{name}_bias", layer.bias)
+
+    def _plan_frames(self) -> None:
+        """Taps of `smooth_motion` as one table, and the contacts' masks of `touch_lips`."""
+        taps = torch.zeros(self.kept + 1, _FACE + self.contacts)
+        if self.smooth:
+            taps[:, _FACE:] = GATE_GAIN * torch.tensor(GATE_TAPS).flip(0)[:, None]
+            motion = (0.0, 0.0, 0.25, 0.75) if self.early else (0.0, 0.25, 0.5, 0.25)
+            taps[:, :_FACE] = torch.tensor(motion)[:, None]
+        else:
+            taps[-1, :_FACE] = 1.0
+            taps[0, _FACE:] = 1.0
+        self._plan("frame_taps", taps)
+        columns, masks = [], []
+        # The lip on the teeth first: shut lips win over it.
+        for contact, gone, lift in ((1, UNBITTEN, LIP_RISE), (0, UNSHUT, 1.0))[-self.contacts :]:
+            off, close = torch.zeros(_FACE), torch.zeros(_FACE)
+            off[[*gone, MOUTH_CLOSE]] = -1.0
+            off[JAW_OPEN] = -JAW_RISE
+            close[MOUTH_CLOSE] = lift
+            columns += 2 * _FACE * [_FACE + contact]
+            masks += [off, close]
+        self._plan("gate_columns", torch.tensor(columns))
+        self._plan("gate_masks", torch.cat(masks))
+        ones = torch.cat([torch.ones(_FACE), torch.zeros(_FACE)])
+        self._plan("gate_rest", ones.repeat(self.contacts))
+
+    def state_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of all state tensors in the order of `forward`."""
+        shapes = [(1, self.tail), (1, sum(self.histories), self.channels)]
+        return [*shapes, (1, self.kept, _FACE + self.contacts)] if self.kept else shapes
+
+    def forward(self, audio: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Map audio `[1, hops * hop]` and state to motion `[1, hops, 52]` and the new state."""
+        samples = torch.cat([state[0], audio], dim=1)
+        scales = self._scale_style(state[-1] if self.styles else None)
+        latents, remembered = self._run(self._hear(samples), state[1], scales)
+        logits = self._read_out(latents)
+        frames = torch.sigmoid(logits) * scales[-2] + scales[-1]
+        frames = frames.clamp(0.0, 1.0).reshape(1, self.hops, -1)
+        new_state = [samples[:, samples.shape[1] - self.tail :], remembered]
+        if self.kept:
+            padded = torch.cat([state[2], frames], dim=1)
+            new_state.append(padded[:, self.hops :])
+            frames = self._smooth(padded)
+        return (self._touch(frames), *new_state)
+
+    def _hear(self, samples: Tensor) -> Tensor:
+        """Log-mel spectrum, through the inlet: `[hops, channels]`."""
+        frames = self.hops * self.per_step
+        if frames <= 4:  # slices are cheaper than Gather
+            starts = [f * self.mel_hop for f in range(frames)]
+            windows = torch.cat([samples[:, at : at + self.window] for at in starts])
+        else:
+            windows = samples[0].unfold(0, self.window, self.mel_hop)
+        spectrum = windows @ self.fourier
+        mel = torch.addmm(self.floor, spectrum * spectrum, self.filters)
+        bands = torch.log(mel).reshape(self.hops, -1)
+        return torch.addmm(self.inlet_bias, bands, self.inlet_weight)
+
+    def _scale_style(self, weights: Tensor | None) -> tuple[Tensor, ...]:
+        """Scales and shifts of the decoder's norms, then of the motion that is shown."""
+        row = self.style_bias
+        if weights is not None:
+            row = torch.addmm(self.style_bias, weights, self.style_table).reshape(-1)
+        norms = 2 * (len(self.histories) - self.encoder_blocks)
+        shown = _FACE + self.contacts
+        return row.split([*(norms * [self.channels]), shown, shown])
+
+    def _run(
+        self, x: Tensor, state: Tensor, scales: tuple[Tensor, ...]
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Run all blocks; return what encoder and decoder give, and what blocks remember."""
+        heard = self._recall(state)
+        inputs = []
+        encoded = x
+        for index in range(len(self.histories)):
+            if index == self.encoder_blocks:
+                encoded = x = self._normalize("encoded", x)
+            inputs.append(x)
+            if index < self.encoder_blocks:
+                scale, shift = getattr(self, f"scale_{index}"), getattr(self, f"shift_{index}")
+            else:
+                at = 2 * (index - self.encoder_blocks)
+                scale, shift = scales[at : at + 2]
+            mixed = self._convolve(index, x, heard[index])
+            normal = functional.layer_norm(mixed, (self.channels,), scale, shift)
+            value, gate = self._widen("value", index, normal), self._widen("gate", index, normal)
+            x = torch.addmm(x, value * torch.sigmoid(gate), getattr(self, f"narrow_{index}"))
+        return (encoded, self._normalize("decoded", x)), self._remember(state, inputs)
+
+    def _widen(self, part: str, index: int, x: Tensor) -> Tensor:
+        bias, weight = getattr(self, f"{part}_bias_{index}"), getattr(self, f"{part}_{index}")
+        return torch.addmm(bias, x, weight)
+
+    def _normalize(self, name: str, x: Tensor) -> Tensor:
+        scale, shift = getattr(self, f"{name}_scale"), getattr(self, f"{name}_shift")
+        x = x + getattr(self, f"{name}_offset")
+        return functional.layer_norm(x, (self.channels,), scale, shift)
+
+    def _recall(self, state: Tensor) -> tuple[Tensor, ...]:
+        """What each block's convolution takes of the past: its sum, of one hop, or its frames."""
+        if self.hops > 1:
+            return state[0].split(self.histories)
+        past = state.index_select(1, self.heard_rows).reshape(self.past_taps.shape)
+        return ((past * self.past_taps).sum(dim=1) + self.mixed_bias).split(1)
+
+    def _convolve(self, index: int, x: Tensor, heard: Tensor) -> Tensor:
+        last = x * getattr(self, f"tap_{index}")
+        if self.hops == 1:
+            return last + heard
+        mixed = last + self.mixed_bias[index]
+        padded = torch.cat([heard, x + self.offsets[0, index]])
+        for tap, weight in enumerate(self.past_taps[index]):
+            start = tap * self.dilations[index]
+            mixed = torch.addcmul(mixed, padded[start : start + self.hops], weight)
+        return mixed
+
+    def _remember(self, state: Tensor, inputs: list[Tensor]) -> Tensor:
+        """The frames that blocks hear next time `[1, frames, channels]`."""
+        if self.hops == 1:
+            frames = torch.cat([state, torch.cat(inputs) + self.offsets], dim=1)
+            return frames.index_select(1, self.kept_rows)
+        parts = []
+        for index, old in enumerate(state[0].split(self.histories)):
+            padded = torch.cat([old, inputs[index] + self.offsets[0, index]])
+            parts.append(padded[len(padded) - len(old) :])
+        return torch.cat(parts)[None]
+
+    def _read_out(self, latents: tuple[Tensor, Tensor]) -> Tensor:
+        """Logits of the weights and of the contacts `[hops, 52 + contacts]`."""
+        hidden = functional.gelu(
+            torch.addmm(self.contact_in_bias, latents[0], self.contact_in_weight)
+        )
+        gate = torch.addmm(self.contact_bias, hidden, self.contact_weight)
+        return torch.cat([torch.addmm(self.face_bias, latents[1], self.face_weight), gate], dim=1)
+
+    def _smooth(self, padded: Tensor) -> Tensor:
+        if self.hops == 1:
+            frames = (padded * self.frame_taps).sum(dim=1, keepdim=True)
+        else:
+            parts = [
+                padded[:, tap : tap + self.hops] * self.frame_taps[tap]
+                for tap in range(self.kept + 1)
+            ]
+            frames = torch.stack(parts).sum(dim=0)
+        return frames.clamp(0.0, 1.0)
+
+    def _touch(self, frames: Tensor) -> Tensor:
+        """`shut_lips` of frames whose last columns are the contacts' gates."""
+        weights = frames[..., :_FACE]
+        masks = frames.index_select(2, self.gate_columns) * self.gate_masks + self.gate_rest
+        for kept, close in _pairs(masks.split(_FACE, dim=-1)):
+            weights = weights * kept
+            weights = weights + close * weights[..., JAW_OPEN : JAW_OPEN + 1]
+        return weights.clamp(0.0, 1.0)
+
+
+def _pairs(items: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(items[::2], items[1::2], strict=True)
