@@ -54,14 +54,14 @@ def touch_lips(weights: Tensor, gates: Tensor) -> Tensor:
     return close_lips(weights, gates[..., :1])
 
 
-GATE_REST, GATE_SPAN = 0.03, 0.37  # up to where a gate is 0, and from there to a whole one
+GATE_REST, GATE_SPAN = 0.06, 0.24  # up to where a gate is 0, and from there to a whole one
 OVERSHOOT = 0.02  # by which a weight may pass 0 and 1 before it is clamped
 
 
 def sharpen_gate(logit: Tensor) -> Tensor:
     """Turn a contact's logit into a gate that is exactly 0 or 1 except around the decision.
 
-    A contact that is missed looks worse than a short one too many: 0.4 is enough for a whole one.
+    A contact that is missed looks worse than a short one too many: 0.3 is enough for a whole one.
     """
     return torch.clamp((torch.sigmoid(logit) - GATE_REST) / GATE_SPAN, 0.0, 1.0)
 
@@ -70,6 +70,8 @@ def sharpen_gate(logit: Tensor) -> Tensor:
 # take about 60 ms to meet; a gate that shuts within a frame is what made motion jittery.
 GATE_TAPS = (0.2, 0.4, 0.3, 0.1)
 GATE_GAIN = 1.43  # so that two full frames are enough for a whole contact
+MOTION_TAPS = (0.25, 0.5, 0.25, 0.0)  # the same of the weights
+EARLY_MOTION_TAPS = (0.65, 0.35, 0.0, 0.0)  # of early contacts, where the newest is this frame
 SMOOTHING_FRAMES = 3  # that `smooth_motion` needs besides the one it gives
 
 
@@ -82,20 +84,22 @@ def smooth_motion(
 ) -> tuple[Tensor, Tensor]:
     """Smooth weights `[batch, frames + 3, 52]` and gates `[.., contacts]`, one frame ahead.
 
-    Returns `frames` frames. Weights take the mean of 1, 2 and 1 of the frame before, this and the
-    next; gates a longer mean (four `taps`), times `gain` and held at 1. Ours: predictions of one
-    frame differ from the next by noise that a captured face has not.
+    Returns `frames` frames. Weights take a mean over the frame before, this and the next; gates a
+    longer one (four `taps`), times `gain` and held at 1. Ours: predictions of one frame differ
+    from the next by noise that a captured face has not.
 
     With `early` contacts the gates alone are one frame ahead: beside a frame's gate stands the
-    motion of the frame before, and weights take a quarter of their last frame and no next one.
+    motion of the frame before, and weights take a third of their last frame and no next one.
     """
-    mixed = taps[0] * gate[:, 3:] + taps[1] * gate[:, 2:-1]
-    mixed = mixed + taps[2] * gate[:, 1:-2] + taps[3] * gate[:, :-3]
-    shown = (gain * mixed).clamp(0.0, 1.0)
-    if early:
-        return 0.25 * motion[:, 2:-1] + 0.75 * motion[:, 3:], shown
-    before, here, after = motion[:, 1:-2], motion[:, 2:-1], motion[:, 3:]
-    return 0.25 * before + 0.5 * here + 0.25 * after, shown
+    shown = (gain * _weigh_frames(gate, taps)).clamp(0.0, 1.0)
+    return _weigh_frames(motion, EARLY_MOTION_TAPS if early else MOTION_TAPS), shown
+
+
+def _weigh_frames(values: Tensor, taps: tuple[float, ...]) -> Tensor:
+    """Sum `values` `[batch, frames + 3, ...]` over four frames, the newest first."""
+    last = values.shape[1]
+    parts = [tap * values[:, 3 - age : last - age] for age, tap in enumerate(taps)]
+    return torch.stack(parts).sum(0)
 
 
 def finish_motion(motion: Tensor, logit: Tensor, head: str = ARKIT) -> Tensor:

@@ -16,7 +16,15 @@ from torch.nn import functional
 
 from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.face import JAW_OPEN, JAW_RISE, LIP_RISE, MOUTH_CLOSE, UNBITTEN, UNSHUT
-from training.network.decoders import GATE_GAIN, GATE_REST, GATE_SPAN, GATE_TAPS, OVERSHOOT
+from training.network.decoders import (
+    EARLY_MOTION_TAPS,
+    GATE_GAIN,
+    GATE_REST,
+    GATE_SPAN,
+    GATE_TAPS,
+    MOTION_TAPS,
+    OVERSHOOT,
+)
 from training.network.encoders import MEL_FLOOR, MEL_SCALE, AudioEncoder, CausalBlock
 from training.network.streaming import StreamingTalker
 
@@ -175,8 +183,8 @@ class FoldedTalker(nn.Module):
         taps = torch.zeros(self.kept + 1, _FACE + self.contacts)
         if self.smooth:
             taps[:, _FACE:] = GATE_GAIN * torch.tensor(GATE_TAPS).flip(0)[:, None]
-            motion = (0.0, 0.0, 0.25, 0.75) if self.early else (0.0, 0.25, 0.5, 0.25)
-            taps[:, :_FACE] = torch.tensor(motion)[:, None]
+            motion = EARLY_MOTION_TAPS if self.early else MOTION_TAPS
+            taps[:, :_FACE] = torch.tensor(motion).flip(0)[:, None]
         else:
             taps[-1, :_FACE] = 1.0
             taps[0, _FACE:] = 1.0

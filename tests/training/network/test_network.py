@@ -132,7 +132,7 @@ def test_smoothing_early_contacts_shows_gates_as_those_in_time() -> None:
     in_time = smooth_motion(motion, gate)
     early = smooth_motion(motion, gate, early=True)
     torch.testing.assert_close(early[1], in_time[1])
-    torch.testing.assert_close(early[0][:, 0], 0.75 * motion[:, 3] + 0.25 * motion[:, 2])
+    torch.testing.assert_close(early[0][:, 0], 0.65 * motion[:, 3] + 0.35 * motion[:, 2])
 
 
 def test_early_contacts_need_something_to_be_early_in() -> None:
