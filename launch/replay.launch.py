@@ -44,8 +44,8 @@ OPTIONS = {
     "playout_delay_ms": "From the audio's stamp to its frame's going out (ms); more where a busy "
     "machine makes frames late.",
 }
-# What the talker sends, and what tells the format of audio that does not tell it.
-RECORDED = ("audio_info", "blendshapes", "mouth_open", "/diagnostics")
+# What the talker sends, and what it is told of the audio.
+RECORDED = ("audio_info", "phones", "blendshapes", "mouth_open", "/diagnostics")
 
 
 def generate_launch_description() -> LaunchDescription:

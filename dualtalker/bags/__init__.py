@@ -7,6 +7,7 @@ from dualtalker.bags.audio import (
     GivenFormat,
     find_audio_topic,
     find_info_topic,
+    find_phones_topic,
     read_bag_audio,
 )
 from dualtalker.bags.evaluation import (
@@ -41,6 +42,7 @@ __all__ = [
     "evaluate_bag",
     "find_audio_topic",
     "find_info_topic",
+    "find_phones_topic",
     "find_run",
     "find_types",
     "hold_frames",

@@ -1,4 +1,4 @@
-"""Finds the audio of a bag, its format, and what makes it doubtful."""
+"""Finds the audio of a bag, its format, what makes it doubtful, and the phones told of it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ USUAL_RATES_HZ = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
 # Rates that differ from what the times say by more than this are wrong; usual ones differ by more.
 RATE_TOLERANCE = 0.04
 STEADY_SHARE = 0.25  # of their median, by which steady chunks' intervals may differ
+PHONES_TYPE, PHONES_ENDING = "std_msgs/msg/String", "/phones"
 MIN_JUDGED_S = 1.0  # shorter audio tells nothing about its rate
 log = logging.getLogger("dualtalker")
 
@@ -152,6 +153,19 @@ def find_info_topic(bag: Bag, topic: str) -> str | None:
     found = [t.name for t in bag.topics.values() if t.type_name == INFO_TYPE and t.count]
     namespace = topic.rsplit("/", 1)[0]
     return min(found, key=lambda n: (n.rsplit("/", 1)[0] != namespace, n), default=None)
+
+
+def find_phones_topic(bag: Bag, audio_topic: str, run_topic: str | None = None) -> str | None:
+    """Return the topic `phones` in the namespace of the run, else in that of the audio.
+
+    Where no run is known it may be anywhere, if there is one alone.
+    """
+    found = [t.name for t in bag.topics.values() if t.type_name == PHONES_TYPE and t.count]
+    found = [name for name in found if name.endswith(PHONES_ENDING)]
+    for beside in filter(None, (run_topic, audio_topic)):
+        if (name := beside.rsplit("/", 1)[0] + PHONES_ENDING) in found:
+            return name
+    return found[0] if run_topic is None and len(found) == 1 else None
 
 
 def _read_infos(bag: Bag, name: str, defaults: AudioFormat) -> AudioFormat | None:

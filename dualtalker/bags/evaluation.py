@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dualtalker.bags.audio import BagAudio, GivenFormat, read_bag_audio
+from dualtalker.bags.audio import BagAudio, GivenFormat, find_phones_topic, read_bag_audio
 from dualtalker.bags.faces import Reference, find_reference, find_run, read_faces, read_statuses
 from dualtalker.bags.live_run import (
     Equality,
@@ -63,6 +63,8 @@ class BagEvaluation:
     start_s: float
     """Where that begins in the audio."""
     reference: Reference | None
+    phones: str | None
+    """Topic of the phones that the replays were told."""
     replays: dict[str, Replay]
     """By contestant: `replay`, or a name for each of several models."""
     run: LiveRun | None
@@ -102,6 +104,8 @@ def evaluate_bag(
         reference = find_reference(
             bag, options.reference, first_ns, shift_s, options.timecode_rate_hz
         )
+        phones_topic = find_phones_topic(bag, audio.topic, run_topic)
+        phones = list(bag.read(phones_topic)) if phones_topic else []
         contents = bag.describe()
     told_fps = float(statuses[-1][1]["frame rate (Hz)"]) if statuses else DEFAULT_FPS
     fps = options.fps or told_fps
@@ -113,18 +117,20 @@ def evaluate_bag(
             audio.messages,
             audio.format,
             replace(settings, model=bundle),
+            phones=phones,
             lead_frames=lead_frames,
             progress=progress(name, len(audio.messages)) if progress else None,
         )
         for name, bundle in bundles.items()
     }
-    return _judge(path, contents, audio, reference, replays, run)
+    return _judge(path, contents, audio, phones_topic, reference, replays, run)
 
 
 def _judge(
     path: Path,
     contents: str,
     audio: BagAudio,
+    phones: str | None,
     reference: Reference | None,
     replays: dict[str, Replay],
     run: LiveRun | None,
@@ -153,6 +159,7 @@ def _judge(
         recording=_make_recording(path.stem, first, reference, grid_s),
         start_s=start / fps,
         reference=reference,
+        phones=phones,
         replays=replays,
         run=run,
         timing=timing,

@@ -1,4 +1,4 @@
-"""Runs a bag's audio through the node's own delivery on a clock that is not waited for.
+"""Runs a bag's audio and phones through the node's own delivery on a clock that is not waited for.
 
 What decodes messages, queues audio, paces frames and idles is the very code of the talker node
 (`dualtalker.delivery`, which knows no ROS): frames are bit-equal to the live node's, given the
@@ -16,7 +16,7 @@ import numpy as np
 from dualtalker.audio import REFUSALS, AudioFormat, kind_of, mix_to_mono, read_message
 from dualtalker.bags.reading import BagMessage
 from dualtalker.delivery import Delivery
-from dualtalker.errors import AudioError, BagError
+from dualtalker.errors import AudioError, BagError, SpeechError
 from dualtalker.model import Bundle
 from dualtalker.options import TalkerOptions
 from dualtalker.stream import Talker, TimedFrame
@@ -150,13 +150,15 @@ def replay(
     audio_format: AudioFormat,
     settings: ReplaySettings,
     *,
+    phones: Sequence[BagMessage] = (),
     lead_frames: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Replay:
     """Give the messages to a talker at the times at which they were recorded.
 
-    `lead_frames` is how many idle frames came before the first audio: blinks and glances follow
-    the count. `progress` is called with the number of messages done since its last call.
+    `phones` are those of its topic `phones`. `lead_frames` is how many idle frames came before the
+    first audio: blinks and glances follow the count. `progress` is called with the number of audio
+    messages done since its last call.
 
     Raises:
         BagError: no message holds audio that can be used.
@@ -181,7 +183,7 @@ def replay(
     node = _VirtualNode(delivery, begin_ns - lead_ns, first_ns - round(LEAD_S * 1e9))
     node.advance()
     skipped = talker.counters["skipped_frames"]  # what the node did before is not computed
-    refused = _feed(node, delivery, ordered, audio_format, progress)
+    refused = _feed(node, delivery, ordered, phones, audio_format, progress)
     assert delivery.first_audio_ns is not None and delivery.first_audio_s is not None
     latency_s = delivery.latency_s
     node.finish()
@@ -207,20 +209,28 @@ def _feed(
     node: _VirtualNode,
     delivery: Delivery,
     messages: Sequence[BagMessage],
+    phones: Sequence[BagMessage],
     audio_format: AudioFormat,
     progress: Callable[[int], object] | None,
 ) -> dict[str, int]:
     """Give every message to the delivery when it came; return how many were refused, by kind."""
-    refused = dict.fromkeys(REFUSALS, 0)
-    for received_ns, message in messages:
+    refused = dict.fromkeys((*REFUSALS, "refused_phones"), 0)
+    told = [(received_ns, False, message) for received_ns, message in phones]
+    heard = [(received_ns, True, message) for received_ns, message in messages]
+    # Of one time, phones come before the audio, as they should.
+    for received_ns, is_audio, message in sorted(told + heard, key=lambda one: one[:2]):
         node.run_until(received_ns)
         try:
-            delivery.add(read_message(message, audio_format), node.now_ns)
+            if is_audio:
+                delivery.add(read_message(message, audio_format), node.now_ns)
+                node.advance()
+            else:
+                delivery.phones.hear(message.data)
         except AudioError as error:
             refused[kind_of(error)] += 1
-        else:
-            node.advance()
-        if progress is not None:
+        except SpeechError:
+            refused["refused_phones"] += 1
+        if is_audio and progress is not None:
             progress(1)
     return refused
 

@@ -199,6 +199,8 @@ def describe(evaluation: BagEvaluation) -> dict[str, str]:
         "bag": str(evaluation.path),
         "audio": f"{audio.topic} ({audio.type_name}), {first.duration_s:.2f} s, {known}",
     }
+    if evaluation.phones:
+        facts["phones"] = evaluation.phones
     for name, made in evaluation.replays.items():
         path = made.bundle.onnx_path
         facts[name] = (
@@ -291,6 +293,7 @@ def detail(evaluation: BagEvaluation) -> dict[str, Any]:
             "stamped": audio.times.stamps_ns is not None,
             "format": f"{audio.format.sample_format}, from {audio.format_source}",
         },
+        "phones": evaluation.phones,
         "duration_s": evaluation.first.duration_s,
         "judged_from_s": evaluation.start_s,
         "judged_frames": evaluation.recording.frames,

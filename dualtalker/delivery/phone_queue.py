@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
+import msgspec
+
+from dualtalker.errors import SpeechError
 from dualtalker.speech import Phone, PhoneRows, read_phones
 from dualtalker.stream import MAX_PHONES, Talker
 
@@ -11,6 +15,21 @@ from dualtalker.stream import MAX_PHONES, Talker
 # another's.
 _EARLIEST_NS = 150_000_000
 _MAX_AGE_NS, _MAX_EARLY_NS = 10 * 10**9, 600 * 10**9
+_MAX_TEXT = 1 << 18  # characters of a message: some thousand phones
+
+
+class _Stamp(msgspec.Struct):
+    """A time, as `builtin_interfaces/Time`."""
+
+    sec: Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
+    nanosec: Annotated[int, msgspec.Meta(ge=0, lt=10**9)]
+
+
+class _Utterance(msgspec.Struct):
+    """What a message says."""
+
+    stamp: _Stamp  # of the utterance's first sample, as the audio's own stamps
+    phones: list[list[str | int | float]]  # label, start and end in seconds after that sample
 
 
 class PhoneQueue:
@@ -27,6 +46,20 @@ class PhoneQueue:
         self._given: list[tuple[int, list[Phone]]] = []  # to the talker, since audio came last
         self._audio_ns = (0, 0, 0)  # begin and end of the audio without a break, and its offset
 
+    def hear(self, text: str) -> None:
+        """Take a message of the topic `phones`: JSON of an utterance's stamp and its phones.
+
+        Raises:
+            SpeechError: it is no such JSON, or `add` refuses what it says; nothing changes.
+        """
+        if len(text) > _MAX_TEXT:
+            raise SpeechError(f"{len(text)} characters; expected at most {_MAX_TEXT}")
+        try:
+            told = msgspec.json.decode(text, type=_Utterance)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+            raise SpeechError(str(error)) from error
+        self.add(told.phones, told.stamp.sec * 10**9 + told.stamp.nanosec)
+
     def add(self, rows: PhoneRows, stamp_ns: int) -> None:
         """Take rows of (label, start_s, end_s), in seconds after the sample stamped `stamp_ns`.
 
@@ -34,17 +67,17 @@ class PhoneQueue:
             SpeechError: a row is no phone, or its label unknown; nothing changes.
         """
         phones = read_phones(rows)
+        if not phones:
+            return
         begin_ns, end_ns, offset_ns = self._audio_ns
         if begin_ns <= stamp_ns + offset_ns < end_ns:
             self._given.append((stamp_ns, phones))
+            _drop_oldest(self._given)
             self._talker.push_phones(phones, stamp_ns + offset_ns)
             return
         self._waiting.append((stamp_ns, phones))
-        waiting = sum(len(rest) for _, rest in self._waiting)
-        while waiting > MAX_PHONES:  # what was told last is what will be said
-            dropped = len(self._waiting.pop(0)[1])
+        if dropped := _drop_oldest(self._waiting):
             self._count("early_phones", f"more than {MAX_PHONES} wait for audio", dropped)
-            waiting -= dropped
 
     def meet(self, begin_ns: int, end_ns: int, offset_ns: int) -> None:
         """Audio came from `begin_ns` to `end_ns`, which is `offset_ns` ahead of its stamps."""
@@ -75,3 +108,11 @@ class PhoneQueue:
                 self._count("early_phones", why, len(phones))
             else:
                 self._waiting.append((stamp_ns, phones))
+
+
+def _drop_oldest(utterances: list[tuple[int, list[Phone]]]) -> int:
+    """Drop utterances beyond `MAX_PHONES`: what was told last is what will be said."""
+    before = kept = sum(len(phones) for _, phones in utterances)
+    while kept > MAX_PHONES:
+        kept -= len(utterances.pop(0)[1])
+    return before - kept

@@ -22,7 +22,9 @@ from dualtalker.bags import (
     GivenFormat,
     Motion,
     ReplaySettings,
+    describe,
     evaluate_bag,
+    find_types,
     write_bag,
 )
 from dualtalker.bags.audio import read_bag_audio
@@ -40,6 +42,7 @@ from tiny_rig import tiny_rig, write_obj_folder
 pytest.importorskip("rosbags", reason="needs pip install 'dualtalker[bag]'")
 
 CHUNK_NS = 20_000_000
+STRING = "std_msgs/msg/String"
 
 
 def speech(duration_s, seed=0):
@@ -84,6 +87,66 @@ def test_a_replay_is_the_animation_of_its_audio(stamped, bundle):
     sound, rate_hz = assemble_sound(made.heard)
     assert rate_hz == RATE_HZ
     np.testing.assert_array_equal(sound, speech(2.0))
+
+
+def told(rows, at_ns=START_NS, stamp_ns=START_NS):
+    """A message of phones as a bag holds it, received at `at_ns`."""
+    stamp = {"sec": stamp_ns // 10**9, "nanosec": stamp_ns % 10**9}
+    text = json.dumps({"stamp": stamp, "phones": rows})
+    return BagMessage(at_ns, find_types(STRING).types[STRING](data=text))
+
+
+# Where the speech is faint its lips are shut.
+CONTACTS_S = [k * np.pi / 8 for k in range(1, 5)]
+ROWS = [
+    row
+    for at_s in CONTACTS_S
+    for row in (["a", at_s - 0.3, at_s - 0.06], ["p", at_s - 0.06, at_s + 0.06])
+]
+
+
+def test_phones_of_the_bag_are_told_as_they_came(stamped, bundle):
+    calm = ReplaySettings(model=bundle, talker=TalkerOptions(idle_motion=False))
+    made = replay(*stamped, calm, phones=[told(ROWS)])
+    whole = animate(speech(2.0), RATE_HZ, model=bundle, idle_motion=False, phones=ROWS)
+    spoken, later = made.times_s < 2.0 - 1e-9, whole.times_s > 0.07
+    np.testing.assert_allclose(made.weights[spoken][later], whole.weights[later], atol=1e-5)
+    assert sum(made.counters.values()) == 0
+    without = play(stamped, bundle, talker=calm.talker)
+    assert np.abs(made.weights - without.weights).max() > 0.01
+    # Told too late they change nothing, and what makes no sense is counted.
+    last_ns = stamped[0][-1].received_ns
+    phones = [told(ROWS, last_ns), told([["ʘ", 0, 1]], START_NS + 5), told([["p", 0]], last_ns)]
+    late = replay(*stamped, calm, phones=phones)
+    np.testing.assert_array_equal(late.weights, without.weights)
+    assert late.counters["refused_phones"] == 2
+    assert late.counters["late_phones"] == len(ROWS)
+
+
+def test_a_bag_tells_the_phones_of_its_talker(tmp_path, tiny, bundle):
+    samples = speech(2.0)
+    audio = [
+        (START_NS + i * CHUNK_NS, int16_message(samples[i * 320 : (i + 1) * 320] * 32768))
+        for i in range(100)
+    ]
+    others = (STRING, [told([["ʘ", 0, 1]])])
+    topics = {
+        "/audio": ("std_msgs/msg/Int16MultiArray", audio),
+        "/bob/phones": others,
+        "/megaphones": others,
+        "/phones": (STRING, [told(ROWS)]),
+    }
+    path = write_topics(tmp_path / "talk", topics)
+    found = evaluate_bag(path, BagOptions(), {"replay": tiny})
+    assert found.phones == "/phones" and describe(found)["phones"] == "/phones"
+    messages = [BagMessage(*pair) for pair in audio]
+    same = replay(
+        messages, AudioFormat(), ReplaySettings(model=bundle), phones=[told(ROWS, START_NS)]
+    )
+    np.testing.assert_array_equal(found.first.weights, same.weights)
+    assert found.first.counters["refused_phones"] == 0
+    without = replay(messages, AudioFormat(), ReplaySettings(model=bundle))
+    assert np.abs(same.weights - without.weights).max() > 0.01
 
 
 @settings(max_examples=15, deadline=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from dualtalker.delivery import Delivery
@@ -92,3 +94,16 @@ def test_what_waits_is_bounded_and_nonsense_is_refused(make):
     assert delivery.counters["early_phones"] == 30_000 - MAX_PHONES + 1000  # the oldest went
     with pytest.raises(SpeechError):
         delivery.phones.add([("ʘ", 0, 1)], START_NS)
+
+
+def test_a_flood_without_audio_is_bounded(make):
+    """Utterances without a phone, and phones of audio that was heard, after which none comes."""
+    delivery = make()
+    simulate(delivery, chunks_of(speak(1.5), 1.0), end_s=2.4)
+    stamp_ns = START_NS + 2 * 10**9
+    stamp = {"sec": stamp_ns // 10**9, "nanosec": stamp_ns % 10**9}
+    for _ in range(100):
+        delivery.phones.hear(json.dumps({"stamp": stamp, "phones": []}))
+        delivery.phones.add([("p", k / 10, (k + 1) / 10) for k in range(1000)], stamp_ns)
+    assert not delivery.phones._waiting
+    assert sum(len(phones) for _, phones in delivery.phones._given) <= MAX_PHONES

@@ -219,7 +219,8 @@ def test_replay_plays_to_a_live_talker(launching, tmp_path):
     assert isinstance(handler, RegisterEventHandler)
     name, _, _, parameters = expand(context, recorder)
     assert name == "recorder_node" and parameters["use_sim_time"] is True
-    assert {"/audio", "/reference/blendshapes", "audio_info"} <= set(parameters["topics"])
+    told = {"/audio", "/reference/blendshapes", "audio_info", "phones"}
+    assert told <= set(parameters["topics"])
     name, _, _, parameters = expand(context, player)
     assert name == "bag_player_node" and parameters["wait_for_subscribers"] == 2
     assert (parameters["bag"], parameters["audio_topic"]) == (bag, "/audio")

@@ -2,12 +2,14 @@
 
     python tests/stand_ins/bag_player.py BAG TYPE SUBSCRIBERS FROM_S TO_S
 
-Says `ready` once there are subscribers, then waits for the bag to appear. What lies between the
-two times after the first message is left out: a pause.
+Says `ready` once there are subscribers, then waits for the bag to appear. Audio that lies between
+the two times after the first message is left out: a pause. Messages of phones, for one talker and
+a recorder, are in BAG.phones, one a line of JSON: time and text.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -17,11 +19,13 @@ from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosbags.rosbag2 import Reader
+from std_msgs.msg import String
 
 from dualtalker_ros.topics import import_type
 from ros_handshake import Handshake
 
 TIMEOUT_S = 30.0
+PHONES = "/lively/phones"
 
 
 def main(bag: Path, message_type: str, subscribers: int, pause_s: tuple[float, float]) -> None:
@@ -29,26 +33,31 @@ def main(bag: Path, message_type: str, subscribers: int, pause_s: tuple[float, f
     node = rclpy.create_node("player")
     qos = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
     publisher = node.create_publisher(import_type(message_type), "audio", qos)
+    phones = node.create_publisher(String, PHONES, qos)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    while publisher.get_subscription_count() < subscribers:
+    both = {publisher: subscribers, phones: 2}
+    while any(each.get_subscription_count() < count for each, count in both.items()):
         executor.spin_once(timeout_sec=0.05)
-    handshake = Handshake(node, executor.spin_once, publisher)
-    if not handshake.meet(TIMEOUT_S):
+    handshakes = [Handshake(node, executor.spin_once, each) for each in both]
+    if not all(handshake.meet(TIMEOUT_S) for handshake in handshakes):
         raise TimeoutError("the listeners do not answer")
     print("ready", flush=True)
     while not bag.exists():
         time.sleep(0.01)
     with Reader(bag) as reader:
         connections = [c for c in reader.connections if c.topic == "/audio"]
-        messages = [(at_ns, bytes(data)) for _, at_ns, data in reader.messages(connections)]
-    for at_ns, data in messages:
-        after_s = (at_ns - messages[0][0]) / 1e9
-        if not pause_s[0] <= after_s < pause_s[1]:
-            time.sleep(max((at_ns - time.time_ns()) / 1e9, 0.0))
-            publisher.publish(data)
-    publisher.wait_for_all_acked(Duration(seconds=5))
-    handshake.meet(TIMEOUT_S)  # best effort acknowledges nothing
+        audio = [(at_ns, bytes(data)) for _, at_ns, data in reader.messages(connections)]
+    begin_ns, end_ns = (audio[0][0] + round(after_s * 1e9) for after_s in pause_s)
+    sent = [(at_ns, publisher, data) for at_ns, data in audio if not begin_ns <= at_ns < end_ns]
+    told = map(json.loads, bag.with_suffix(".phones").read_text("utf-8").splitlines())
+    sent += [(at_ns, phones, String(data=text)) for at_ns, text in told]
+    for at_ns, through, message in sorted(sent, key=lambda one: one[0]):
+        time.sleep(max((at_ns - time.time_ns()) / 1e9, 0.0))
+        through.publish(message)
+    for each, handshake in zip(both, handshakes, strict=True):
+        each.wait_for_all_acked(Duration(seconds=5))
+        handshake.meet(TIMEOUT_S)  # best effort acknowledges nothing
     rclpy.shutdown()
 
 

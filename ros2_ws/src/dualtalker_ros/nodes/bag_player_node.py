@@ -20,7 +20,13 @@ from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 
 from dualtalker.audio import BARE_TYPES, AudioFormat, read_info
-from dualtalker.bags import REFERENCE_TOPIC, Bag, find_audio_topic, find_info_topic
+from dualtalker.bags import (
+    REFERENCE_TOPIC,
+    Bag,
+    find_audio_topic,
+    find_info_topic,
+    find_phones_topic,
+)
 from dualtalker.errors import AudioError, BagError
 from dualtalker_ros.parameters import Parameter, ParameterNode
 from dualtalker_ros.processes import run_node
@@ -54,7 +60,9 @@ class BagPlayerNode(ParameterNode):
             raise BagError("no bag given; for example: bag_player_node talk/")
         with Bag(Path(self.value("bag"))) as bag:
             self._speech = find_audio_topic(bag, self.value("audio_topic") or None)
-            wanted = {self._speech, *self.value("topics")} & set(bag.topics)
+            phones = find_phones_topic(bag, self._speech)
+            told = {self._speech, *self.value("topics"), *filter(None, [phones])}
+            wanted = told & set(bag.topics)
             self._messages = list(bag.read_raw(wanted))
             self._infos = self._read_infos(bag)
             types = {name: bag.topics[name].type_name for name in wanted}
@@ -62,7 +70,10 @@ class BagPlayerNode(ParameterNode):
             raise BagError(f"{self.value('bag')}: {self._speech} holds no message")
         qos = QoSProfile(depth=_QUEUE_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         self._publishers_of = {
-            name: self.create_publisher(import_type(type_name), name, qos)
+            # Phones go where a talker hears them, from wherever they were recorded.
+            name: self.create_publisher(
+                import_type(type_name), "phones" if name == phones else name, qos
+            )
             for name, type_name in types.items()
         }
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10)

@@ -22,7 +22,7 @@ from dualtalker_ros.parameters import Parameter, ParameterNode
 from dualtalker_ros.processes import run_node, spin
 from dualtalker_ros.topics import OfferedSubscription, find_type, import_type
 
-TOPICS = ["audio", "blendshapes", "mouth_open", "/diagnostics"]
+TOPICS = ["audio", "phones", "blendshapes", "mouth_open", "/diagnostics"]
 
 PARAMETERS = (
     Parameter("output", "bag", "Folder of the bag; must not exist.", read_only=True),

@@ -100,7 +100,7 @@ class TalkerNode(DeclaringNode, LifecycleNode):
             parts.callback(self.destroy_lifecycle_publisher, self._diagnostics)
             mood = MoodListener(self, talker)
             parts.callback(mood.destroy)
-            phones = PhoneInput(self, delivery.phones.add)
+            phones = PhoneInput(self, delivery.phones.hear)
             parts.callback(phones.destroy)
             faults = ChainMap(self._audio.refused, self._face.faults, mood.refused, phones.refused)
             self._diagnostician = Diagnostician(self, delivery, faults)
