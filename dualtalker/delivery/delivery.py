@@ -178,7 +178,9 @@ class Delivery:
     def interrupt(self, now_ns: int) -> None:
         """Drop all audio whose frames have not gone out: the mouth closes, and time goes on."""
         self._check_clock(now_ns)
-        if self.starving and self._doubted is None:
+        # Speech that is computed, as the end of a burst, may still wait to go out.
+        waits = any(not timed.frame.idle for timed in self._frames)
+        if self.starving and not waits and self._doubted is None:
             return
         time_s = self._next_index * self._frame_s
         while self._frames and self._due_ns(self._frames[-1]) > now_ns:

@@ -56,6 +56,19 @@ def test_an_interrupted_burst_is_cut_at_once_and_closes_the_mouth(make, stamped,
     assert delivery.queued_s == 0
 
 
+@pytest.mark.parametrize("left_s", [0.1, 0.4])
+def test_the_end_of_a_burst_is_cut_though_it_is_computed(make, left_s):
+    """Half a second ahead nothing waits to be computed any more, but its frames to go out."""
+    delivery, cut_s = make(), 1.0 + SPOKEN_S - left_s
+    run = simulate(delivery, burst(SPOKEN_S, 1.0, True), 6.0, [(cut_s, delivery.interrupt)])
+    run.assert_steady(FPS)
+    after = run.at_s >= cut_s
+    assert run.idle[after].all() and not run.idle[~after][-5:].any()
+    assert (np.diff(run.weights[after][:, MOUTH], axis=0) <= 1e-6).all()
+    assert delivery.interruptions == 1
+    assert delivery.interrupted_s == pytest.approx(left_s + delivery.delay_s, abs=0.05)
+
+
 @pytest.mark.parametrize("stamped", [True, False])
 def test_what_is_said_after_an_interruption_is_in_time(make, stamped):
     delivery = make()

@@ -186,9 +186,10 @@ class TalkerNode(DeclaringNode, LifecycleNode):
         self._audio.format = told
 
     def _hear(self, chunk: AudioChunk, received_ns: int) -> None:
+        self._follow_clock()  # first: to begin again forgets all audio
         arrival_ns = self._clock_of_node.find_arrival_ns(received_ns)
         self._diagnostician.levels.note(chunk.samples)
-        self._delivery.add(chunk, self._clock_of_node.now_ns(), arrival_ns)
+        self._delivery.add(chunk, self._last_ns, arrival_ns)
         self._advance()
 
     def _on_timer(self) -> None:
