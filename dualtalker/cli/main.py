@@ -259,7 +259,7 @@ def _level(path: Path, samples: np.ndarray, normalize: bool) -> np.ndarray:
     """Return a recording [n], its peak at -3 dBFS where that is asked for; warn of a quiet one."""
     import numpy as np
 
-    peak = float(np.abs(samples).max())
+    peak = float(max(samples.max(), -samples.min()))  # no copy of a long recording
     if normalize and peak > 0:
         return samples * np.float32(10 ** (-3 / 20) / peak)
     if peak < 0.01:

@@ -99,38 +99,49 @@ class PitchTracker:
     def push(self, samples: np.ndarray) -> list[Sound]:
         """Take samples [n] in [-1, 1]; return what was measured meanwhile."""
         self._pending = np.concatenate([self._pending, samples])
-        sounds = []
+        heard = []
         while len(self._pending) >= self._block:
-            sounds.append(self._measure(self._pending[: self._block]))
+            heard.append(self._hear(self._pending[: self._block]))
             self._pending = self._pending[self._block :]
-        return sounds
+        return self._measure(heard) if heard else []
 
-    def _measure(self, block: np.ndarray) -> Sound:
+    def _hear(self, block: np.ndarray) -> np.ndarray:
+        """Return what is heard at a block's end, decimated."""
         joined = np.concatenate([self._tail, block])
         self._tail = joined[len(block) :]
-        fresh = joined[self._windows] @ self._taps
+        fresh = joined.take(self._windows) @ self._taps
         self._heard = np.concatenate([self._heard[len(fresh) :], fresh])
-        self._count += 1
-        power = float(self._heard @ self._heard) / len(self._heard)
-        level_db = 10.0 * math.log10(power + 1e-12)
-        candidate_hz = self._find_pitch() if level_db > _SILENT_DB else 0.0
-        # One frame alone may be anything: a voice goes on where it was.
-        last_hz, self._last_hz = self._last_hz, candidate_hz
-        steady = candidate_hz and last_hz and abs(semitones(candidate_hz, last_hz)) < _TOGETHER_ST
-        return Sound(self._count * self._block_s, level_db, candidate_hz if steady else 0.0)
+        return self._heard
 
-    def _find_pitch(self) -> float:
-        """Return the fundamental in Hz by YIN, 0 where there is none."""
-        heard = self._heard.astype(np.float64)
-        spectrum = np.fft.rfft(heard, self._size)
-        start = np.fft.rfft(heard[: self._sum], self._size)
-        products = np.fft.irfft(start.conj() * spectrum, self._size)[: self._longest + 1]
-        energy = np.concatenate([[0.0], np.cumsum(heard * heard)])
-        shifted = energy[self._sum : self._sum + self._longest + 1] - energy[: self._longest + 1]
-        difference = np.maximum(shifted[0] + shifted - 2.0 * products, 0.0)
+    def _measure(self, heard: list[np.ndarray]) -> list[Sound]:
+        levels_db = [10.0 * math.log10(float(h @ h) / len(h) + 1e-12) for h in heard]
+        loud = [h for h, level_db in zip(heard, levels_db, strict=True) if level_db > _SILENT_DB]
+        pitches_hz = iter(self._find_pitches(np.array(loud, np.float64)) if loud else ())
+        sounds = []
+        for level_db in levels_db:
+            self._count += 1
+            candidate_hz = next(pitches_hz) if level_db > _SILENT_DB else 0.0
+            # One frame alone may be anything: a voice goes on where it was.
+            last_hz, self._last_hz = self._last_hz, candidate_hz
+            voiced = candidate_hz and last_hz
+            steady = voiced and abs(semitones(candidate_hz, last_hz)) < _TOGETHER_ST
+            pitch_hz = candidate_hz if steady else 0.0
+            sounds.append(Sound(self._count * self._block_s, level_db, pitch_hz))
+        return sounds
+
+    def _find_pitches(self, heard: np.ndarray) -> list[float]:
+        """Return the fundamental in Hz of each row by YIN, 0 where there is none."""
+        spectra = np.fft.rfft(heard, self._size)
+        starts = np.fft.rfft(heard[:, : self._sum], self._size)
+        products = np.fft.irfft(starts.conj() * spectra, self._size)[:, : self._longest + 1]
+        energy = np.zeros((len(heard), heard.shape[1] + 1))
+        np.cumsum(heard * heard, axis=1, out=energy[:, 1:])
+        shifted = energy[:, self._sum : self._sum + self._longest + 1]
+        shifted = shifted - energy[:, : self._longest + 1]
+        difference = np.maximum(shifted[:, :1] + shifted - 2.0 * products, 0.0)[:, 1:]
         lags = np.arange(1, self._longest + 1)
-        normalized = difference[1:] * lags / (np.cumsum(difference[1:]) + 1e-9)
-        return _period_to_hz(normalized, self._shortest, self._rate_hz)
+        normalized = difference * lags / (np.cumsum(difference, axis=1) + 1e-9)
+        return [_period_to_hz(row, self._shortest, self._rate_hz) for row in normalized]
 
 
 class ProsodyTracker:

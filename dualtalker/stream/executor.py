@@ -78,10 +78,10 @@ class FrameExecutor:
         intensity = self.manner.intensity_at(heard_s)
         self.text.place(heard_s)
         motion = self._step(hop, self.manner.style_at(heard_s))
+        self.finisher.life.hear(hop[0])
         frames: list[Frame] = []
         # As if each frame had come by itself: life does not depend on how large a step is.
         for audio, weights in zip(np.array_split(hop[0], len(motion)), motion, strict=True):
-            self.finisher.life.hear(audio)
             self._count += 1
             heard = self._count * self._spacing_s
             time_s = self._origin_s + heard - self._lookahead_s
