@@ -68,8 +68,8 @@ def sharpen_gate(logit: Tensor) -> Tensor:
 
 # Of the gate's smoothing: next frame, this one, the one before, and the one before that. Lips
 # take about 60 ms to meet; a gate that shuts within a frame is what made motion jittery.
-GATE_TAPS = (0.2, 0.4, 0.3, 0.1)
-GATE_GAIN = 1.43  # so that two full frames are enough for a whole contact
+GATE_TAPS = (0.15, 0.35, 0.35, 0.15)
+GATE_GAIN = 1.25  # so that two full frames are nearly enough for a whole contact
 MOTION_TAPS = (0.25, 0.5, 0.25, 0.0)  # the same of the weights
 EARLY_MOTION_TAPS = (0.65, 0.35, 0.0, 0.0)  # of early contacts, where the newest is this frame
 SMOOTHING_FRAMES = 3  # that `smooth_motion` needs besides the one it gives
