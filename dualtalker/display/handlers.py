@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
@@ -41,6 +41,13 @@ _WRONG_PROTOCOL = 1002
 _TOO_MANY = 1013
 
 
+class Guard(Protocol):
+    """What handlers of a server share."""
+
+    access: Access
+    counters: collections.Counter[str]
+
+
 @dataclass
 class Stage:
     """What all viewers share; it belongs to the server's thread."""
@@ -54,17 +61,19 @@ class Stage:
     counters: collections.Counter[str] = field(default_factory=collections.Counter)
 
 
-class _Guarded(RequestHandler):
+class Guarded(RequestHandler):
     """Answers those only who ask by a name of this machine and have the token."""
 
-    def initialize(self, stage: Stage) -> None:
+    policy = POLICY
+
+    def initialize(self, stage: Guard) -> None:
         """Tornado's constructor."""
-        self.stage = stage
+        self.stage: Any = stage
 
     def set_default_headers(self) -> None:
         """Every answer says what a page may do."""
         self.clear_header("Server")
-        self.set_header("Content-Security-Policy", POLICY)
+        self.set_header("Content-Security-Policy", self.policy)
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Referrer-Policy", "no-referrer")
         self.set_header("Cross-Origin-Resource-Policy", "same-origin")
@@ -90,25 +99,31 @@ class _Guarded(RequestHandler):
         if not isinstance(args[1], HTTPError):
             super().log_exception(*args)
 
+    def keep_token(self) -> bool:
+        """Make a cookie of an address's token; return whether the browser is sent on without."""
+        access = self.stage.access
+        if access.token is None or self.get_query_argument("token", None) is None:
+            return False
+        self.set_cookie(access.cookie, access.token, httponly=True, samesite="Strict")
+        rest = [part for part in self.request.query.split("&") if part[:6] != "token="]
+        self.redirect(self.request.path + ("?" + "&".join(rest) if rest else ""))
+        return True
+
     def _refuse(self, kind: str, reason: str) -> None:
         self.stage.counters[kind] += 1
         raise HTTPError(403, reason)
 
 
-class PageFile(_Guarded):
+class PageFile(Guarded):
     """The page: its few files, read when the server starts."""
 
     def get(self) -> None:
         """Send a file; an address with a token becomes a cookie first."""
-        access = self.stage.access
         entry = self.stage.files.get(self.request.path)
         if entry is None:
             self.stage.counters["unknown_paths"] += 1
             raise HTTPError(404, "no such file")
-        if access.token is not None and self.get_query_argument("token", None) is not None:
-            self.set_cookie(access.cookie, access.token, httponly=True, samesite="Strict")
-            rest = [part for part in self.request.query.split("&") if part[:6] != "token="]
-            self.redirect(self.request.path + ("?" + "&".join(rest) if rest else ""))
+        if self.keep_token():
             return
         kind, content = entry
         self.set_header("Content-Type", kind)
@@ -118,7 +133,7 @@ class PageFile(_Guarded):
     head = get
 
 
-class FaceHandler(_Guarded):
+class FaceHandler(Guarded):
     """The GLB of the face."""
 
     async def get(self) -> None:
@@ -145,7 +160,7 @@ class FaceHandler(_Guarded):
     head = get
 
 
-class Viewer(_Guarded, WebSocketHandler):
+class Viewer(Guarded, WebSocketHandler):
     """One screen: what waits for it, and what it tells of itself."""
 
     def open(self, *args: str, **kwargs: str) -> Awaitable[None] | None:

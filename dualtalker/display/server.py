@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import socket
-import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
-from dualtalker.display.access import Access, check_host, list_addresses
+from dualtalker.display.access import Access, list_addresses
 from dualtalker.display.face_file import FaceFile
 from dualtalker.display.protocol import (
     FACE_NAMES,
@@ -25,12 +21,11 @@ from dualtalker.display.protocol import (
     encode_sound,
     read_time,
 )
-from dualtalker.errors import DisplayError
+from dualtalker.display.serving import PORT, ServerThread, make_http_server
 
 if TYPE_CHECKING:
     from dualtalker.display.handlers import Stage
 
-PORT = 7652
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -38,21 +33,15 @@ _TYPES = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
-# The kernel keeps so much for a viewer that does not read; more would be old when it is read.
-_SEND_BUFFER = 32768
 # Sound whose time differs by less from the end of what came before goes on from there.
 _SEAM_S = 0.05
 # A page keeps two seconds of frames: what is shown later than this from now is sent then.
 _AHEAD_S = 1.0
-# Connections at a time, of whomever: beyond it new ones are closed, so that files stay to open.
-_MOST_CONNECTIONS = 256
-# One that takes nothing for so long is ended by the kernel.
-_STALL_MS = 20_000
 # Without a timeout of its own: before Tornado 6.5 one of an interval ends those who answered.
 _PING_S = 10.0
 
 
-class FaceServer:
+class FaceServer(ServerThread):
     """Shows one face on any number of screens. All methods may be called from any thread.
 
     None of them waits for a viewer: each has a queue of half a second, from which the oldest
@@ -83,16 +72,11 @@ class FaceServer:
         Raises:
             DisplayError: Tornado is missing, or the port is taken.
         """
-        import_tornado()
+        super().__init__(host, port)
         from dualtalker.display.handlers import Stage
 
-        self._sockets = _listen(check_host(host), port)
-        self.host, self.port = host, int(self._sockets[0].getsockname()[1])
         access = Access(host, self.port, names, token)
         self._stage = Stage(access, face, _read_page(), fps)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._thread: threading.Thread | None = None
         self._position = 0  # of the next sample of sound
         self._sound_end_s = float("-inf")
 
@@ -129,32 +113,6 @@ class FaceServer:
         """Tell viewers that come from now on another frame rate."""
         self._stage.fps = fps
 
-    def start(self) -> FaceServer:
-        """Serve until `close`; returns itself."""
-        ready: Future[None] = Future()
-        self._thread = threading.Thread(
-            target=self._run, args=(ready,), name="face server", daemon=True
-        )
-        self._thread.start()
-        ready.result()
-        return self
-
-    def _run(self, ready: Future[None]) -> None:
-        try:
-            asyncio.run(self._serve(ready))
-        except Exception as error:
-            if ready.done():
-                raise
-            ready.set_exception(error)  # `start` raises it
-
-    def __enter__(self) -> FaceServer:
-        """Start."""
-        return self.start()
-
-    def __exit__(self, *args: object) -> None:
-        """Close."""
-        self.close()
-
     def send_frame(
         self,
         index: int,
@@ -185,27 +143,13 @@ class FaceServer:
         self._position += len(samples)
         self._sound_end_s = sounds_at_s + len(samples) / rate_hz
 
-    def close(self) -> None:
-        """Tell the viewers, and end the thread."""
-        loop, stop, thread = self._loop, self._stop, self._thread
-        if loop is not None and stop is not None and thread is not None and thread.is_alive():
-            loop.call_soon_threadsafe(stop.set)
-            thread.join()
-        for listener in self._sockets:
-            listener.close()
+    def _make_server(self) -> Any:
+        return make_http_server(_make_application(self._stage), self._stage.counters, 1024)
 
-    async def _serve(self, ready: Future[None]) -> None:
-        """In the thread: answer until `close`."""
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = _make_server(self._stage)
-        server.add_sockets(self._sockets)
-        ready.set_result(None)
-        await self._stop.wait()
-        server.stop()
+    async def _part(self) -> None:
         for viewer in list(self._stage.viewers):
             viewer.close(1001, "the server stops")
         await asyncio.sleep(0.05)  # for the farewells
-        await server.close_all_connections()
 
     def _post(self, message: bytes, is_frame: bool) -> None:
         loop = self._loop
@@ -232,49 +176,6 @@ class FaceServer:
                 viewer.send(message, now_s)
 
 
-def import_tornado() -> Any:
-    """Return Tornado; raises DisplayError that says how to get it."""
-    try:
-        import tornado.web
-    except ImportError as error:
-        raise DisplayError(
-            f"the face display needs Tornado ({error}): apt install python3-tornado, or "
-            'pip install "dualtalker[face]"'
-        ) from error
-    return tornado
-
-
-def _make_server(stage: Stage) -> Any:
-    from tornado.httpserver import HTTPServer
-
-    class Server(HTTPServer):
-        """Has a bound for connections that are no viewers (those have one of their own)."""
-
-        def initialize(self, *args: Any, **named: Any) -> None:
-            super().initialize(*args, **named)
-            self.count = 0
-
-        def handle_stream(self, stream: Any, address: Any) -> None:
-            if self.count >= _MOST_CONNECTIONS:
-                stage.counters["refused_connections"] += 1
-                stream.close()
-                return
-            self.count += 1
-            super().handle_stream(stream, address)
-
-        def on_close(self, server_conn: object) -> None:
-            self.count -= 1
-            super().on_close(server_conn)
-
-    return Server(
-        _make_application(stage),
-        idle_connection_timeout=20.0,
-        body_timeout=5.0,
-        max_header_size=16384,
-        max_body_size=1024,
-    )
-
-
 def _make_application(stage: Stage) -> Any:
     from tornado.web import Application
 
@@ -291,31 +192,6 @@ def _make_application(stage: Stage) -> Any:
         websocket_max_message_size=LONGEST_MESSAGE,
         websocket_ping_interval=_PING_S,
     )
-
-
-def _listen(host: str, port: int) -> list[socket.socket]:
-    from tornado.netutil import bind_sockets
-
-    if not 0 <= port < 2**16:  # the resolver takes it modulo that
-        raise DisplayError(f"port {port}; expected 0 to 65535, for example {PORT}")
-    try:
-        sockets = bind_sockets(port, host)
-    except UnicodeError as error:
-        raise DisplayError(
-            f"host {host!r}: {error}. Expected a name or an address of this machine"
-        ) from error
-    except OSError as error:
-        mend = f"choose another with --port {port + 1} (or face_port), or end what uses it"
-        if error.errno != errno.EADDRINUSE:
-            mend = "is it an address of this machine, and a port above 1023?"
-        raise DisplayError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; {mend}"
-        ) from error
-    for listener in sockets:  # connections inherit it
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALL_MS)
-    return sockets
 
 
 def _read_page() -> dict[str, tuple[str, bytes]]:

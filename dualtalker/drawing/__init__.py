@@ -12,12 +12,13 @@ from dualtalker.drawing.curves import (
 )
 from dualtalker.drawing.figures import new_figure, to_svg
 from dualtalker.drawing.renderer import Renderer
-from dualtalker.drawing.video import write_face_video, write_video
+from dualtalker.drawing.video import import_encoders, write_face_video, write_video
 
 __all__ = [
     "Renderer",
     "draw_faces",
     "draw_waveform",
+    "import_encoders",
     "new_figure",
     "pick_moments",
     "plot_curves",

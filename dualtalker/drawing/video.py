@@ -16,6 +16,8 @@ from dualtalker.errors import DualtalkerError
 from dualtalker.files import written_whole
 from dualtalker.rig import Rig
 
+_VIDEO_CODEC, _AUDIO_CODEC = "libx264", "aac"
+_VIDEO_OPTIONS = {"crf": "20", "preset": "veryfast"}
 _AUDIO_RATE_HZ = 48_000  # plays everywhere; AAC does not know every input rate
 _AUDIO_CHUNK = 1024
 
@@ -66,7 +68,7 @@ def write_video(
         from tqdm import tqdm
 
         frames = tqdm(frames, total=total, desc=path.name, unit="frame")
-    av = import_av(f"{path}: a video")
+    av = import_encoders(f"{path}: a video")
     try:
         with av.open(
             str(path), "w", format="mp4", options={"movflags": "+faststart"}
@@ -75,6 +77,18 @@ def write_video(
     except (av.FFmpegError, OSError) as error:
         raise DualtalkerError(f"{path}: the video could not be written ({error})") from error
     return path
+
+
+def import_encoders(wanted_for: str) -> Any:
+    """Import PyAV and see that it writes H.264 and AAC; DualtalkerError where it does not."""
+    av = import_av(wanted_for)
+    for name in (_VIDEO_CODEC, _AUDIO_CODEC):
+        if name not in av.codecs_available:
+            raise DualtalkerError(
+                f"{wanted_for} needs the encoder {name}, which this PyAV {av.__version__} lacks; "
+                'its wheels have it: pip install --force-reinstall "dualtalker[video]"'
+            )
+    return av
 
 
 def _encode(
@@ -87,7 +101,7 @@ def _encode(
     """Encode pictures and the sound that belongs to them in turn, as players like them laid."""
     import av
 
-    video = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
+    video = container.add_stream(_VIDEO_CODEC, rate=rate, options=_VIDEO_OPTIONS)
     video.pix_fmt = "yuv420p"
     sound = None
     if samples is not None and audio_rate_hz is not None:
@@ -126,7 +140,7 @@ class _Sound:
         import av
 
         self._container, self._samples, self._rate_hz, self._place = container, samples, rate_hz, 0
-        self._stream = container.add_stream("aac", rate=_AUDIO_RATE_HZ, layout="mono")
+        self._stream = container.add_stream(_AUDIO_CODEC, rate=_AUDIO_RATE_HZ, layout="mono")
         self._stream.bit_rate = 128_000
         self._resampler = av.AudioResampler(format="fltp", layout="mono", rate=_AUDIO_RATE_HZ)
 

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         build_report,
         draw_pictures,
         find_start,
+        frame_page,
         plan_report,
         write_report,
     )
@@ -95,6 +96,7 @@ __all__ = [
     "find_speech_frames",
     "find_start",
     "format_cell",
+    "frame_page",
     "gather_figures",
     "list_mouth_curves",
     "measure_loudness",
@@ -137,6 +139,7 @@ _HOMES = {
             "build_report",
             "draw_pictures",
             "find_start",
+            "frame_page",
             "plan_report",
             "write_report",
         ),

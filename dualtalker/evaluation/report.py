@@ -250,16 +250,24 @@ def write_page(
     tables: Sequence[Table] = (),
 ) -> str:
     """Return the page as HTML. `rows` are those of `list_rows`."""
+    parts = [
+        _write_table(rows, contestants),
+        f'<p class="facts">{escape(INTERVAL)}</p>',
+        *[table.to_html() for table in tables],
+        *[picture.to_html() for picture in pictures],
+    ]
+    return frame_page(title, facts, parts)
+
+
+def frame_page(title: str, facts: Mapping[str, str], parts: Sequence[str]) -> str:
+    """Return a page as HTML: a heading, facts under it, and `parts`, which are HTML."""
     told = "<br>".join(f"{escape(k)}: {escape(v)}" for k, v in facts.items())
     return "\n".join(
         [
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
             f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
             f'<h1>{escape(title)}</h1><p class="facts">{told}</p>',
-            _write_table(rows, contestants),
-            f'<p class="facts">{escape(INTERVAL)}</p>',
-            *[_write_further(table) for table in tables],
-            *[picture.to_html() for picture in pictures],
+            *parts,
             "</body></html>\n",
         ]
     )
@@ -281,11 +289,3 @@ def _write_table(rows: Sequence[Mapping[str, object]], contestants: Sequence[str
             + f'<td class="{mark}">{escape(verdict)}</td></tr>'
         )
     return "\n".join([*lines, "</table>"])
-
-
-def _write_further(table: Table) -> str:
-    lines = ["<table><tr>" + "".join(f"<th>{escape(text)}</th>" for text in table.head) + "</tr>"]
-    for row in table.rows:
-        lines.append("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>")
-    caption = f'<p class="facts">{escape(table.caption)}</p>'
-    return "\n".join([f"<h2>{escape(table.heading)}</h2>", *lines, "</table>", caption])

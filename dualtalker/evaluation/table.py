@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 
 from dualtalker.evaluation.accuracy import CAPTURED_COUNT, INTERVAL_ENDS
 from dualtalker.evaluation.metrics import MOUTH_SHAPES
@@ -76,6 +77,14 @@ class Table:
         """Return the table alone as Markdown."""
         lines = [self.head, ["---"] * len(self.head), *self.rows]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    def to_html(self) -> str:
+        """Return heading, table and caption as HTML."""
+        lines = ["".join(f"<th>{escape(text)}</th>" for text in self.head)]
+        lines += ["".join(f"<td>{escape(text)}</td>" for text in row) for row in self.rows]
+        body = "\n".join(f"<tr>{line}</tr>" for line in lines)
+        caption = f'<p class="facts">{escape(self.caption)}</p>'
+        return f"<h2>{escape(self.heading)}</h2>\n<table>{body}\n</table>\n{caption}"
 
 
 _CAPTURED = "captured recordings; speech frames lie within 35 dB of the loudest"

@@ -15,7 +15,7 @@ import pytest
 from tornado.simple_httpclient import HTTPStreamClosedError
 from tornado.websocket import WebSocketClosedError
 
-from dualtalker.display import FaceFile, FaceServer
+from dualtalker.display import FaceFile, FaceServer, serving
 from dualtalker.display import server as server_module
 from dualtalker.display.handlers import BURST, LONGEST_WAIT_S, MOST_VIEWERS, POLICY
 from dualtalker.errors import DisplayError
@@ -332,7 +332,7 @@ def test_a_start_that_fails_raises(monkeypatch):
     def fail(stage):
         raise OSError("too many open files")
 
-    monkeypatch.setattr(server_module, "_make_server", fail)
+    monkeypatch.setattr(FaceServer, "_make_server", fail)
     server = FaceServer(FACE, port=0)
     with pytest.raises(OSError, match="too many open files"):
         server.start()
@@ -352,7 +352,7 @@ def test_a_host_that_is_no_name_is_refused(host):
 
 
 def test_those_who_hold_connections_leave_room_for_others(monkeypatch):
-    monkeypatch.setattr(server_module, "_MOST_CONNECTIONS", 4)
+    monkeypatch.setattr(serving, "_MOST_CONNECTIONS", 4)
     with FaceServer(FACE, port=0) as server:
 
         async def play():
@@ -395,7 +395,7 @@ def test_a_large_face_comes_whole_and_stops_nobody():
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux ends those")
 def test_one_who_takes_nothing_is_ended(monkeypatch):
-    monkeypatch.setattr(server_module, "_STALL_MS", 1000)
+    monkeypatch.setattr(serving, "_STALL_MS", 1000)
     with FaceServer(LARGE, port=0) as server, socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", server.port))
