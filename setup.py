@@ -71,6 +71,9 @@ DEVICES = ["sounddevice>=0.4.6"]
 # The face on screens. ROS has the same by rosdep: python3-tornado, 6.1 on Ubuntu 22.04.
 FACE = ["tornado>=6.1"]
 
+# Studies that people answer: videos, a page that collects, statistics.
+STUDY = ["scipy>=1.10", *VIDEO, *FACE]
+
 # The face by OSC to VTuber programs and VRChat: `--send vmc://HOST`, `--send vrchat://HOST`.
 OSC = ["python-osc>=1.8"]
 
@@ -188,7 +191,7 @@ setup(
     ],
     # One package.xml at the root builds library and nodes: colcon looks no further down.
     package_dir={"dualtalker_ros": "ros2_ws/src/dualtalker_ros"},
-    package_data={"dualtalker": ["models/*", "display/page/*"]},
+    package_data={"dualtalker": ["models/*", "display/page/*", "study/page/*"]},
     exclude_package_data={"dualtalker": ["models/*.training.*"]},  # for the checkout's trainer
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
@@ -208,6 +211,7 @@ setup(
         "video": VIDEO,
         "lips": LIPS,
         "face": FACE,
+        "study": STUDY,
         "osc": OSC,
         "servos": SERVOS,
         "speech": SPEECH,

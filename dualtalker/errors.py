@@ -45,3 +45,7 @@ class OutputError(DualtalkerError):
 
 class DisplayError(DualtalkerError):
     """A face display that cannot be served, or was asked for what it does not do."""
+
+
+class StudyError(DualtalkerError):
+    """A study of people's preference that cannot be made, answered or reported."""

@@ -21,6 +21,7 @@ from dualtalker.cli.face import Face, Live, play_speech
 from dualtalker.cli.outputs import FileOptions, MotionFormat
 from dualtalker.cli.rig import ShowRig
 from dualtalker.cli.servos import ServoTools
+from dualtalker.cli.study import Study
 from dualtalker.errors import AudioError, DualtalkerError
 
 if TYPE_CHECKING:
@@ -191,6 +192,7 @@ Commands = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[ShowRig, tyro.conf.subcommand("rig")]
     | Annotated[ServoTools, tyro.conf.subcommand("servos")]
+    | Annotated[Study, tyro.conf.subcommand("study")]
     | Annotated[Engine, tyro.conf.subcommand("engine")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )

@@ -33,6 +33,7 @@ PROGRAMS = {"dualtalker/cli", "dualtalker_ros/demo"}
 # Modules that a function imports, and what they may import beside the core.
 LATE = {
     "dualtalker/display/handlers.py": {"tornado"},
+    "dualtalker/study/handlers.py": {"tornado"},
     "dualtalker/rig/gltf/draco_worker.py": {"DracoPy"},  # a program of its own
 }
 # Modules of other names than their packages.

@@ -15,7 +15,7 @@ BEGIN, END = "<!-- from the docstrings: begin -->", "<!-- from the docstrings: e
 # The wings, from the ground up.
 WINGS = (
     *("audio", "model", "model.backends", "rig", "speech", "face", "stream", "delivery"),
-    *("drawing", "evaluation", "bags", "devices", "engine", "outputs", "display"),
+    *("drawing", "evaluation", "bags", "devices", "engine", "outputs", "display", "study"),
 )
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
 

@@ -25,7 +25,7 @@ SOURCES = {
 FLOORS = {
     "dualtalker": "errors arkit faults files children options audio speech model model.backends "
     "face stream delivery rig rig.robot_head drawing evaluation bags devices engine outputs "
-    "display cli",
+    "display study cli",
     "training": "configs network data datasets learning teaching evaluation studies",
     "dualtalker_ros": "processes parameters topics talker demo nodes",
 }

@@ -18,14 +18,15 @@ LISTS = (
     "BAG",
     "DEVICES",
     "FACE",
+    "STUDY",
     "OSC",
     "SERVOS",
     "SPEECH",
     "DRACO",
     "TEST",
 )
-# What the tests without torch take from the lists of trainers and developers.
-MORE = {"TRAIN": ("scipy",), "DEV": ("setuptools", "wheel")}
+# What the tests without torch take from the list of developers.
+MORE = {"DEV": ("setuptools", "wheel")}
 
 
 def read_lists() -> dict[str, list[str]]:

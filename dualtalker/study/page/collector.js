@@ -1,0 +1,2 @@
+// `dualtalker study collect` serves true here, and takes the answers.
+globalThis.COLLECTOR = false;
