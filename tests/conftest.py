@@ -17,6 +17,10 @@ WHEELS_EXIST = (
     sys.platform == "linux" and platform.machine() == "x86_64" and sys.version_info < (3, 14)
 )
 
+# Of a test that compiles interface packages, where they are not kept from an earlier run: 3 s each
+# on an idle machine, a minute on a busy one.
+BUILD_TIMEOUT_S = 600
+
 # Wrong field types raise instead of publishing garbage; read when messages are first imported.
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
@@ -59,10 +63,12 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what needs ROS, so that `make check` can leave it out."""
+    """Mark what needs ROS, so that `make check` can leave it out, and what may take long."""
     for item in items:
         if "ros" in item.fixturenames:
             item.add_marker("ros")
+        if "interfaces" in item.fixturenames:
+            item.add_marker(pytest.mark.timeout(BUILD_TIMEOUT_S))
 
 
 @pytest.fixture(scope="session")
@@ -106,14 +112,14 @@ def listener(ros_domain):
 
 @pytest.fixture(scope="session")
 def interfaces(ros, request):
-    """Folders for PYTHONPATH, by layout, of interface packages built once and then kept."""
+    """Folders for PYTHONPATH, by layout, of interface packages built at need and then kept."""
     import ros_interfaces
 
     missing = ros_interfaces.name_missing()
     if missing:
         pytest.skip(f"interface packages cannot be built here: {missing}")
     folder = request.config.cache.mkdir("ros_interfaces") / ros_interfaces.digest()
-    return ros_interfaces.build_all(folder)
+    return ros_interfaces.Built(folder)
 
 
 @pytest.fixture(scope="session")

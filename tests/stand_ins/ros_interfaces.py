@@ -114,22 +114,26 @@ def digest() -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def build_all(folder: Path) -> dict[str, Path]:
-    """Build what is not there yet; return each layout's folder for PYTHONPATH."""
-    folders = {layout: folder / layout for layout in LAYOUTS}
-    for layout, packages in LAYOUTS.items():
-        if folders[layout].is_dir():
-            continue
-        work = folder / f"{layout}.{os.getpid()}"
-        for package, messages in packages.items():
-            _Package(package, messages, work).build()
-        try:
-            (work / "python").rename(folders[layout])
-        except OSError:  # another process was quicker
-            if not folders[layout].is_dir():
-                raise
-        shutil.rmtree(work)
-    return folders
+class Built(dict[str, Path]):
+    """Each layout's folder for PYTHONPATH, below `folder`; built when first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __missing__(self, layout: str) -> Path:
+        packages, made = LAYOUTS[layout], self._folder / layout
+        if not made.is_dir():
+            work = self._folder / f"{layout}.{os.getpid()}"
+            for package, messages in packages.items():
+                _Package(package, messages, work).build()
+            try:
+                (work / "python").rename(made)
+            except OSError:  # another process was quicker
+                if not made.is_dir():
+                    raise
+            shutil.rmtree(work)
+        self[layout] = made
+        return made
 
 
 class _Package:
@@ -260,7 +264,8 @@ def _include_paths() -> list[Path]:
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
+        said = f"status {done.returncode}: {done.stderr or 'it said nothing'}"
+        raise RuntimeError(f"{said}\n{' '.join(command)}")
 
 
 if __name__ == "__main__":
@@ -268,5 +273,6 @@ if __name__ == "__main__":
     reason = name_missing()
     if reason:
         sys.exit(reason)
-    for made_folder in build_all(Path(sys.argv[1]).resolve()).values():
-        print(made_folder)
+    built = Built(Path(sys.argv[1]).resolve())
+    for each in LAYOUTS:
+        print(built[each])
