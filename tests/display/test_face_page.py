@@ -15,6 +15,7 @@ from face_pages import FPS, Face, Proxy, Sender, browser_running, make_face, why
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timed,
     pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"),
 ]
 
