@@ -24,7 +24,7 @@ from std_msgs.msg import String
 from dualtalker_ros.topics import import_type
 from ros_handshake import Handshake
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 120.0  # nodes start meanwhile, on a busy machine
 PHONES = "/lively/phones"
 
 
@@ -37,7 +37,10 @@ def main(bag: Path, message_type: str, subscribers: int, pause_s: tuple[float, f
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     both = {publisher: subscribers, phones: 2}
+    deadline_s = time.monotonic() + TIMEOUT_S
     while any(each.get_subscription_count() < count for each, count in both.items()):
+        if time.monotonic() > deadline_s:
+            raise TimeoutError("fewer listeners than expected came")
         executor.spin_once(timeout_sec=0.05)
     handshakes = [Handshake(node, executor.spin_once, each) for each in both]
     if not all(handshake.meet(TIMEOUT_S) for handshake in handshakes):
