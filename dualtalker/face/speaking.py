@@ -38,8 +38,8 @@ POSE_YAW, POSE_ROLL = 0.05, 0.03  # largest turn of the head from phrase to phra
 HEAD_REACH = 0.2  # radians that no angle exceeds
 
 # Speeds of the mouth, summed over its weights, that the model shows for noise and for speech.
-# Measured for the shipped model: of 24 noises as training makes them, 20 stay below 5.6 per second
-# at all times, and 23 below 1.4 half of the time; speech lies above 7 for every other frame, and
+# Measured for the shipped model: of 24 noises as training makes them, 16 stay below 7 per second
+# at all times, and 22 below 1.3 half of the time; speech lies above 7 for every other frame, and
 # is remembered for 1 s.
 MOUTH_STILL, MOUTH_SPEAKS = 5.0, 7.0
 _MOUTH_MEAN_S = 0.25  # over which the mouth's speed is averaged
