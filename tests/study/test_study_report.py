@@ -7,6 +7,8 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dualtalker.cli.main import main
 from dualtalker.errors import StudyError
@@ -205,3 +207,20 @@ def test_the_command_reports(tmp_path, capsys):
     (tmp_path / "report" / "report.md").write_text("mine")
     assert main(["study", "report", str(tmp_path)]) == 2
     assert "was not written by dualtalker" in capsys.readouterr().err
+
+
+@given(st.binary(max_size=300), st.data())
+def test_damaged_answers_are_refused_or_as_good_as_new(noise, data):
+    """Whatever takes the place of a part: no other error, and no answers beside the plan."""
+    key = make_key()
+    content = json.dumps(answer_all(key, 1, choose_first)).encode()
+    start = data.draw(st.integers(0, len(content)))
+    end = data.draw(st.integers(start, min(len(content), start + 40)))
+    try:
+        answers = read_answers(content[:start] + noise + content[end:], key)
+    except StudyError as error:
+        assert str(error)
+        return
+    shown = [(a.pair, a.left, a.right) for a in answers.answers]
+    schedule = key.plan.schedule_of(answers.participant)
+    assert shown == [(trial.pair, *key.plan.sides_of(trial)) for trial in schedule]
