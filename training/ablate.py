@@ -30,7 +30,7 @@ from dualtalker.errors import DualtalkerError
 from dualtalker.files import claim_folder, ending_in_order, sha256, write_whole
 from training.configs import DataConfig, TrainConfig, to_plain
 from training.data import digest_of, iterate_clips, read_earlier, reduce_corpus
-from training.learning import train
+from training.learning import CURVE_NAME, read_curve, train
 from training.studies import (
     BASE_VARIANT,
     VARIANTS,
@@ -149,6 +149,7 @@ def run_cell(job: Job) -> Cell:
         figures=figures,
         paired_s=_paired_seconds(job.config.data),
         train_s=round(seconds, 1),
+        curve=read_curve(out),
     )
     job.path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(job.path, json.dumps(cell.__dict__, indent=1) + "\n")
@@ -165,8 +166,8 @@ def _begin_run(out: Path, digest: str) -> bool:
     if not marker.is_file() and any(out.glob("step_*")):
         raise AblationError(f"{out} holds checkpoints that no grid made; give another --out")
     if not marker.is_file() or marker.read_text(encoding="ascii") != digest:
-        for step in out.glob("step_*"):
-            step.unlink()
+        for left in [*out.glob("step_*"), *out.glob(CURVE_NAME)]:
+            left.unlink()
         write_whole(marker, digest)
     return bool(list(out.glob("step_*.json")))
 

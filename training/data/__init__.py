@@ -25,6 +25,7 @@ from training.data.clips import (
     write_index,
     write_shard,
 )
+from training.data.coarticulation import rule_motion
 from training.data.labels import read_labeled
 from training.data.lips import read_lips
 from training.data.mesh_clips import (
@@ -116,6 +117,7 @@ __all__ = [
     "read_unpaired",
     "reduce_corpus",
     "refuse_foreign_shards",
+    "rule_motion",
     "sample_motion",
     "save_clips",
     "synthesize_shard",

@@ -17,15 +17,16 @@ from training.learning.checkpoints import (
     strip_origin,
 )
 from training.learning.distributed import Place, choose_device, find_place
-from training.learning.loop import train
+from training.learning.loop import CURVE_NAME, read_curve, train
 from training.learning.mesh_data import name_head, name_style, resample
 from training.learning.objective import Objective
 from training.learning.presets import parse_config
-from training.learning.run import Run, make_batches, repeat_exactly, save
+from training.learning.run import Run, make_batches, prepare, repeat_exactly, save
 from training.learning.step import take_step
 from training.learning.validation import move_mesh, pose_mesh, validate
 
 __all__ = [
+    "CURVE_NAME",
     "Batch",
     "CheckpointError",
     "Objective",
@@ -46,6 +47,8 @@ __all__ = [
     "name_style",
     "parse_config",
     "pose_mesh",
+    "prepare",
+    "read_curve",
     "repeat_exactly",
     "resample",
     "save",

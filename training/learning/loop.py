@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 
 import torch
@@ -15,6 +16,8 @@ from training.learning.run import Run, find_newest, prepare, restore, save
 from training.learning.schedules import rate_at
 from training.learning.step import take_step
 from training.learning.validation import validate, validate_meshes
+
+CURVE_NAME = "validation.jsonl"
 
 
 def measure(run: Run) -> dict[str, float]:
@@ -107,6 +110,7 @@ def loop(run: Run) -> None:
                 if writer:
                     figures = measure(run)
                     write_scalars(writer, "validation", figures, run.step)
+                    note_figures(config.out, run.step, figures)
                     text = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
                     bar.write(f"step {run.step}: {text}")
                     check_progress(run, figures)
@@ -122,6 +126,23 @@ def loop(run: Run) -> None:
                 f"stopped at step {run.step}: no better lip-vertex error than "
                 f"{run.early_stop.best:.3f} mm of step {run.early_stop.best_step}"
             )
+
+
+def note_figures(folder: Path, step: int, figures: dict[str, float]) -> None:
+    """Add a validation to the learning curve in a training's folder: one line of JSON each."""
+    with (folder / CURVE_NAME).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step, **figures}) + "\n")
+
+
+def read_curve(folder: Path) -> list[dict[str, float]]:
+    """Return the learning curve in a training's folder by step, each step once.
+
+    A training that was interrupted repeats the steps after its last checkpoint.
+    """
+    path = folder / CURVE_NAME
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    found = {row["step"]: row for row in map(json.loads, lines)}
+    return [found[step] for step in sorted(found)]
 
 
 def write_scalars(writer: object, group: str, figures: dict[str, float], step: int) -> None:

@@ -123,6 +123,20 @@ class Objective(nn.Module):
         `EVIDENCE`; default all of it) scale the terms, so that those of all micro-batches add up
         to the step's.
         """
+        terms, out = self.measure(batch, generator, dual_on_prediction, shares)
+        weighted = [getattr(self.config, name) * value for name, value in terms.items()]
+        terms["total"] = torch.stack(weighted).sum()
+        numbers = {name: value.detach() for name, value in terms.items()}
+        return terms["total"], numbers, out.weights.detach()
+
+    def measure(
+        self,
+        batch: Batch,
+        generator: torch.Generator,
+        dual_on_prediction: bool = True,
+        shares: dict[str, float] | None = None,
+    ) -> tuple[dict[str, Tensor], Prediction]:
+        """Return every switched-on term, unweighted, with its gradients, and the prediction."""
         shares = shares or dict.fromkeys(EVIDENCE, 1.0)
         out = self.network.animate(batch.audio, batch.style, batch.head)
         direct = self._list_arkit_terms if batch.head == ARKIT else self._list_vertex_terms
@@ -133,10 +147,7 @@ class Objective(nn.Module):
         }
         if self.config.dual_is_on():
             terms |= self._measure_dual_terms(batch, out, generator, dual_on_prediction, shares)
-        weighted = [getattr(self.config, name) * value for name, value in terms.items()]
-        terms["total"] = torch.stack(weighted).sum()
-        numbers = {name: value.detach() for name, value in terms.items()}
-        return terms["total"], numbers, out.weights.detach()
+        return terms, out
 
     def _list_arkit_terms(self, batch: Batch, out: Prediction) -> dict[str, Measure]:
         """Name the terms that compare blendshapes, each with how it is measured."""

@@ -41,10 +41,12 @@ def validate(
                 speech = metrics.find_speech_frames(clip.audio, SAMPLE_RATE_HZ, times_s)
                 lips = head.lip_vertices
                 errors = metrics.measure_lip_error(
-                    head.pose(motion)[:, lips], head.pose(truth)[:, lips]
+                    metrics.pose_vertices(head, motion, lips),
+                    metrics.pose_vertices(head, truth, lips),
                 )
                 figures.setdefault("lve_mm", []).append(errors["lve_mm"])
                 for name, curve in (
+                    ("gap_r", head.lip_gap),
                     ("jaw_r", metrics.jaw_opening),
                     ("rounding_r", metrics.lip_rounding),
                 ):

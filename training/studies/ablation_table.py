@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,8 @@ VARIANT_LABELS = {
     "duality": "+ dual + duality",
     "all": "all",
 }
+# What figures' names end with where held-out talkers of both kinds are measured.
+UNSEEN_TALKERS, TRAINED_TALKERS = ", unseen talkers", ", trained talkers"
 # (key, label, decimals, better)
 JUDGED = (
     ("lip gap error mm", "lip gap error (mm)", 3, "lower"),
@@ -38,6 +41,27 @@ JUDGED = (
     ("jaw r", "jaw opening r", 3, "higher"),
     ("rounding r", "lip rounding r", 3, "higher"),
 )
+# Where talkers are told apart: lips from video have a gain of each talker, so that correlations
+# tell more than millimetres.
+JUDGED_BY_TALKER = (
+    (f"lip gap r{UNSEEN_TALKERS}", f"lip gap r{UNSEEN_TALKERS}", 3, "higher"),
+    (f"rounding r{UNSEEN_TALKERS}", f"lip rounding r{UNSEEN_TALKERS}", 3, "higher"),
+    (f"lip gap r{TRAINED_TALKERS}", f"lip gap r{TRAINED_TALKERS}", 3, "higher"),
+    (f"rounding r{TRAINED_TALKERS}", f"lip rounding r{TRAINED_TALKERS}", 3, "higher"),
+)
+# Over-smoothing (`training.studies.dynamics`), of all held-out clips: relative to the capture.
+SMOOTHNESS = (
+    ("lip gap explained", "share of the lip gap's variance told", 3, "higher"),
+    ("lip gap kept", "variance of the lip gap kept", 3, "nearer to 1"),
+    ("rounding explained", "share of rounding's variance told", 3, "higher"),
+    ("rounding kept", "variance of rounding kept", 3, "nearer to 1"),
+    ("lip speed 2-4 Hz", "power of lip speed kept, 2 to 4 Hz", 3, "nearer to 1"),
+    ("lip speed 4-6 Hz", "power of lip speed kept, 4 to 6 Hz", 3, "nearer to 1"),
+    ("lip speed 6-8 Hz", "power of lip speed kept, 6 to 8 Hz", 3, "nearer to 1"),
+    ("lip FDD signed", "lip FDD, signed", 3, "nearer to 0"),
+    ("lip FDD absolute", "lip FDD, absolute", 3, "lower"),
+)
+Row = tuple[str, str, int, str]
 
 
 @dataclass(frozen=True)
@@ -53,6 +77,18 @@ class Cell:
     """Paired sound it was trained on, seconds."""
     train_s: float
     """Wall-clock time of its training, seconds."""
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """Figures on held-out clips during training, by step."""
+
+
+def list_judged(cells: Sequence[Cell]) -> list[Row]:
+    """Return the rows that are told of cells: by talker where these were told apart."""
+    rows = JUDGED_BY_TALKER if _know(cells, JUDGED_BY_TALKER[0][0]) else JUDGED
+    return [row for row in rows if _know(cells, row[0])]
+
+
+def _know(cells: Sequence[Cell], key: str) -> bool:
+    return all(key in cell.figures for cell in cells)
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None]:
@@ -77,13 +113,14 @@ def pair_differences(
 
 
 def format_tables(cells: Sequence[Cell]) -> str:
-    """Return one Markdown table for each judged figure: means by fraction, then differences."""
+    """Return one Markdown table for each judged figure: means by fraction, then differences.
+
+    Cells of a grid that has no figures of over-smoothing come without that table.
+    """
     fractions = sorted({cell.fraction for cell in cells}, reverse=True)
     variants = [name for name in VARIANTS if any(c.variant == name for c in cells)]
     parts = []
-    for key, label, digits, better in JUDGED:
-        if not all(key in cell.figures for cell in cells):
-            continue
+    for key, label, digits, better in list_judged(cells):
         heads = [f"{100 * f:g} %" for f in fractions]
         heads += [f"Δ at {100 * f:g} %" for f in fractions]
         lines = [
@@ -97,7 +134,28 @@ def format_tables(cells: Sequence[Cell]) -> str:
             texts += [_difference_text(cells, key, variant, f, digits) for f in fractions]
             lines.append(f"| {VARIANT_LABELS[variant]} | {' | '.join(texts)} |")
         parts.append("\n".join(lines))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, *_format_smoothness(cells, fractions, variants)])
+
+
+def _format_smoothness(
+    cells: Sequence[Cell], fractions: Sequence[float], variants: Sequence[str]
+) -> list[str]:
+    """Return a table of over-smoothing: a row for each figure and fraction, a column a variant."""
+    shown = [row for row in SMOOTHNESS if _know(cells, row[0])]
+    if not shown:
+        return []
+    lines = [
+        "**Over-smoothing**, relative to the capture, all held-out clips",
+        "",
+        f"| figure | paired data | {' | '.join(VARIANT_LABELS[v] for v in variants)} |",
+        "|---" * (len(variants) + 2) + "|",
+    ]
+    for key, label, digits, better in shown:
+        for fraction in fractions:
+            texts = [_mean_text(cells, key, v, fraction, digits) for v in variants]
+            name = f"{label} ({better})"
+            lines.append(f"| {name} | {100 * fraction:g} % | {' | '.join(texts)} |")
+    return ["\n".join(lines)]
 
 
 def _mean_text(cells: Sequence[Cell], key: str, variant: str, fraction: float, digits: int) -> str:
@@ -176,10 +234,19 @@ def replace_section(text: str, marker: str, body: str) -> str:
 
 def draw_plot(path: Path, cells: Sequence[Cell]) -> None:
     """Draw each judged figure over the fraction of paired data, one line a variant."""
-    shown = [row for row in JUDGED if all(row[0] in cell.figures for cell in cells)]
-    figure = new_figure((3.4 * max(len(shown), 1), 3.6))
-    axes = figure.subplots(1, max(len(shown), 1), squeeze=False)[0]
+    shown = list_judged(cells)
+    curves = _list_curves(cells)
+    columns = max(len(shown), len(curves), 1)
+    rows = 2 if curves else 1
+    figure = new_figure((3.4 * columns, 3.6 * rows))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    axes = grid[0]
+    for axis in grid.flat:
+        axis.set_visible(False)
+    for axis, fraction in zip(grid[-1] if curves else (), curves, strict=False):
+        _draw_curves(axis, [cell for cell in cells if cell.fraction == fraction and cell.curve])
     for axis, (key, label, _, _) in zip(axes, shown, strict=False):
+        axis.set_visible(True)
         for number, variant in enumerate(VARIANTS):
             own = [c for c in cells if c.variant == variant]
             fractions = _fractions(own)
@@ -205,6 +272,25 @@ def draw_plot(path: Path, cells: Sequence[Cell]) -> None:
         axis.grid(alpha=0.25)
     axes[0].legend(fontsize=7)
     write_whole(path, to_svg(figure))
+
+
+def _list_curves(cells: Sequence[Cell]) -> list[float]:
+    """Fractions of which there are learning curves of more than one step."""
+    return _fractions([cell for cell in cells if len(cell.curve) > 1])
+
+
+def _draw_curves(axis: Any, cells: Sequence[Cell]) -> None:
+    """Draw how the held-out lip gap is followed as training goes on: mean over seeds."""
+    axis.set_visible(True)
+    for variant in VARIANTS:
+        own = [cell.curve for cell in cells if cell.variant == variant]
+        if own:
+            steps = [row["step"] for row in own[0]]
+            heights = np.mean([[row["gap_r"] for row in curve] for curve in own], axis=0)
+            axis.plot(steps, heights, ".-", linewidth=1.2, label=VARIANT_LABELS[variant])
+    axis.set_title(f"lip gap r, {100 * cells[0].fraction:g} % of the pairs", fontsize=10)
+    axis.set_xlabel("step")
+    axis.grid(alpha=0.25)
 
 
 def _fractions(cells: Sequence[Cell]) -> list[float]:

@@ -28,6 +28,7 @@ from training.data import (
     check_clip,
     load_clips,
     reduce_corpus,
+    save_clips,
 )
 from training.data.subsets import choose_pieces, cut_clip, find_cuts
 from training.studies import VARIANTS, Cell, write_results
@@ -129,7 +130,7 @@ def test_variants_switch_dual_terms_and_leave_the_primary_ones() -> None:
 
 
 def make_config(corpus: Path, out: Path, **fields: object) -> ablate.AblateConfig:
-    train = tiny_train_config(corpus, out / "unused", steps=4, loader_workers=0)
+    train = tiny_train_config(corpus, out / "unused", steps=4, validate_every=2)
     values = {
         "variants": ("single", "all"),
         "fractions": (1.0, 0.4),
@@ -151,9 +152,13 @@ def test_grid_is_computed_once_written_and_resumed(
     for cell in cells:
         assert cell.figures["lip gap error mm"] > 0 and "jaw r" in cell.figures
         assert cell.paired_s == pytest.approx(15.0 * cell.fraction, abs=0.2)
+        assert cell.figures["lip gap kept"] > 0 and cell.figures["lip FDD absolute"] > 0
+        assert [row["step"] for row in cell.curve] == [2, 4]
+        assert all(-1 <= row["gap_r"] <= 1 for row in cell.curve)
     assert cells[0].figures != cells[1].figures
     text = (tmp_path / "docs" / "results.md").read_text(encoding="utf-8")
     assert "| single task |" in text and "Δ at 40 %" in text
+    assert "| variance of the lip gap kept (nearer to 1) | 40 %" in text
     assert (tmp_path / "docs" / "ablation_tiny.svg").read_text().startswith("<svg")
     assert not list((tmp_path / "grid" / "runs").rglob("*.safetensors"))
 
@@ -167,6 +172,21 @@ def test_grid_is_computed_once_written_and_resumed(
     assert computed == [lost]
     for old, new in zip(cells, again, strict=True):
         assert old.figures == new.figures
+
+
+def test_a_talker_who_was_never_trained_is_told_apart(corpus: Path, tmp_path: Path) -> None:
+    """Without a style of its own such a clip is animated all the same."""
+    clips = load_clips(corpus)
+    stranger = make_clip("stranger", 9, style="captured:two", phones=None, split="validation")
+    for clip in clips:
+        clip.speaker = "one"
+    save_clips(tmp_path / "talkers", [*clips, dataclasses.replace(stranger, speaker="two")])
+    config = make_config(tmp_path / "talkers", tmp_path, fractions=(1.0,), variants=("single",))
+    cell = ablate.run_grid(config)[0]
+    both, own = cell.figures["lip gap r"], cell.figures["lip gap r, trained talkers"]
+    assert both == pytest.approx((own + cell.figures["lip gap r, unseen talkers"]) / 2)
+    text = (tmp_path / "docs" / "results.md").read_text(encoding="utf-8")
+    assert "**lip gap r, unseen talkers**" in text and "LVE" not in text
 
 
 def test_cells_of_other_settings_are_refused(corpus: Path, tmp_path: Path) -> None:
