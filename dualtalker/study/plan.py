@@ -89,7 +89,7 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def digest(self) -> str:
         """Return the SHA-256 of all that was decided."""
-        return sha256(msgspec.json.encode(self, order="deterministic"))
+        return sha256(json.dumps(msgspec.to_builtins(self), sort_keys=True))
 
     @property
     def rule(self) -> str:
