@@ -12,6 +12,7 @@ onnx = pytest.importorskip("onnx")
 
 from dualtalker.engine import make_test_signal, run_stream, write_sidecar
 from dualtalker.engine.operators import check_operators
+from dualtalker.engine.tensorrt_builder import BuildOptions, build_engine
 from dualtalker.model import load_bundle
 from dualtalker.model.backends import open_backend
 from engines.export_onnx import export_graph, name_states
@@ -94,6 +95,13 @@ def test_a_block_takes_eight_operators(tmp_path) -> None:
         counts.append(len(model.graph.node))
     assert (counts[1] - counts[0]) / 2 == 8
     assert counts[0] < 80
+
+
+def test_tensorrt_takes_norms_whose_scales_a_style_gives(tmp_path) -> None:
+    trt = pytest.importorskip("tensorrt_rtx")
+    path = tmp_path / "net.onnx"
+    export_graph(make_talker(), path)
+    assert build_engine(trt, path.read_bytes(), BuildOptions()).engine
 
 
 def test_graphs_with_a_state_of_each_block_still_run(tmp_path) -> None:
