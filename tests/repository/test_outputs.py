@@ -140,9 +140,17 @@ with ending_in_order(), kinds[sys.argv[2]]() as part:
 """
 
 
+def _hear_signals() -> None:
+    """What is started in the background, or with nohup, would go on to ignore them."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def begin_to_write(folder: Path, kind: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", _WRITER, str(folder), kind]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, preexec_fn=_hear_signals
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     assert len(list(folder.iterdir())) == 1
