@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 
 import rclpy
 from rclpy.duration import Duration
@@ -20,31 +21,37 @@ from dualtalker_ros.topics import fill_message, import_type, wait_for_listeners
 
 LINGER_S = 1.0  # after the last chunk
 
-PARAMETERS = (
-    Parameter("file", "", "Recording to publish: wav, flac, ogg or mp3 of any rate."),
-    Parameter(
-        "channel",
-        "mix",
-        "Channel of it that is published, an index from 0; mix: the mean of all.",
-        takes=read_channel,
-    ),
-    Parameter("chunk_ms", 20.0, "Length of one message's audio (ms).", 1.0, 1000.0),
-    Parameter(
-        "speed",
-        1.0,
-        "Multiple of speaking speed; 0 sends all at once, as fast speech engines do.",
-        0.0,
-        100.0,
-    ),
-    Parameter("wait_for_subscribers", 1, "Subscribers of `audio` to wait for.", 0, 100),
-    Parameter("wait_s", 20.0, "How long to wait for them (s).", 0.0, 3600.0),
-    Parameter("lead_in_s", 0.0, "Pause between their coming and the first chunk (s).", 0.0, 60.0),
-    Parameter(
-        "audio_type",
-        "std_msgs/msg/Int16MultiArray",
-        "Type of the messages; samples are 16-bit.",
-        choices=tuple(name for name in SUPPORTED_TYPES if "Float" not in name),
-    ),
+# All are read once.
+PARAMETERS = tuple(
+    replace(parameter, read_only=True)
+    for parameter in (
+        Parameter("file", "", "Recording to publish: wav, flac, ogg or mp3 of any rate."),
+        Parameter(
+            "channel",
+            "mix",
+            "Channel of it that is published, an index from 0; mix: the mean of all.",
+            takes=read_channel,
+        ),
+        Parameter("chunk_ms", 20.0, "Length of one message's audio (ms).", 1.0, 1000.0),
+        Parameter(
+            "speed",
+            1.0,
+            "Multiple of speaking speed; 0 sends all at once, as fast speech engines do.",
+            0.0,
+            100.0,
+        ),
+        Parameter("wait_for_subscribers", 1, "Subscribers of `audio` to wait for.", 0, 100),
+        Parameter("wait_s", 20.0, "How long to wait for them (s).", 0.0, 3600.0),
+        Parameter(
+            "lead_in_s", 0.0, "Pause between their coming and the first chunk (s).", 0.0, 60.0
+        ),
+        Parameter(
+            "audio_type",
+            "std_msgs/msg/Int16MultiArray",
+            "Type of the messages; samples are 16-bit.",
+            choices=tuple(name for name in SUPPORTED_TYPES if "Float" not in name),
+        ),
+    )
 )
 
 
