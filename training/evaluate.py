@@ -38,7 +38,6 @@ from dualtalker.evaluation import (
     find_recorded_speech,
     gather_figures,
     measure_speeds,
-    metrics,
     plan_report,
     tally_motions,
     write_report,
@@ -46,7 +45,7 @@ from dualtalker.evaluation import (
 from dualtalker.files import ending_in_order, refuse_foreign, write_output
 from dualtalker.model import Bundle, load_bundle
 from dualtalker.rig import Rig
-from training.data import SAMPLE_RATE_HZ, Clip, digest_of
+from training.data import Clip, digest_of
 from training.evaluation import (
     CAPTURED_MOTION,
     Animate,
@@ -60,6 +59,7 @@ from training.evaluation import (
     list_groups,
     list_headline_figures,
     measure_capture,
+    measure_full_loudness,
     measure_group,
     measure_held_vowels,
     measure_silence,
@@ -125,12 +125,8 @@ def list_contestants(
     """Return the model and the baselines, loudness first, as functions from sound to motion."""
     training = read_training(config.corpus)
     drawn = list(draw_training_clips(config.corpus, training, NEIGHBOR_S))
-    # One gain for all sounds, or silence would be as loud as speech.
-    peaks = [
-        np.percentile(metrics.measure_loudness(r.audio, SAMPLE_RATE_HZ, r.times_s), 95.0)
-        for r in recordings
-    ]
-    loudness = Loudness(drawn, rig, float(np.median(peaks)))
+    full = measure_full_loudness((r.audio, r.times_s) for r in recordings)
+    loudness = Loudness(drawn, rig, full)
     contestants: dict[str, Animate] = {loudness.name: loudness.animate}
     if drawn:
         faces = {style: find_mean_face(drawn, style) for style in {c.style for c in clips}}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from training.data.clips import SAMPLE_RATE_HZ
@@ -54,24 +56,29 @@ def make_noise(samples: int, rng: Rng) -> np.ndarray:
 
 def _colored(samples: int, slope: float, rng: Rng) -> np.ndarray:
     """Noise whose power falls as 1 / f^slope, unit root mean square."""
-    if samples < 2:
-        return np.zeros(samples)
-    size = 1 << max(8, (samples - 1).bit_length())
-    spectrum = rng.standard_normal(size // 2 + 1) + 1j * rng.standard_normal(size // 2 + 1)
-    frequency = np.maximum(np.arange(size // 2 + 1), 2.0)
-    noise = np.fft.irfft(spectrum * frequency ** (-slope / 2.0))[:samples]
-    return noise / _root_mean_square(noise)
+    return _hiss(samples, rng, lambda bins, _: np.maximum(bins, 2.0) ** (-slope / 2.0))
 
 
 def _resonate(samples: int, rng: Rng) -> np.ndarray:
     """Hiss in the band of a housing's resonance, of root mean square 1: much like a fricative."""
+
+    def resonance(bins: np.ndarray, bin_hz: float) -> np.ndarray:
+        center_hz = 10.0 ** rng.uniform(2.5, 3.75)
+        width_hz = center_hz * rng.uniform(0.1, 0.6)
+        return np.asarray(np.exp(-(((bins * bin_hz - center_hz) / width_hz) ** 2)))
+
+    return _hiss(samples, rng, resonance)
+
+
+def _hiss(samples: int, rng: Rng, gain: Callable[[np.ndarray, float], np.ndarray]) -> np.ndarray:
+    """White noise through a `gain` of the spectrum's bins and their width in Hz, unit rms."""
+    if samples < 2:
+        return np.zeros(samples)
     size = 1 << max(8, (samples - 1).bit_length())
-    spectrum = rng.standard_normal(size // 2 + 1) + 1j * rng.standard_normal(size // 2 + 1)
-    frequency_hz = np.arange(size // 2 + 1) * SAMPLE_RATE_HZ / size
-    center_hz = 10.0 ** rng.uniform(2.5, 3.75)
-    width_hz = center_hz * rng.uniform(0.1, 0.6)
-    noise = np.fft.irfft(spectrum * np.exp(-(((frequency_hz - center_hz) / width_hz) ** 2)))
-    return np.asarray(noise[:samples] / _root_mean_square(noise[:samples]))
+    bins = np.arange(size // 2 + 1)
+    spectrum = rng.standard_normal(len(bins)) + 1j * rng.standard_normal(len(bins))
+    noise = np.fft.irfft(spectrum * gain(bins, SAMPLE_RATE_HZ / size))[:samples]
+    return np.asarray(noise / _root_mean_square(noise))
 
 
 def _servo(samples: int, rng: Rng) -> np.ndarray:

@@ -7,6 +7,7 @@ from training.evaluation.baselines import (
     NearestNeighbor,
     animate_by_loudness,
     find_mean_face,
+    measure_full_loudness,
 )
 from training.evaluation.groups import (
     CAPTURED_MOTION,
@@ -73,6 +74,7 @@ __all__ = [
     "list_headline_figures",
     "make_noise_at",
     "measure_capture",
+    "measure_full_loudness",
     "measure_group",
     "measure_held_vowels",
     "measure_silence",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,6 +55,19 @@ class Loudness:
         unknown_s = self._captured_s if style.startswith("captured") else 0.0
         smoothing_s = self.smoothings_s.get(style, unknown_s)
         return animate_by_loudness(audio, frames, self._full, smoothing_s)
+
+
+def measure_full_loudness(sounds: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Return one loudness for all sounds at which a jaw is half open: the median of their peaks.
+
+    A sound is its audio `[samples]` and the instants in seconds `[frames]` at which it is heard;
+    its peak is the 95th percentile. One of its own each would make silence as loud as speech.
+    """
+    peaks = [
+        np.percentile(metrics.measure_loudness(audio, SAMPLE_RATE_HZ, times_s), 95.0)
+        for audio, times_s in sounds
+    ]
+    return float(np.median(peaks))
 
 
 def animate_by_loudness(

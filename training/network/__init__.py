@@ -6,7 +6,7 @@ from training.network.decoders import GATE_GAIN, GATE_TAPS
 from training.network.dualtalker import DualTalker, HeadPlan, Prediction
 from training.network.encoders import LogMel, mel_filters
 from training.network.folded import FoldedTalker
-from training.network.losses import masked_mean, motion_loss
+from training.network.losses import contrast_instants, masked_mean, motion_loss
 from training.network.priors import (
     Priors,
     assign_units,
@@ -39,6 +39,7 @@ __all__ = [
     "WindowTalker",
     "animate_pieces",
     "assign_units",
+    "contrast_instants",
     "fit_basis",
     "fit_bigram",
     "fit_motion_prior",

@@ -139,17 +139,30 @@ def consistency_loss(
 
     Shapes: audio and motion `[batch, frames, joint]`, mask `[batch, frames]`.
     """
-    rows = torch.nonzero(mask.flatten() > 0).flatten()
-    if rows.numel() < 2:
+    scores, _ = contrast_instants(audio, motion, mask, temperature, generator)
+    if len(scores) < 2:
         return (audio.sum() + motion.sum()) * 0.0
-    drawn = rows[torch.randperm(rows.numel(), generator=generator)[:512].to(rows.device)]
-    left = functional.normalize(audio.flatten(0, 1)[drawn], dim=-1)
-    right = functional.normalize(motion.flatten(0, 1)[drawn], dim=-1)
-    scores = left @ right.T * torch.exp(-temperature)
-    truth = torch.arange(drawn.numel(), device=scores.device)
+    truth = torch.arange(len(scores), device=scores.device)
     return 0.5 * (
         functional.cross_entropy(scores, truth) + functional.cross_entropy(scores.T, truth)
     )
+
+
+def contrast_instants(
+    audio: Tensor, motion: Tensor, mask: Tensor, temperature: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return how alike audio and motion of instants drawn from a batch are, and which they are.
+
+    Scores `[n, n]`, audio by motion, over the temperature, and places `[n]` in the flattened
+    batch; both empty where fewer than two instants are known. Shapes as in `consistency_loss`.
+    """
+    rows = torch.nonzero(mask.flatten() > 0).flatten()
+    if rows.numel() < 2:
+        return audio.new_zeros(0, 0), rows[:0]
+    drawn = rows[torch.randperm(rows.numel(), generator=generator)[:512].to(rows.device)]
+    left = functional.normalize(audio.flatten(0, 1)[drawn], dim=-1)
+    right = functional.normalize(motion.flatten(0, 1)[drawn], dim=-1)
+    return left @ right.T * torch.exp(-temperature), drawn
 
 
 def gaussian_log_likelihood(

@@ -21,21 +21,19 @@ import numpy as np
 import torch
 import tyro
 from torch import Tensor, nn
-from torch.nn import functional
 
 from dualtalker.drawing import new_figure, to_svg
 from dualtalker.errors import DualtalkerError
 from dualtalker.files import claim_folder, ending_in_order, write_output
 from training.configs import TrainConfig
 from training.learning import Batch, Run, prepare, take_step
-from training.network import DualTalker
+from training.network import DualTalker, contrast_instants
 from training.studies.ablation import DUAL_TERMS, small_run
 
 PRIMARY = "primary"
 """The terms that compare motion and contacts, together."""
 PARTS = ("audio encoder", "animation", "likelihood scale", "motion encoder", "lip reader")
 _NEAR_FRAMES = 5  # 100 ms: what is so near in a clip is hardly another instant
-_DRAWN = 512  # instants, as in `losses.consistency_loss`
 
 
 @dataclass
@@ -104,15 +102,13 @@ def tell_apart(network: DualTalker, batch: Batch) -> dict[str, float]:
         audio = network.audio_joint(network.animate(batch.audio, batch.style).latents)
         motion = network.motion_joint(network.motion_encoder(batch.motion))
         known = (batch.paired * batch.speech)[:, None] * (batch.mask.amax(-1) > 0)
-        rows = torch.nonzero(known.flatten() > 0).flatten()
-        if len(rows) < 2:
+        generator = torch.Generator().manual_seed(0)
+        scores, drawn = contrast_instants(
+            audio, motion, known, network.joint_temperature, generator
+        )
+        if len(scores) < 2:
             return {}
-        drawn = rows[
-            torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:_DRAWN]
-        ]
-        left = functional.normalize(audio.flatten(0, 1)[drawn], dim=-1)
-        right = functional.normalize(motion.flatten(0, 1)[drawn], dim=-1)
-        mass = (left @ right.T * torch.exp(-network.joint_temperature)).softmax(-1)
+        mass = scores.softmax(-1)
         frames = batch.motion.shape[1]
         clip = drawn // frames
         together = clip[:, None] == clip[None, :]

@@ -26,18 +26,16 @@ import tyro
 
 from dualtalker.drawing import new_figure, to_svg
 from dualtalker.errors import DualtalkerError
-from dualtalker.evaluation import metrics
 from dualtalker.files import claim_folder, ending_in_order, write_output
 from dualtalker.rig.robot_head import build_head
 from training.data import (
     CHANNELS,
     MOTION_RATE_HZ,
-    SAMPLE_RATE_HZ,
     Clip,
     load_clips,
     rule_motion,
 )
-from training.evaluation import Loudness, animate_by_model
+from training.evaluation import Loudness, animate_by_model, measure_full_loudness
 from training.learning import load_network
 from training.studies.ablation import animate_clip
 from training.studies.word_reader import (
@@ -112,12 +110,10 @@ def list_ways(config: ReadabilityConfig, material: Material) -> dict[str, Move]:
     ways: dict[str, Move] = {TRUE: lambda clip: clip.motion}
     for path in config.models:
         ways[name_model(path, config.models)] = move_by(path)
-    times_s = [np.arange(c.frames) / MOTION_RATE_HZ for c in material.held]
-    peaks = [
-        np.percentile(metrics.measure_loudness(c.audio, SAMPLE_RATE_HZ, t), 95.0)
-        for c, t in zip(material.held, times_s, strict=True)
-    ]
-    loudness = Loudness(material.train, head, float(np.median(peaks)))
+    full = measure_full_loudness(
+        (c.audio, np.arange(c.frames) / MOTION_RATE_HZ) for c in material.held
+    )
+    loudness = Loudness(material.train, head, full)
     ways["loudness"] = lambda clip: loudness.animate(clip.audio, clip.frames, clip.style)
     ways["rules, from known phones"] = move_by_rule
     ways["a face at rest"] = lambda clip: np.zeros((clip.frames, CHANNELS), np.float32)
