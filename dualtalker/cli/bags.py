@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from dualtalker.cli.progress import open_bar
 from dualtalker.errors import BagError, DualtalkerError
 from dualtalker.options import TalkerOptions
 
@@ -300,10 +301,7 @@ def _tell(evaluation: BagEvaluation) -> None:
 
 
 def _progress(label: str, total: int) -> Callable[[int], object]:
-    from tqdm import tqdm
-
-    # disable=None: no bar where the output is not a terminal.
-    bar = tqdm(total=total, desc=label, unit="message", disable=None, leave=False)
+    bar = open_bar(label, total, "message")
 
     def advance(count: int) -> None:
         bar.update(count)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from dualtalker.cli.progress import open_bar
 from dualtalker.errors import DisplayError
 from dualtalker.options import TalkerOptions
 
@@ -215,8 +216,6 @@ def play(
     label: str = "",
 ) -> None:
     """Wait for a viewer and play, once or again and again until `stop` is set."""
-    from tqdm import tqdm
-
     from dualtalker.display import FacePlayer
 
     player = FacePlayer(server, stop, outputs)
@@ -224,7 +223,7 @@ def play(
         if not _wait_for_viewer(server, outputs, stop):
             return
         total_s = round(performance.duration_s, 1)
-        with tqdm(total=total_s, desc=label, unit="s", disable=None, leave=False) as bar:
+        with open_bar(label, total_s, "s") as bar:
             player.play(performance, bar.update)
         stop.wait(_PAUSE_S if not once else 0.5)
         if once:
@@ -275,14 +274,13 @@ def _animate(
 ) -> Performance:
     """Return the face of a recording [n], with a pause at its end in which it lives on."""
     import numpy as np
-    from tqdm import tqdm
 
     from dualtalker.display import Performance
     from dualtalker.stream import animate
 
     padded = np.concatenate([samples, np.zeros(round(_PAUSE_S * rate_hz), np.float32)])
     total_s = round(len(padded) / rate_hz, 1)
-    with tqdm(total=total_s, desc=label, unit="s", disable=None, leave=False) as bar:
+    with open_bar(label, total_s, "s") as bar:
         animation = animate(
             padded, rate_hz, model=model, phones=phones, progress=bar.update, **options.keywords()
         )

@@ -19,6 +19,7 @@ from dualtalker.cli.bags import Evaluate, MakeBag
 from dualtalker.cli.engine import Engine
 from dualtalker.cli.face import Face, Live, play_speech
 from dualtalker.cli.outputs import FileOptions, MotionFormat
+from dualtalker.cli.progress import open_bar
 from dualtalker.cli.rig import ShowRig
 from dualtalker.cli.servos import ServoTools
 from dualtalker.cli.study import Study
@@ -26,7 +27,6 @@ from dualtalker.errors import AudioError, DualtalkerError
 
 if TYPE_CHECKING:
     import numpy as np
-    from tqdm import tqdm
 
     from dualtalker.model import Bundle
     from dualtalker.rig import Rig
@@ -328,12 +328,12 @@ def _write_all(
     with written_output(paths["json"]) as part:
         outputs.write_report(part, animation, **about)
     if rig is not None and options.vertices:
-        with written_output(paths["npz"]) as part, _bar("vertices", frames, "frame") as bar:
+        with written_output(paths["npz"]) as part, open_bar("vertices", frames, "frame") as bar:
             outputs.write_vertices(part, animation, rig, bar.update)
     if rig is not None and options.video:
         from dualtalker.drawing import write_face_video
 
-        with written_output(paths["mp4"]) as part, _bar("video", frames, "frame") as bar:
+        with written_output(paths["mp4"]) as part, open_bar("video", frames, "frame") as bar:
             write_face_video(
                 part, animation.weights, animation.fps, rig, samples, rate_hz, bar.update
             )
@@ -363,7 +363,7 @@ def _animate(
 ) -> Animation:
     from dualtalker.stream import animate
 
-    with _bar(stem, round(len(samples) / rate_hz, 1), "s") as bar:
+    with open_bar(stem, round(len(samples) / rate_hz, 1), "s") as bar:
         return animate(
             samples,
             rate_hz,
@@ -387,13 +387,6 @@ def _print(text: str) -> None:
 
     with tqdm.external_write_mode():
         print(text)
-
-
-def _bar(label: str, total: float, unit: str) -> tqdm:
-    from tqdm import tqdm
-
-    # disable=None: no bar where the output is not a terminal.
-    return tqdm(total=total, desc=label, unit=unit, disable=None, leave=False)
 
 
 if __name__ == "__main__":

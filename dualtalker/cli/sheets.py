@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dualtalker.cli.progress import open_bar
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -16,14 +18,11 @@ def draw_sheet(
     path: Path, rig: Rig, weights: np.ndarray, captions: Sequence[str], columns: int, size_px: int
 ) -> None:
     """Draw poses `[faces, 52]` with their captions into a picture, whole or not at all."""
-    from tqdm import tqdm
-
     from dualtalker.drawing import draw_faces
     from dualtalker.files import written_output
 
-    # disable=None: no bar where the output is not a terminal.
     with (
-        tqdm(total=len(captions), desc="faces", unit="face", disable=None, leave=False) as bar,
+        open_bar("faces", len(captions), "face") as bar,
         written_output(path) as part,
     ):
         draw_faces(

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from dualtalker.cli.progress import open_bar
+
 _Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")]
 
 
@@ -162,8 +164,5 @@ class Study:
 
 @contextlib.contextmanager
 def _progress(label: str, total: float, unit: str) -> Iterator[Callable[[float], object]]:
-    from tqdm import tqdm
-
-    # disable=None: no bar where the output is not a terminal.
-    with tqdm(total=total, desc=label, unit=unit, disable=None, leave=False) as bar:
+    with open_bar(label, total, unit) as bar:
         yield bar.update
