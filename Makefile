@@ -46,7 +46,7 @@ help:
 	@echo "             options: TEXT=\"a sentence\"  WAV=recording.wav  FPS=60  OUT=folder"
 	@echo "                      MODEL=bundle.onnx"
 	@echo "make check   lint, types and the tests that need neither ROS nor torch (2 minutes)"
-	@echo "make test    lint, types and all tests (15 minutes)"
+	@echo "make test    lint, types and all tests (20 minutes)"
 	@echo "make test-oldest  the tests of make check with the oldest dependencies (4 minutes)"
 	@echo "make soak    run the talker node for MINUTES=10 of traffic and judge it"
 	@echo "make lint    ruff and mypy only"
@@ -80,7 +80,7 @@ quick-others: $(VENV)/test.stamp
 quick-wings: $(VENV)/test.stamp
 	$(PY) $(QUICK) $(OTHERS:%=--ignore=tests/%)
 
-# Fifteen minutes. What measures in real time comes last, with nothing beside it.
+# Twenty minutes. What measures in real time comes last, with nothing beside it.
 test: $(VENV)/test.stamp
 	@$(MAKE) --no-print-directory -j3 --output-sync lint whole-halls whole-wings
 	DUALTALKER_REQUIRE_ROS=1 $(PY) -m pytest -m "ros or timed"
