@@ -94,10 +94,10 @@ def test_parameters_of_no_type_name_or_sense(listener, tiny, tmp_path, module):
 
     parameters = dict(NODES[module])
     parameters |= {"model": tiny} if module == "talker_node" else {"output": tmp_path / "bag"}
-    known = {"talker_node": "max_queue_s", "recorder_node": "topics"}[module]
+    known = {"talker_node": "max_queue_s", "recorder_node": "use_sim_time"}[module]
     good = value(known, 3, double_value=30.0)
     if module == "recorder_node":
-        good = value(known, 9, string_array_value=["other"])
+        good = value(known, 1, bool_value=False)
     log = tmp_path / "node.log"
     name = f"/typed/{module.removesuffix('_node')}"
     with running(module, log, ["__ns:=/typed"], **parameters):

@@ -58,6 +58,13 @@ def doubles_of(module):
     return [parameter for parameter in parameters if isinstance(parameter.default, float)]
 
 
+@pytest.mark.parametrize("module", [name for name in NODES if name != "talker_node"])
+def test_what_cannot_change_is_read_only(module):
+    """Nodes without a lifecycle have no `configure` in which a change could take effect."""
+    parameters = import_module(f"dualtalker_ros.nodes.{module}").PARAMETERS
+    assert [p.name for p in parameters if not (p.read_only or p.changes == "live")] == []
+
+
 DECLARING = """
 import importlib, json, sys, rclpy
 from dualtalker_ros.parameters import Parameter, ParameterNode

@@ -67,7 +67,9 @@ PARAMETERS = (
         choices=("auto", *PREFERRED_TYPES, "audio_common_msgs/msg/AudioData"),
         read_only=True,
     ),
-    Parameter("frame_id", "microphone", "header.frame_id, where there is a header."),
+    Parameter(
+        "frame_id", "microphone", "header.frame_id, where there is a header.", changes="live"
+    ),
 )
 
 

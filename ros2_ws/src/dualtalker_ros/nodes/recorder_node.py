@@ -26,7 +26,9 @@ TOPICS = ["audio", "phones", "blendshapes", "mouth_open", "/diagnostics"]
 
 PARAMETERS = (
     Parameter("output", "bag", "Folder of the bag; must not exist.", read_only=True),
-    Parameter("topics", TOPICS, "Topics to record, each from its first publisher on."),
+    Parameter(
+        "topics", TOPICS, "Topics to record, each from its first publisher on.", read_only=True
+    ),
 )
 
 

@@ -41,8 +41,22 @@ PARAMETERS = (
         read_only=True,
     ),
     Parameter("output_channels", 2, "Channels that all play the same.", 1, 64, read_only=True),
-    Parameter("buffer_ms", 60.0, "Audio that waits before playing begins (ms).", 0.0, 2000.0),
-    Parameter("max_queue_s", 60.0, "Audio that may wait (s); more is dropped.", 0.5, 600.0),
+    Parameter(
+        "buffer_ms",
+        60.0,
+        "Audio that waits before playing begins (ms).",
+        0.0,
+        2000.0,
+        read_only=True,
+    ),
+    Parameter(
+        "max_queue_s",
+        60.0,
+        "Audio that may wait (s); more is dropped.",
+        0.5,
+        600.0,
+        read_only=True,
+    ),
     *(replace(parameter, read_only=True) for parameter in INPUT_PARAMETERS),
 )
 
