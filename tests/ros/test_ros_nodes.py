@@ -138,6 +138,31 @@ def test_signals_during_the_start_are_no_error(ros_domain, number):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+RECORDING = """
+import os, signal, sys
+from dualtalker_ros.nodes.recorder_node import RecorderNode
+from dualtalker_ros.processes import run_node
+name = "{interrupted}"
+interrupted = getattr(RecorderNode, name)
+def interrupt(node):
+    interrupted(node)
+    os.kill(os.getpid(), signal.SIGINT)
+setattr(RecorderNode, name, interrupt)
+sys.exit(run_node("recorder", RecorderNode, RecorderNode.record, None, takes="output"))
+"""
+
+
+@pytest.mark.parametrize(("interrupted", "exists"), [("__init__", False), ("_open", True)])
+def test_a_signal_during_a_recorders_start_leaves_no_half_a_bag(
+    ros_domain, tmp_path, interrupted, exists
+):
+    bag = tmp_path / "bag"
+    command = [sys.executable, "-c", RECORDING.format(interrupted=interrupted), str(bag)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert bag.exists() == (bag / "metadata.yaml").exists() == exists
+
+
 @pytest.mark.parametrize(
     ("module", "parameters", "says"),
     [
@@ -147,6 +172,7 @@ def test_signals_during_the_start_are_no_error(ros_domain, number):
         ("talker_node", {"audio_type": "audio_common_msgs/msg/AudioData"}, "install the ROS"),
         ("wav_publisher_node", {"file": "/no/such/file.wav"}, "no such file"),
         ("recorder_node", {"output": "/tmp"}, "choose another"),
+        ("recorder_node", {"output": "/proc/self/bag"}, "/proc/self/bag"),
     ],
 )
 def test_errors_name_the_cause_and_end_with_1(ros_domain, tiny, module, parameters, says):

@@ -260,8 +260,11 @@ def forward_logs(logger: Any) -> None:
     library.propagate = False
 
 
-def spin(node: Any, executor: Any = None) -> None:
-    """Serve a node until a signal, or until its context ends; a second signal interrupts."""
+def spin(node: Any, executor: Any = None, begin: Callable[[], None] = lambda: None) -> None:
+    """Serve a node until a signal, or until its context ends; a second signal interrupts.
+
+    `begin` is called first: what a signal must not leave half done.
+    """
     executor = SingleThreadedExecutor() if executor is None else executor
     stopping: list[int] = []
 
@@ -274,6 +277,7 @@ def spin(node: Any, executor: Any = None) -> None:
         signal.signal(number, stop)
     executor.add_node(node)
     with suppress(KeyboardInterrupt, ExternalShutdownException):
+        begin()
         # Not executor.spin(): it would not let Python look for signals; and the EventsExecutor of
         # the wheels waits for "ever" by a time that overflows, and serves nothing (7.1.6).
         while not stopping and rclpy.ok():

@@ -36,7 +36,7 @@ class RecorderNode(ParameterNode):
     """Subscribes each topic once its publisher, and so its type, is known."""
 
     def __init__(self) -> None:
-        """Open the bag; FileExistsError where there is something, BagError without rosbags."""
+        """Make no bag yet; FileExistsError where there is something, BagError without rosbags."""
         super().__init__("recorder", PARAMETERS)
         if not self.value("output"):
             raise BagError("output is empty; expected a folder that does not exist yet")
@@ -48,17 +48,26 @@ class RecorderNode(ParameterNode):
         self._writer = rosbag2.Writer(
             output, version=BAG_VERSION, storage_plugin=rosbag2.StoragePlugin.MCAP
         )
-        self._writer.open()
         # Simulated time may begin only when its player sees that somebody listens.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(0.05, self._look_around, clock=steady)
 
     def record(self) -> None:
-        """Record until a signal comes, and write the bag's index: most readers need it."""
+        """Record until a signal comes, and write the bag's index: most readers need it.
+
+        Raises BagError where the bag cannot be made.
+        """
         try:
-            spin(self)
+            spin(self, begin=self._open)
         finally:
-            self._writer.close()
+            if self._writer.storage is not None:
+                self._writer.close()
+
+    def _open(self) -> None:
+        try:
+            self._writer.open()
+        except OSError as error:
+            raise BagError(str(error)) from error
 
     def _look_around(self) -> None:
         for topic in list(self._missing):
