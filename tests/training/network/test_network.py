@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from dualtalker import face
 from dualtalker.arkit import ARKIT_INDEX, ARKIT_NAMES
 from dualtalker.evaluation import metrics
 from dualtalker.rig.robot_head import build_head
@@ -204,6 +205,18 @@ def test_bite_gate_brings_the_lower_lip_to_the_teeth_whatever_the_weights() -> N
     shut = close_lips(raw, on).numpy()
     assert (head.lip_gap(both) <= head.lip_gap(shut) + 1e-6).all(), "a closure wins"
     np.testing.assert_array_equal(touch_lips(raw, on).numpy(), shut)
+
+
+@pytest.mark.parametrize("bitten", [False, True])
+def test_contacts_are_those_that_known_text_makes(bitten: bool) -> None:
+    weights = np.zeros(52, np.float32)
+    for name in ("jawOpen", "mouthFunnel", "mouthLowerDownLeft", "mouthLowerDownRight"):
+        weights[ARKIT_INDEX[name]] = 0.3
+    make = bite_lip if bitten else close_lips
+    for gate in (0.0, 0.3, 1.0):
+        theirs = face.touch_lips(weights, 0.0 if bitten else gate, gate if bitten else 0.0, 0.0)
+        ours = make(torch.from_numpy(weights), torch.tensor([gate])).numpy()
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
 def test_smoothing_keeps_contacts_of_two_frames_and_calms_noise() -> None:
