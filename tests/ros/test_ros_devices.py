@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualtalker.devices import PlayoutQueue, format_devices, import_sounddevice
+from dualtalker.devices import Block, PlayoutQueue, format_devices, import_sounddevice
 from dualtalker.devices.playback import RESUME_S
 from dualtalker.devices.portaudio import SoundDevice, find_device
 from dualtalker.errors import AudioError, DeviceError
@@ -22,6 +22,7 @@ from ros_processes import TIMEOUT_S, command_of
 
 RATE_HZ = 16000
 CHUNK = 320
+ARRAYS = "std_msgs/msg/Int16MultiArray"
 CHUNK_S = CHUNK / RATE_HZ
 
 
@@ -204,74 +205,89 @@ def test_bad_parameters_end_a_node_with_1(ros_domain, module):
     assert "Traceback" not in done.stderr
 
 
-def test_a_microphone_ends_though_nobody_takes_its_blocks(ros_domain, monkeypatch):
-    """The publishing thread ends with ROS, while the driver goes on to fill the queue."""
+@pytest.fixture()
+def start_microphone(ros_domain, monkeypatch):
+    """Make a node of parameters (NAME:=VALUE) that opens no device; free it afterwards."""
     import rclpy
 
     from dualtalker_ros.nodes import device_node, microphone_node
 
     monkeypatch.setattr(device_node, "import_sounddevice", lambda: None)
-    rclpy.init()
+    nodes = []
+
+    def start(*options):
+        rclpy.init(args=["--ros-args", *(word for option in options for word in ("-p", option))])
+        nodes.append(microphone_node.MicrophoneNode())
+        return nodes[0]
+
     try:
-        node = microphone_node.MicrophoneNode()
-        node._blocks.put(None)
-        node._publisher.join(30.0)
-        while not node._blocks.full():
-            node._on_block(None, None)
-        node._on_block(None, None)
-        assert node._counters["dropped_blocks"] == 1
-        closing = threading.Thread(target=node.close, daemon=True)
-        closing.start()
-        closing.join(30.0)
-        assert not closing.is_alive()
-        node.destroy_node()
+        yield start
+        for node in nodes:
+            node.close()
+            node.destroy_node()
     finally:
         rclpy.try_shutdown()
+
+
+class Ear:
+    """Gives a microphone's node blocks and hears what it publishes of them."""
+
+    def __init__(self, node):
+        from rclpy.executors import SingleThreadedExecutor
+        from std_msgs.msg import Int16MultiArray
+
+        self.node, self.heard = node, []
+        self.stream = SimpleNamespace(rate_hz=RATE_HZ, latency_s=0.0)
+        node.create_subscription(Int16MultiArray, "audio", self.heard.append, 10)
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(node)
+
+    def give_until_heard(self, pcm):
+        until = time.monotonic() + TIMEOUT_S
+        self.heard.clear()
+        while not self.heard and time.monotonic() < until:
+            now_s = time.monotonic()
+            self.node._on_block(self.stream, Block(pcm.tobytes(), CHUNK, now_s, now_s, False))
+            self.executor.spin_once(timeout_sec=0.05)
+        return self.heard[0]
+
+
+def test_a_microphone_ends_though_nobody_takes_its_blocks(start_microphone):
+    """The publishing thread ends with ROS, while the driver goes on to fill the queue."""
+    node = start_microphone()
+    node._blocks.put(None)
+    node._publisher.join(30.0)
+    while not node._blocks.full():
+        node._on_block(None, None)
+    node._on_block(None, None)
+    assert node._counters["dropped_blocks"] == 1
+    closing = threading.Thread(target=node.close, daemon=True)
+    closing.start()
+    closing.join(30.0)
+    assert not closing.is_alive()
 
 
 @pytest.mark.parametrize(("channel", "sent"), [("mix", [0, 1, 2]), (1, [1])])
-def test_a_microphone_sends_all_channels_or_one(ros_domain, monkeypatch, channel, sent):
-    import rclpy
-    from rclpy.executors import SingleThreadedExecutor
-    from std_msgs.msg import Int16MultiArray
-
+def test_a_microphone_sends_all_channels_or_one(start_microphone, channel, sent):
     from dualtalker.audio import AudioFormat, read_message
-    from dualtalker.devices import Block
-    from dualtalker_ros.nodes import device_node, microphone_node
 
-    monkeypatch.setattr(device_node, "import_sounddevice", lambda: None)
-    options = [f"channel:={channel}", "channels:=3", "audio_type:=std_msgs/msg/Int16MultiArray"]
-    rclpy.init(args=["--ros-args", *(word for option in options for word in ("-p", option))])
-    try:
-        node = microphone_node.MicrophoneNode()
-        heard = []
-        node.create_subscription(Int16MultiArray, "audio", heard.append, 10)
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        pcm = np.arange(3 * CHUNK, dtype=np.int16).reshape(-1, 3)
-        stream = SimpleNamespace(rate_hz=RATE_HZ, latency_s=0.0)
-        until = time.monotonic() + TIMEOUT_S
-        while not heard and time.monotonic() < until:
-            now_s = time.monotonic()
-            node._on_block(stream, Block(pcm.tobytes(), CHUNK, now_s, now_s, False))
-            executor.spin_once(timeout_sec=0.05)
-        chunk = read_message(heard[0], AudioFormat())
-        np.testing.assert_array_equal(chunk.samples, pcm[:, sent])
-        node.close()
-        node.destroy_node()
-    finally:
-        rclpy.try_shutdown()
+    ear = Ear(start_microphone(f"channel:={channel}", "channels:=3", f"audio_type:={ARRAYS}"))
+    pcm = np.arange(3 * CHUNK, dtype=np.int16).reshape(-1, 3)
+    chunk = read_message(ear.give_until_heard(pcm), AudioFormat())
+    np.testing.assert_array_equal(chunk.samples, pcm[:, sent])
 
 
-def test_a_microphone_without_the_channel_is_refused(ros_domain, monkeypatch):
-    import rclpy
+def test_a_microphone_goes_on_after_a_block_that_it_cannot_publish(start_microphone, capfd):
+    ear = Ear(start_microphone(f"audio_type:={ARRAYS}"))
+    pcm = np.arange(CHUNK, dtype=np.int16)
+    ear.give_until_heard(pcm)
+    for _ in range(2):
+        ear.node._on_block(ear.stream, Block(b"\0" * 3, CHUNK, 0.0, 0.0, False))
+    assert ear.give_until_heard(pcm).data.tolist() == pcm.tolist()
+    assert ear.node.counters()["failed_blocks"] == 2
+    assert capfd.readouterr().err.count("failed_blocks: ValueError") == 1
 
-    from dualtalker_ros.nodes import device_node, microphone_node
 
-    monkeypatch.setattr(device_node, "import_sounddevice", lambda: None)
-    rclpy.init(args=["--ros-args", "-p", "channel:=6", "-p", "channels:=6"])
-    try:
-        with pytest.raises(ValueError, match="channel is 6, but channels is 6"):
-            microphone_node.MicrophoneNode()
-    finally:
-        rclpy.try_shutdown()
+def test_a_microphone_without_the_channel_is_refused(start_microphone):
+    with pytest.raises(ValueError, match="channel is 6, but channels is 6"):
+        start_microphone("channel:=6", "channels:=6")

@@ -22,8 +22,10 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from dualtalker.audio import INFO_TYPE, pick_channel, read_channel
 from dualtalker.devices import Block, CaptureClock, DeviceStream, PortAudioStream, open_microphone
+from dualtalker.faults import Faults
 from dualtalker_ros.nodes.device_node import DeviceNode, run_device_node
 from dualtalker_ros.parameters import Parameter
+from dualtalker_ros.processes import shorten
 from dualtalker_ros.topics import INFO_TOPIC, fill_message, import_type
 
 # What `audio_type: auto` takes, the first that is installed: those with a stamp first.
@@ -95,7 +97,9 @@ class MicrophoneNode(DeviceNode):
         self._capture = CaptureClock(16000, 0.0)
         self._ended_clocks: Counter[str] = Counter()
         self._offset_ns = min(self._read_offset() for _ in range(5))[1]
-        self._counters = {"dropped_blocks": 0, "clipped_samples": 0}
+        kinds = ("dropped_blocks", "failed_blocks", "clipped_samples")
+        self._faults = Faults(kinds, self.get_logger().warning)
+        self._counters = self._faults.counters
         self._published = 0
         self._peak = 0
         self._publisher = threading.Thread(target=self._publish_all, name="publisher", daemon=True)
@@ -135,18 +139,19 @@ class MicrophoneNode(DeviceNode):
 
     def _publish_all(self) -> None:
         while (item := self._blocks.get()) is not None:
-            stream, block = item
-            if stream is not self._stream:
-                self._begin_stream(stream)
-            stamp_s = self._capture.stamp(block)
-            if stamp_s is None:
-                continue
             try:
-                self._publish(stream, block, stamp_s)
-            except RuntimeError:  # rcl's; the node is ending, which a signal may do at any moment
-                if self.context.ok():
-                    raise
-                return
+                self._take(*item)
+            except Exception as error:  # noqa: BLE001 - the next block may fare better
+                if not self.context.ok():  # ROS ended under it, which may be at any moment
+                    return
+                self._faults.count("failed_blocks", f"{type(error).__name__}: {shorten(error)}")
+
+    def _take(self, stream: DeviceStream, block: Block) -> None:
+        if stream is not self._stream:
+            self._begin_stream(stream)
+        stamp_s = self._capture.stamp(block)
+        if stamp_s is not None:
+            self._publish(stream, block, stamp_s)
 
     def _begin_stream(self, stream: DeviceStream) -> None:
         self._ended_clocks.update(self._capture.counters)
