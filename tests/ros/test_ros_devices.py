@@ -206,18 +206,19 @@ def test_bad_parameters_end_a_node_with_1(ros_domain, module):
 
 
 @pytest.fixture()
-def start_microphone(ros_domain, monkeypatch):
+def start_node(ros_domain, monkeypatch):
     """Make a node of parameters (NAME:=VALUE) that opens no device; free it afterwards."""
     import rclpy
 
-    from dualtalker_ros.nodes import device_node, microphone_node
+    from dualtalker_ros.nodes import device_node, microphone_node, speaker_node
 
     monkeypatch.setattr(device_node, "import_sounddevice", lambda: None)
+    kinds = {"microphone": microphone_node.MicrophoneNode, "speaker": speaker_node.SpeakerNode}
     nodes = []
 
-    def start(*options):
+    def start(name, *options):
         rclpy.init(args=["--ros-args", *(word for option in options for word in ("-p", option))])
-        nodes.append(microphone_node.MicrophoneNode())
+        nodes.append(kinds[name]())
         return nodes[0]
 
     try:
@@ -252,9 +253,9 @@ class Ear:
         return self.heard[0]
 
 
-def test_a_microphone_ends_though_nobody_takes_its_blocks(start_microphone):
+def test_a_microphone_ends_though_nobody_takes_its_blocks(start_node):
     """The publishing thread ends with ROS, while the driver goes on to fill the queue."""
-    node = start_microphone()
+    node = start_node("microphone")
     node._blocks.put(None)
     node._publisher.join(30.0)
     while not node._blocks.full():
@@ -268,17 +269,19 @@ def test_a_microphone_ends_though_nobody_takes_its_blocks(start_microphone):
 
 
 @pytest.mark.parametrize(("channel", "sent"), [("mix", [0, 1, 2]), (1, [1])])
-def test_a_microphone_sends_all_channels_or_one(start_microphone, channel, sent):
+def test_a_microphone_sends_all_channels_or_one(start_node, channel, sent):
     from dualtalker.audio import AudioFormat, read_message
 
-    ear = Ear(start_microphone(f"channel:={channel}", "channels:=3", f"audio_type:={ARRAYS}"))
+    ear = Ear(
+        start_node("microphone", f"channel:={channel}", "channels:=3", f"audio_type:={ARRAYS}")
+    )
     pcm = np.arange(3 * CHUNK, dtype=np.int16).reshape(-1, 3)
     chunk = read_message(ear.give_until_heard(pcm), AudioFormat())
     np.testing.assert_array_equal(chunk.samples, pcm[:, sent])
 
 
-def test_a_microphone_goes_on_after_a_block_that_it_cannot_publish(start_microphone, capfd):
-    ear = Ear(start_microphone(f"audio_type:={ARRAYS}"))
+def test_a_microphone_goes_on_after_a_block_that_it_cannot_publish(start_node, capfd):
+    ear = Ear(start_node("microphone", f"audio_type:={ARRAYS}"))
     pcm = np.arange(CHUNK, dtype=np.int16)
     ear.give_until_heard(pcm)
     for _ in range(2):
@@ -288,6 +291,25 @@ def test_a_microphone_goes_on_after_a_block_that_it_cannot_publish(start_microph
     assert capfd.readouterr().err.count("failed_blocks: ValueError") == 1
 
 
-def test_a_microphone_without_the_channel_is_refused(start_microphone):
+def test_devices_are_diagnosed_and_latency_told_while_clock_stands(start_node):
+    from diagnostic_msgs.msg import DiagnosticArray
+    from rclpy.executors import SingleThreadedExecutor
+    from std_msgs.msg import Float32
+
+    node = start_node("speaker", "use_sim_time:=true")
+    node._queue = SimpleNamespace(latency_s=lambda: 0.25, queued_s=0.0, counters={})
+    states, latencies = [], []
+    node.create_subscription(DiagnosticArray, "/diagnostics", states.append, 10)
+    node.create_subscription(Float32, "~/latency", latencies.append, 10)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    until = time.monotonic() + TIMEOUT_S
+    while not (states and latencies) and time.monotonic() < until:
+        executor.spin_once(timeout_sec=0.1)
+    assert "no device" in states[0].status[0].message
+    assert latencies[0].data == 0.25
+
+
+def test_a_microphone_without_the_channel_is_refused(start_node):
     with pytest.raises(ValueError, match="channel is 6, but channels is 6"):
-        start_microphone("channel:=6", "channels:=6")
+        start_node("microphone", "channel:=6", "channels:=6")

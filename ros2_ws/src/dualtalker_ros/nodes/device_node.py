@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.clock import Clock, ClockType
 
 from dualtalker.devices import (
     DeviceStream,
@@ -61,7 +62,8 @@ class DeviceNode(ParameterNode):
         import_sounddevice()
         self._growth = Growth()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(1.0, self._on_diagnostics)
+        self.steady = Clock(clock_type=ClockType.STEADY_TIME)  # one that /clock does not stop
+        self.create_timer(1.0, self._on_diagnostics, clock=self.steady)
         self.keeper = StreamKeeper(
             self.open_stream,
             on_open=self.on_open,

@@ -77,7 +77,7 @@ class SpeakerNode(DeviceNode):
         self._latency_after_arrival = self.create_publisher(Float32, "~/latency_after_arrival", 10)
         self._told_s: float | None = None  # the latency
         self._stamped = True  # whether the last message's stamp counted
-        self.create_timer(_LOOK_S, self._look)
+        self.create_timer(_LOOK_S, self._look, clock=self.steady)
         self._audio = AudioInput(self, self._play)
         self._audio.open()
 
