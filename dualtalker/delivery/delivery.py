@@ -29,8 +29,7 @@ HORIZON_S = 0.5  # how far ahead of its playout a burst is computed
 MAX_FILL_S = 10.0
 INSTANT_S = 2e-6  # times closer than this are the same instant
 NEVER_NS = 2**62
-# A system clock may be set back by this much without harm.
-MAX_CLOCK_STEP_S = 1.0
+MAX_CLOCK_STEP_S = 1.0  # that a system clock may be set back by without harm
 _KINDS = (
     *("queue_drops", "clock_offsets", "clock_jumps", "stray_stamps", "arrival_stamps"),
     *("overdue_frames", "late_phones", "early_phones"),
@@ -202,6 +201,7 @@ class Delivery:
     def begin_stream(self, now_ns: int) -> None:
         """Interrupt, and take what comes then as a new stream, with its own clock and habits."""
         self.interrupt(now_ns)
+        self.phones.clear()  # told by the old stream's clock
         self._placement = Placement(now_ns, self._stamps, self._count)
         self._arrivals = Arrivals(self._starvation_s, self.talker.bundle.sidecar.hop_s)
         self._delay.forget_lag()

@@ -76,6 +76,15 @@ def test_an_utterance_that_takes_the_place_of_another_brings_its_own_phones(make
     assert is_near(shut_s(sent), (2.5, 2.575))
 
 
+@pytest.mark.parametrize(("reset_s", "wanted_s"), [(0.5, None), (0.05, (1.5, 1.575))])
+def test_a_new_stream_forgets_phones_told_by_the_old_ones_clock(make, reset_s, wanted_s):
+    """Those told after its begin are its own."""
+    delivery = make()
+    orders = sorted([(reset_s, delivery.begin_stream), (0.1, tell(delivery, 1.0))])
+    sent = simulate(delivery, chunks_of(speak(1.5), 1.0), end_s=3.5, orders=orders)
+    assert shut_s(sent) == (wanted_s and pytest.approx(wanted_s, abs=0.025))
+
+
 def test_phones_whose_audio_never_comes_are_counted(make):
     delivery = make()
     orders = [(0.1, tell(delivery, at_s)) for at_s in (-20.0, 500.0, 1e6)]
