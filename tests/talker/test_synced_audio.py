@@ -91,11 +91,12 @@ def test_it_goes_out_with_the_frame_of_its_first_sample(tiny, paced, apart_ns):
     assert all(0 <= sounds_ns[at_ns] - faces_ns[at_ns] <= apart_ns for at_ns in both)
 
 
-def test_the_queue_is_bounded_and_drops_are_counted():
+def test_the_queue_is_bounded_and_drops_are_counted_and_told_once(caplog):
     audio, loudspeaker = opened(max_queue_s=0.1)
     for number in range(8):
         audio.take(chunk(number), number * CHUNK_NS)
     assert audio.counters["synced_audio_drops"] == 3
+    assert caplog.text.count("synced_audio_drops: more than 0.1 s of audio wait") == 1
     audio.send_due(10**9, 0.0)
     assert loudspeaker.played == [0, 1, 2, 3, 4]
     audio.take(chunk(8), 8 * CHUNK_NS)

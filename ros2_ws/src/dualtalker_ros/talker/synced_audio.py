@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from typing import Any
 
 from dualtalker.audio import AudioChunk
-
-log = logging.getLogger("dualtalker")
+from dualtalker.faults import Faults
 
 
 class SyncedAudio:
@@ -22,7 +20,8 @@ class SyncedAudio:
     def __init__(self, max_queue_s: float) -> None:
         """Audio that would make more than `max_queue_s` wait is dropped and counted."""
         self.sent = 0
-        self.counters = {"synced_audio_drops": 0}
+        faults = Faults(("synced_audio_drops",))
+        self.counters, self._count = faults.counters, faults.count
         self.max_queue_s = max_queue_s
         self._publisher: Any = None
         self._waiting: deque[tuple[int, float, Any]] = deque()  # begin (ns), length (s), message
@@ -45,13 +44,8 @@ class SyncedAudio:
             return
         length_s = chunk.duration_s
         if self._waiting_s + length_s > self.max_queue_s:
-            self.counters["synced_audio_drops"] += 1
-            if self.counters["synced_audio_drops"] == 1:
-                log.warning(
-                    "synced_audio_drops: more than %g s of audio wait for audio_synced "
-                    "(further ones are only counted)",
-                    self.max_queue_s,
-                )
+            why = f"more than {self.max_queue_s:g} s of audio wait for audio_synced"
+            self._count("synced_audio_drops", why)
             return
         self._waiting.append((begin_ns, length_s, chunk.message))
         self._waiting_s += length_s
