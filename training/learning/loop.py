@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from pathlib import Path
 
 import torch
 
 from dualtalker.errors import DualtalkerError
-from dualtalker.files import claim_folder
+from dualtalker.files import claim_folder, write_whole
 from training.configs import TrainConfig, save_config
 from training.learning.distributed import add_up, choose_device, find_place, join_group
 from training.learning.run import Run, find_newest, prepare, restore, save
@@ -18,6 +19,7 @@ from training.learning.step import take_step
 from training.learning.validation import validate, validate_meshes
 
 CURVE_NAME = "validation.jsonl"
+log = logging.getLogger("dualtalker")
 
 
 def measure(run: Run) -> dict[str, float]:
@@ -130,18 +132,35 @@ def loop(run: Run) -> None:
 
 def note_figures(folder: Path, step: int, figures: dict[str, float]) -> None:
     """Add a validation to the learning curve in a training's folder: one line of JSON each."""
-    with (folder / CURVE_NAME).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"step": step, **figures}) + "\n")
+    path = folder / CURVE_NAME
+    lines = path.read_bytes() if path.is_file() else b""
+    whole = lines[: lines.rfind(b"\n") + 1]  # without the half line of a training that was killed
+    write_whole(path, whole + json.dumps({"step": step, **figures}).encode() + b"\n")
 
 
 def read_curve(folder: Path) -> list[dict[str, float]]:
     """Return the learning curve in a training's folder by step, each step once.
 
-    A training that was interrupted repeats the steps after its last checkpoint.
+    A training that was interrupted repeats the steps after its last checkpoint. One that was
+    killed may leave half a line at the end, which is left out with a warning.
+
+    Raises:
+        DualtalkerError: another line is no validation.
     """
     path = folder / CURVE_NAME
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    found = {row["step"]: row for row in map(json.loads, lines)}
+    *lines, half = path.read_bytes().split(b"\n") if path.is_file() else [b""]
+    if half:
+        log.warning("%s: its last line is half written and is left out", path)
+    found: dict[float, dict[str, float]] = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            found[row["step"]] = row
+        except (ValueError, TypeError, KeyError) as error:
+            raise DualtalkerError(
+                f"line {number} of {path} is no validation, which is an object of JSON with its "
+                f"step ({error}); delete that line"
+            ) from error
     return [found[step] for step in sorted(found)]
 
 

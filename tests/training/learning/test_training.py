@@ -12,21 +12,25 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from dualtalker.errors import DualtalkerError
 from dualtalker.model import load_bundle
 from engines.export_onnx import ExportConfig, ExportError, compare_with_torch, export
 from tiny_training import TINY_NETWORK, make_clip, tiny_train_config
 from training.configs import DataConfig, LossConfig
 from training.data import Phone, load_clips, save_clips
 from training.learning import (
+    CURVE_NAME,
     CheckpointError,
     Objective,
     load_checkpoint,
     load_network,
+    read_curve,
     save_checkpoint,
     take_step,
     train,
 )
 from training.learning.batches import BatchMaker, label_contacts
+from training.learning.loop import note_figures
 from training.learning.run import prepare, split_clips
 from training.network import StreamingTalker
 
@@ -284,3 +288,31 @@ def test_checkpoint_of_another_network_is_refused(trained: Path, tmp_path: Path)
     copy.with_suffix(".json").write_text(json.dumps(meta))
     with pytest.raises(CheckpointError, match="does not fit"):
         load_network(copy)
+
+
+def test_a_learning_curve_outlives_a_killed_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read_curve(tmp_path) == []
+    for step, loss in ((2, 0.5), (4, 0.25), (2, 0.375)):
+        note_figures(tmp_path, step, {"loss": loss})
+    rows = [{"step": 2, "loss": 0.375}, {"step": 4, "loss": 0.25}]
+    assert read_curve(tmp_path) == rows and not caplog.text
+    with (tmp_path / CURVE_NAME).open("ab") as file:
+        file.write(b'{"step": 6, "lo')
+    assert read_curve(tmp_path) == rows
+    assert "half written" in caplog.text
+    note_figures(tmp_path, 8, {"loss": 0.125})
+    assert read_curve(tmp_path) == [*rows, {"step": 8, "loss": 0.125}]
+
+
+@pytest.mark.parametrize(
+    "broken", [b'{"step": 6, "lo', b"[3]", b"3", b'{"loss": 1}', b"\xff", b""]
+)
+def test_a_broken_line_of_a_learning_curve_is_named(tmp_path: Path, broken: bytes) -> None:
+    note_figures(tmp_path, 2, {"loss": 0.5})
+    with (tmp_path / CURVE_NAME).open("ab") as file:
+        file.write(broken + b"\n")
+    note_figures(tmp_path, 4, {"loss": 0.25})
+    with pytest.raises(DualtalkerError, match=rf"line 2 of .*{CURVE_NAME} is no validation"):
+        read_curve(tmp_path)
