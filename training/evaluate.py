@@ -150,9 +150,11 @@ def try_contestant(
     levels = [measure_speech_level(r.audio, find_recorded_speech(r)) for r in recordings]
     level, style = float(np.median(levels)), clips[0].style
     noise = sweep_noise(animate, rig, speed, level, style, trial_s)
+    by_kind = {kind: float(np.mean(list(points.values()))) for kind, points in noise.items()}
     figures = {
         "silence motion": measure_silence(animate, rig, speed, style, trial_s),
-        "noise motion": float(np.mean([list(points.values()) for points in noise.values()])),
+        "noise motion": float(np.mean(list(by_kind.values()))),
+        **{f"noise motion, {kind}": moved for kind, moved in by_kind.items()},
     }
     figures |= measure_held_vowels(animate, rig, clips, recordings)
     figures |= measure_whispering(animate, rig, clips, recordings, motions)

@@ -210,6 +210,13 @@ REPORTED: tuple[Figure, ...] = (
         CAPTURED_COUNT, "captured recordings", "how many the figures against capture are of",
         digits=0,
     ),
+    *(
+        Figure(
+            f"noise motion, {kind}", f"mouth motion in noise alone: {kind}",
+            "the same of one noise, mean from 20 to 0 dB", better="lower",
+        )
+        for kind in ("fan", "music", "door", "motor")
+    ),
     Figure("lip gap amplitude", "lip gap relative to capture", AMPLITUDE),
     *describe_shapes(),
     Figure("held lip gap", "a held vowel keeps of its lip gap", "the same of the gap above rest"),

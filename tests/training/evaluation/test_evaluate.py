@@ -235,6 +235,10 @@ def test_whole_evaluation_writes_table_report_and_json(
     assert figures["loudness"]["jaw r"] > 0.9 and figures["mean face"]["jaw r"] == 0.0
     assert abs(figures["loudness"]["offset ms"]) < 20
     assert figures["mean face"]["noise motion"] == 0.0 < figures["loudness"]["noise motion"]
+    by_kind = [v for k, v in figures["loudness"].items() if k.startswith("noise motion, ")]
+    assert len(by_kind) == 4
+    assert np.mean(by_kind) == pytest.approx(figures["loudness"]["noise motion"])
+    assert "| mouth motion in noise alone: music |" in printed
     wanted = ("size MB", "lookahead ms", "step p99 ms", "phone error rate, true", "LVE mm2")
     wanted += ("closures met", "false closures", "noise motion", "held jaw", "whispered gap r")
     assert set(wanted) <= set(figures["model"])
