@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 from collections.abc import Callable
@@ -301,11 +302,14 @@ def _tell(evaluation: BagEvaluation) -> None:
 
 
 def _progress(label: str, total: int) -> Callable[[int], object]:
-    bar = open_bar(label, total, "message")
+    stack, done = contextlib.ExitStack(), 0
+    bar = stack.enter_context(open_bar(label, total, "message"))
 
     def advance(count: int) -> None:
+        nonlocal done
+        done += count
         bar.update(count)
-        if bar.n >= total:
-            bar.close()
+        if done >= total:
+            stack.close()
 
     return advance

@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,7 +19,8 @@ from dualtalker.cli.bags import Evaluate, MakeBag
 from dualtalker.cli.engine import Engine
 from dualtalker.cli.face import Face, Live, play_speech
 from dualtalker.cli.outputs import FileOptions, MotionFormat
-from dualtalker.cli.progress import open_bar
+from dualtalker.cli.plain_types import OptionalPath, Paths
+from dualtalker.cli.progress import open_bar, print_line, show_progress
 from dualtalker.cli.rig import ShowRig
 from dualtalker.cli.servos import ServoTools
 from dualtalker.cli.study import Study
@@ -42,10 +43,10 @@ class _Output:
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
     """Folder for the results; made where it is missing."""
-    model: Annotated[Path | None, tyro.conf.arg(metavar="BUNDLE")] = None
+    model: Annotated[OptionalPath, tyro.conf.arg(metavar="BUNDLE")] = None
     """Model bundle: path of its .onnx, the .json lies beside. Default: the shipped model."""
     talker: Annotated[FileOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=FileOptions)
-    rig: Annotated[Path | None, tyro.conf.arg(metavar="RIG")] = None
+    rig: Annotated[OptionalPath, tyro.conf.arg(metavar="RIG")] = None
     """Face that is drawn: .npz, .glb, .vrm, folder of OBJs. Default: the robot head."""
     format: MotionFormat = "csv"
     """Of the motion: csv has time_s and ARKit names; livelink is the CSV of Live Link Face, for
@@ -65,7 +66,7 @@ class _Output:
 class Animate(_Output):
     """Turn recordings of speech into a moving face: NAME.csv with 52 ARKit weights a frame."""
 
-    wavs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="WAV...")]
+    wavs: Annotated[Paths, tyro.conf.Positional, tyro.conf.arg(metavar="WAV...")]
     """Recordings: wav, flac, ogg or mp3, 8 to 192 kHz, any number of channels; with the package's
     extra `video` also the sound of mp4, m4a, aac, webm, wma and other videos."""
 
@@ -75,7 +76,7 @@ class Animate(_Output):
     """Bring each recording's peak to -3 dBFS: a very quiet one gives a still face."""
     max_minutes: float = 60.0
     """Longest recording that is read."""
-    phones: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    phones: Annotated[OptionalPath, tyro.conf.arg(metavar="FILE")] = None
     """What one recording says, where it is known: JSON, {"phones": [[label, start_s, end_s], ...]}
     in IPA, ARPAbet, viseme numbers of SAPI and Azure, or Polly's visemes. Lips then meet by it."""
 
@@ -98,7 +99,7 @@ class Animate(_Output):
         if len(self.wavs) > 1:  # read twice rather than kept: together they may be too long
             for path in self.wavs:
                 read_audio(path, self.max_minutes, channel)
-        for path in _shown_progress(self.wavs):
+        for path in show_progress(self.wavs):
             samples, rate_hz = read_audio(path, self.max_minutes, channel)
             samples = _level(path, samples, self.normalize)
             _write_all(self, path.stem, samples, rate_hz, phones, bundle, rig, source=str(path))
@@ -337,12 +338,12 @@ def _write_all(
             write_face_video(
                 part, animation.weights, animation.fps, rig, samples, rate_hz, bar.update
             )
-    _print(
+    print_line(
         f"{stem}: {frames} frames at {animation.fps:g} fps for {animation.duration_s:.2f} s of "
         f"audio, {animation.real_time_factor:.3f} x real time"
     )
     for path in paths.values():
-        _print(f"  {path}")
+        print_line(f"  {path}")
 
 
 def _list_outputs(options: _Output, stem: str) -> dict[str, Path]:
@@ -372,21 +373,6 @@ def _animate(
             progress=bar.update,
             **options.talker.settle(options.format).keywords(),
         )
-
-
-def _shown_progress(paths: Sequence[Path]) -> Iterable[Path]:
-    """Return `paths`; where there are several, a bar tells how many are done."""
-    from tqdm import tqdm
-
-    return tqdm(paths, desc="recordings", unit="file", disable=None) if len(paths) > 1 else paths
-
-
-def _print(text: str) -> None:
-    """Print a line above the progress bars."""
-    from tqdm import tqdm
-
-    with tqdm.external_write_mode():
-        print(text)
 
 
 if __name__ == "__main__":

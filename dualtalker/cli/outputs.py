@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dualtalker.arkit import ARKIT_NAMES, HEAD_NAMES
+from dualtalker.cli.plain_types import OptionalNumber
 from dualtalker.options import TalkerOptions
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _BLOCK = 256
 class FileOptions(TalkerOptions):
     """Options of a talker whose frames go to a file."""
 
-    fps: float | None = None  # type: ignore[assignment]
+    fps: OptionalNumber = None  # type: ignore[assignment]
     """Frames per second (Hz), 1 to 120. Default: 30; 60 for livelink."""
 
     def settle(self, form: MotionFormat) -> TalkerOptions:

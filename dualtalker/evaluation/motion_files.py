@@ -291,5 +291,6 @@ def write_motion_csv(
         names, values = (*ARKIT_NAMES, *HEAD_NAMES), np.concatenate([weights, head], axis=1)
     with written_whole(path) as temporary, temporary.open("w", encoding="ascii") as file:
         file.write(",".join(("time_s", *names)) + "\n")
+        line = "%.6f" + len(names) * ",%.6g" + "\n"
         for time_s, row in zip(times_s, values, strict=True):
-            file.write(f"{time_s:.6f}," + ",".join(f"{value:.6g}" for value in row) + "\n")
+            file.write(line % (time_s, *row.tolist()))
