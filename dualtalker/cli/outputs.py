@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -88,6 +87,8 @@ def write_vertices(
     path: Path, animation: Animation, rig: Rig, progress: Callable[[int], object]
 ) -> None:
     """Write an `.npz`: vertices [frames, V, 3] float32 in metres, triangles [T, 3], fps."""
+    import zipfile
+
     import numpy as np
 
     from dualtalker.files import written_whole

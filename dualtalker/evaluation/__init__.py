@@ -4,41 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dualtalker.evaluation.accuracy import (
-    CAPTURED_COUNT,
-    INTERVAL_ENDS,
-    Recording,
-    Tally,
-    find_recorded_speech,
-    gather_figures,
-    measure_motions,
-    measure_rest_gap,
-    measure_speeds,
-    tally_motions,
-)
-from dualtalker.evaluation.metrics import find_speech_frames, measure_loudness
 from dualtalker.evaluation.motion_files import (
     MotionTable,
     read_motion_csv,
     read_motion_table,
     write_motion_csv,
 )
-from dualtalker.evaluation.table import (
-    AMPLITUDE,
-    CAPTURED,
-    FIGURES,
-    INTERVAL,
-    REPORTED,
-    REQUIRED,
-    Columns,
-    Figure,
-    Table,
-    describe_shapes,
-    format_cell,
-)
 from dualtalker.evaluation.timecodes import NOMINAL_RATES_HZ, Counting
 
 if TYPE_CHECKING:
+    from dualtalker.evaluation.accuracy import (
+        CAPTURED_COUNT,
+        INTERVAL_ENDS,
+        Recording,
+        Tally,
+        find_recorded_speech,
+        gather_figures,
+        measure_motions,
+        measure_rest_gap,
+        measure_speeds,
+        tally_motions,
+    )
+    from dualtalker.evaluation.metrics import find_speech_frames, measure_loudness
     from dualtalker.evaluation.mouth import Mouth, measure_mouth
     from dualtalker.evaluation.pictures import (
         draw_panels,
@@ -60,6 +47,19 @@ if TYPE_CHECKING:
         frame_page,
         plan_report,
         write_report,
+    )
+    from dualtalker.evaluation.table import (
+        AMPLITUDE,
+        CAPTURED,
+        FIGURES,
+        INTERVAL,
+        REPORTED,
+        REQUIRED,
+        Columns,
+        Figure,
+        Table,
+        describe_shapes,
+        format_cell,
     )
 
 __all__ = [
@@ -115,6 +115,44 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(
+        (
+            "CAPTURED_COUNT",
+            "INTERVAL_ENDS",
+            "Recording",
+            "Tally",
+            "find_recorded_speech",
+            "gather_figures",
+            "measure_motions",
+            "measure_rest_gap",
+            "measure_speeds",
+            "tally_motions",
+        ),
+        "accuracy",
+    ),
+    **dict.fromkeys(
+        (
+            "find_speech_frames",
+            "measure_loudness",
+        ),
+        "metrics",
+    ),
+    **dict.fromkeys(
+        (
+            "AMPLITUDE",
+            "CAPTURED",
+            "FIGURES",
+            "INTERVAL",
+            "REPORTED",
+            "REQUIRED",
+            "Columns",
+            "Figure",
+            "Table",
+            "describe_shapes",
+            "format_cell",
+        ),
+        "table",
+    ),
+    **dict.fromkeys(
         ("Mouth", "measure_mouth"),
         "mouth",
     ),
@@ -149,7 +187,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what draws, and rigs with it, when it is first used: who writes motion does not."""
+    """Import what measures and draws when it is first used: who writes motion does not."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

@@ -11,6 +11,7 @@ our choices, set on read English and Mandarin speech.
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections import deque
 from dataclasses import dataclass
@@ -149,8 +150,7 @@ class ProsodyTracker:
 
     def __init__(self, rate_hz: int) -> None:
         self._tracker = PitchTracker(rate_hz)
-        self._pitches_st: deque[float] = deque(maxlen=_MEMORY)  # of voiced frames
-        self._levels_db: deque[float] = deque(maxlen=_MEMORY)
+        self._pitches_st, self._levels_db = RunningLevel(), RunningLevel()  # of voiced frames
         self._floor_db = 0.0
         self.restart()
 
@@ -186,17 +186,17 @@ class ProsodyTracker:
         """Return how far pitch and loudness are above the speaker's own, in spreads."""
         pitch_st = semitones(sound.pitch_hz, LOWEST_HZ)
         still = abs(pitch_st - self._last_st) < _FLAT_ST
-        leapt = bool(self._pitches_st) and abs(pitch_st - self._last_st) > _LEAP_ST
+        leapt = len(self._pitches_st) > 0 and abs(pitch_st - self._last_st) > _LEAP_ST
         self._doubted = self._doubted or leapt
         self._last_st = pitch_st
         rise = loud = 0.0
         if len(self._pitches_st) >= _ENOUGH:
-            usual_st, spread_st = describe_level(self._pitches_st)
-            usual_db, spread_db = describe_level(self._levels_db)
+            usual_st, spread_st = self._pitches_st.describe()
+            usual_db, spread_db = self._levels_db.describe()
             rise = (pitch_st - usual_st) / min(max(spread_st, _MIN_SPREAD_ST), _MAX_SPREAD_ST)
             loud = (sound.level_db - usual_db) / max(spread_db, _MIN_SPREAD_DB)
-        self._pitches_st.append(pitch_st)
-        self._levels_db.append(sound.level_db)
+        self._pitches_st.add(pitch_st)
+        self._levels_db.add(sound.level_db)
         return (0.0 if still and rise > 0 else rise), loud
 
     def _follow_phrase(
@@ -206,7 +206,7 @@ class ProsodyTracker:
         if voiced:
             self._voiced_s += FRAME_S
             self._phrase_low += 0.25 * (rise - self._phrase_low)
-        usual_db = describe_level(self._levels_db)[0] if self._levels_db else 0.0
+        usual_db = self._levels_db.describe()[0] if len(self._levels_db) else 0.0
         if voiced or (above and sound.level_db > usual_db - _PAUSE_DROP_DB):
             self._quiet_s = 0.0
             return False, False
@@ -236,15 +236,33 @@ class ProsodyTracker:
         return 0.0
 
 
-def describe_level(values: deque[float]) -> tuple[float, float]:
-    """Return the upper median of values, and half the distance of the 16th and 84th percentile.
+class RunningLevel:
+    """What is usual of the last `_MEMORY` values: kept in order, as sorting them takes longer."""
 
-    The latter is a robust standard deviation.
-    """
-    ordered = sorted(values)
-    last = len(ordered) - 1
-    spread = 0.5 * (ordered[round(0.84 * last)] - ordered[round(0.16 * last)])
-    return ordered[len(ordered) // 2], spread
+    def __init__(self) -> None:
+        """There is none yet."""
+        self._values: deque[float] = deque()
+        self._ordered: list[float] = []
+
+    def __len__(self) -> int:
+        """Return how many values there are."""
+        return len(self._values)
+
+    def add(self, value: float) -> None:
+        """Take a value; the oldest goes where there are too many."""
+        self._values.append(value)
+        bisect.insort(self._ordered, value)
+        if len(self._values) > _MEMORY:
+            del self._ordered[bisect.bisect_left(self._ordered, self._values.popleft())]
+
+    def describe(self) -> tuple[float, float]:
+        """Return the upper median, and half the distance of the 16th and 84th percentile.
+
+        The latter is a robust standard deviation.
+        """
+        ordered, last = self._ordered, len(self._ordered) - 1
+        spread = 0.5 * (ordered[round(0.84 * last)] - ordered[round(0.16 * last)])
+        return ordered[len(ordered) // 2], spread
 
 
 def semitones(pitch_hz: float, reference_hz: float) -> float:

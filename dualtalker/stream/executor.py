@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,6 +26,9 @@ class FrameExecutor:
     Output frames lie between two model frames and are interpolated linearly: any smoother curve
     would have to wait for one more model frame. The wait is no longer than one hop, which
     `Talker.latency_s` already counts.
+
+    Times of the model's frames and of the output's are whole numbers of ticks, of which a segment
+    has as many in a second as all of them need: exact as fractions are, for a fifth of the price.
     """
 
     backend: Backend
@@ -55,14 +59,15 @@ class FrameExecutor:
     def begin(self, origin_s: Fraction) -> None:
         """Start the model anew: the next hop's first sample lies at stream time `origin_s`."""
         self._origin_s = origin_s
+        self._set_ticks(origin_s)
         self._cursor = self.clock.count_before(origin_s)  # output frame to make next
         self._count = 0  # model frames since the origin
         self._state = self.backend.new_state()
         self.smoother.reset()
         self._newest: np.ndarray | None = None  # the model's last answer
-        self._last: tuple[Fraction, np.ndarray] | None = None  # last model frame passed by
-        # Model frames still to pass, and the intensity of each.
-        self._ahead: deque[tuple[Fraction, np.ndarray, float]] = deque()
+        self._last: tuple[int, np.ndarray] | None = None  # last model frame passed by, its tick
+        # Model frames still to pass, by their ticks, and the intensity of each.
+        self._ahead: deque[tuple[int, np.ndarray, float]] = deque()
         self.finisher.life.restart()
         self.text.restart()
         if self.next_index:
@@ -83,12 +88,13 @@ class FrameExecutor:
         # As if each frame had come by itself: life does not depend on how large a step is.
         for audio, weights in zip(np.array_split(hop[0], len(motion)), motion, strict=True):
             self._count += 1
-            heard = self._count * self._spacing_s
-            time_s = self._origin_s + heard - self._lookahead_s
-            self.finisher.life.follow(float(time_s), float(heard), weights)
+            heard = self._count * self._step_ticks
+            tick = self._first_tick + heard
+            time_s = tick / self._ticks_s
+            self.finisher.life.follow(time_s, heard / self._ticks_s, weights)
             self._newest = self.smoother(weights)
-            self.text.hear(audio, float(time_s))
-            self._ahead.append((time_s, scale_speech(self._newest, intensity), intensity))
+            self.text.hear(audio, time_s)
+            self._ahead.append((tick, scale_speech(self._newest, intensity), intensity))
             frames += self.release(end_s)
         return frames
 
@@ -100,7 +106,8 @@ class FrameExecutor:
         has answered for it already.
         """
         frames: list[Frame] = []
-        while self._ahead and self._emit_through(*self._ahead[0], end_s, frames):
+        end = -(-end_s.numerator * self._ticks_s // end_s.denominator)  # the first not before it
+        while self._ahead and self._emit_through(*self._ahead[0], end, frames):
             self._last = self._ahead.popleft()[:2]
         return frames
 
@@ -151,31 +158,37 @@ class FrameExecutor:
         held = np.zeros(motion.shape[2], np.float32) if self._newest is None else self._newest
         return np.repeat(held[np.newaxis], motion.shape[1], axis=0)
 
-    def _emit_through(
-        self,
-        time_s: Fraction,
-        weights: np.ndarray,
-        intensity: float,
-        end_s: Fraction,
-        frames: list[Frame],
-    ) -> bool:
-        """Emit the output frames up to a model frame at `time_s`, interpolating from the last.
+    def _set_ticks(self, origin_s: Fraction) -> None:
+        """Choose ticks for a segment that begins at `origin_s`."""
+        fps = self.clock.fps
+        first_s = origin_s - self._lookahead_s
+        parts = (first_s.denominator, self._spacing_s.denominator, fps.numerator)
+        self._ticks_s = math.lcm(*parts)  # in a second
+        self._first_tick = int(first_s * self._ticks_s)  # of what the model says of no audio
+        self._step_ticks = int(self._spacing_s * self._ticks_s)
+        self._frame_ticks = self._ticks_s // fps.numerator * fps.denominator
 
-        Returns whether that model frame is done with; False where `end_s` came before.
+    def _emit_through(
+        self, tick: int, weights: np.ndarray, intensity: float, end: int, frames: list[Frame]
+    ) -> bool:
+        """Emit the output frames up to a model frame at a tick, interpolating from the last.
+
+        Returns whether that model frame is done with; False where `end` came before.
         """
-        while (wanted_s := self.clock.time_of(self._cursor)) <= time_s:
-            if wanted_s >= end_s:
+        while (wanted := self._cursor * self._frame_ticks) <= tick:
+            if wanted >= end:
                 return False
             if self._cursor < self.next_index:
                 self.faults.count("late_frames", "audio came after its frames were due")
             else:
                 between = weights
                 if self._last is not None:
-                    last_s, last = self._last
-                    share = np.float32((wanted_s - last_s) / (time_s - last_s))
+                    last_tick, last = self._last
+                    share = np.float32((wanted - last_tick) / (tick - last_tick))
                     between = last + share * (weights - last)
-                shaped = self.text.shape(float(wanted_s), between, intensity)
-                finished = self.finisher.speak(float(wanted_s), shaped)
+                wanted_s = wanted / self._ticks_s
+                shaped = self.text.shape(wanted_s, between, intensity)
+                finished = self.finisher.speak(wanted_s, shaped)
                 frames.append(self._make_frame(self._cursor, finished, idle=False))
             self._cursor += 1
         return True
