@@ -86,7 +86,8 @@ class PitchTracker:
         self._shortest = int(self._rate_hz / HIGHEST_HZ)
         self._longest = int(self._rate_hz / LOWEST_HZ) + 1
         self._sum = round(_SUM_S * self._rate_hz)
-        self._size = 1 << (self._sum + self._longest - 1).bit_length()
+        self._lags = np.arange(1.0, self._longest + 1)
+        self._energy = np.zeros(self._sum + self._longest + 1)  # up to each sample
         self.restart()
 
     def restart(self) -> None:
@@ -100,11 +101,11 @@ class PitchTracker:
     def push(self, samples: np.ndarray) -> list[Sound]:
         """Take samples [n] in [-1, 1]; return what was measured meanwhile."""
         self._pending = np.concatenate([self._pending, samples])
-        heard = []
+        sounds = []
         while len(self._pending) >= self._block:
-            heard.append(self._hear(self._pending[: self._block]))
+            sounds.append(self._measure(self._hear(self._pending[: self._block])))
             self._pending = self._pending[self._block :]
-        return self._measure(heard) if heard else []
+        return sounds
 
     def _hear(self, block: np.ndarray) -> np.ndarray:
         """Return what is heard at a block's end, decimated."""
@@ -114,35 +115,29 @@ class PitchTracker:
         self._heard = np.concatenate([self._heard[len(fresh) :], fresh])
         return self._heard
 
-    def _measure(self, heard: list[np.ndarray]) -> list[Sound]:
-        levels_db = [10.0 * math.log10(float(h @ h) / len(h) + 1e-12) for h in heard]
-        loud = [h for h, level_db in zip(heard, levels_db, strict=True) if level_db > _SILENT_DB]
-        pitches_hz = iter(self._find_pitches(np.array(loud, np.float64)) if loud else ())
-        sounds = []
-        for level_db in levels_db:
-            self._count += 1
-            candidate_hz = next(pitches_hz) if level_db > _SILENT_DB else 0.0
-            # One frame alone may be anything: a voice goes on where it was.
-            last_hz, self._last_hz = self._last_hz, candidate_hz
-            voiced = candidate_hz and last_hz
-            steady = voiced and abs(semitones(candidate_hz, last_hz)) < _TOGETHER_ST
-            pitch_hz = candidate_hz if steady else 0.0
-            sounds.append(Sound(self._count * self._block_s, level_db, pitch_hz))
-        return sounds
+    def _measure(self, heard: np.ndarray) -> Sound:
+        """Measure what is heard at a block's end."""
+        self._count += 1
+        level_db = 10.0 * math.log10(float(heard @ heard) / len(heard) + 1e-12)
+        candidate_hz = self._find_pitch(heard) if level_db > _SILENT_DB else 0.0
+        # One frame alone may be anything: a voice goes on where it was.
+        last_hz, self._last_hz = self._last_hz, candidate_hz
+        voiced = candidate_hz and last_hz
+        steady = voiced and abs(semitones(candidate_hz, last_hz)) < _TOGETHER_ST
+        return Sound(self._count * self._block_s, level_db, candidate_hz if steady else 0.0)
 
-    def _find_pitches(self, heard: np.ndarray) -> list[float]:
-        """Return the fundamental in Hz of each row by YIN, 0 where there is none."""
-        spectra = np.fft.rfft(heard, self._size)
-        starts = np.fft.rfft(heard[:, : self._sum], self._size)
-        products = np.fft.irfft(starts.conj() * spectra, self._size)[:, : self._longest + 1]
-        energy = np.zeros((len(heard), heard.shape[1] + 1))
-        np.cumsum(heard * heard, axis=1, out=energy[:, 1:])
-        shifted = energy[:, self._sum : self._sum + self._longest + 1]
-        shifted = shifted - energy[:, : self._longest + 1]
-        difference = np.maximum(shifted[:, :1] + shifted - 2.0 * products, 0.0)[:, 1:]
-        lags = np.arange(1, self._longest + 1)
-        normalized = difference * lags / (np.cumsum(difference, axis=1) + 1e-9)
-        return [_period_to_hz(row, self._shortest, self._rate_hz) for row in normalized]
+    def _find_pitch(self, heard: np.ndarray) -> float:
+        """Return the fundamental in Hz by YIN, 0 where there is none."""
+        heard = heard.astype(np.float64)
+        # So few lags cost less one by one than by a Fourier transform.
+        products = np.correlate(heard, heard[: self._sum], "valid")
+        (heard * heard).cumsum(out=self._energy[1:])
+        difference = self._energy[self._sum :] - self._energy[: self._longest + 1]
+        difference += difference[0]
+        difference -= 2.0 * products
+        difference = np.maximum(difference[1:], 0.0)
+        normalized = difference * self._lags / (difference.cumsum() + 1e-9)
+        return _period_to_hz(normalized, self._shortest, self._rate_hz)
 
 
 class ProsodyTracker:
@@ -286,14 +281,16 @@ def _low_pass(factor: int) -> np.ndarray:
 
 def _period_to_hz(normalized: np.ndarray, shortest: int, rate_hz: float) -> float:
     """Return the pitch of the normalized difference [lags], which begins at lag 1; 0 for none."""
-    inner = normalized[1:-1]
-    dips = (inner <= normalized[:-2]) & (inner < normalized[2:])
-    dips[: shortest - 2] = False
-    places = np.flatnonzero(dips) + 1
+    first = shortest - 1
+    inner = normalized[first:-1]
+    dips = (inner <= normalized[first - 1 : -2]) & (inner < normalized[first + 1 :])
+    places = dips.nonzero()[0]
     if len(places) == 0:
         return 0.0
-    deep = places[normalized[places] < _DIP]
-    at = int(deep[0] if len(deep) else places[np.argmin(normalized[places])])
+    depths = inner[places]
+    deep = depths < _DIP
+    dip = int(deep.argmax())
+    at = first + int(places[dip if deep[dip] else depths.argmin()])
     if normalized[at] > _VOICED:
         return 0.0
     before, here, after = normalized[at - 1 : at + 2]
