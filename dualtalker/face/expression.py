@@ -160,6 +160,7 @@ _TOUCH = 0.15  # of their sum: a contact is meant
 # What parts the lips, or the lower lip from the teeth.
 _PARTING = SPEECH_SHAPES & (LINES_MM > 0).any(axis=0)
 _QUIET = SPEECH_SHAPES & ~_PARTING
+_SPOKEN = np.flatnonzero(SPEECH_SHAPES)  # picked faster than by a mask
 
 EXPRESSIONS: tuple[str, ...] = tuple(_POSES)
 Expression: TypeAlias = str | Mapping[str, float] | tuple[float, float] | None
@@ -257,7 +258,7 @@ class ExpressionLayer(Overlay):
         """
         self._listen(time_s, spoken)
         pose = self._poses.at(time_s)
-        if not pose.any():
+        if not np.count_nonzero(pose):  # faster than `any`
             return lively
         shares = np.ones(len(pose), np.float32)
         shares[_QUIET] = 1.0 - (1.0 - _SPOKEN_SHARE) * self._speech
@@ -268,7 +269,7 @@ class ExpressionLayer(Overlay):
 
     def _listen(self, time_s: float, spoken: np.ndarray) -> None:
         """Follow how much speech moves the mouth, 0 to 1."""
-        moving = smoothstep(float(spoken[SPEECH_SHAPES].max()) / _MOVING)
+        moving = smoothstep(float(spoken[_SPOKEN].max()) / _MOVING)
         step_s = min(max(time_s - self._time_s, 0.0), 1.0)
         tau_s = _ATTACK_S if moving > self._speech else _RELEASE_S
         self._speech += (1.0 - math.exp(-step_s / tau_s)) * (moving - self._speech)

@@ -21,10 +21,10 @@ from collections import deque
 
 import numpy as np
 
-from dualtalker.arkit import MOUTH_INDICES
+from dualtalker.arkit import ARKIT_INDEX, MOUTH_INDICES
 from dualtalker.errors import DualtalkerError
 from dualtalker.face.finishing import Life, smoothstep
-from dualtalker.face.idle import BlinkPlan, GlancePlan, IdleLife, face_indices
+from dualtalker.face.idle import BlinkPlan, GlancePlan, IdleLife
 from dualtalker.face.prosody import Cue, ProsodyTracker
 
 INNER_RAISE, OUTER_RAISE = 0.42, 0.28  # weights of the strongest accent
@@ -50,16 +50,19 @@ _VOICE_HOLD_S = 1.0  # how slowly a voice once believed in is doubted
 # 90 % of the way after 3.9 / rate seconds).
 _AIMS = ("inner", "outer_left", "outer_right", "wide", "squint", "nod", "yaw", "roll")
 _RATES = np.array([16.0, 16.0, 16.0, 18.0, 12.0, 12.0, 4.0, 4.0])
-_SHAPES = face_indices(
-    "browInnerUp",
-    "browOuterUpLeft",
-    "browOuterUpRight",
-    "eyeWideLeft",
-    "eyeWideRight",
-    "eyeSquintLeft",
-    "eyeSquintRight",
-)
-_SHAPE_AIMS = np.array([0, 1, 2, 3, 3, 4, 4])
+# The shapes that they raise, each with its aim.
+_SHAPE_AIMS = [
+    (ARKIT_INDEX[name], _AIMS.index(aim))
+    for name, aim in (
+        ("browInnerUp", "inner"),
+        ("browOuterUpLeft", "outer_left"),
+        ("browOuterUpRight", "outer_right"),
+        ("eyeWideLeft", "wide"),
+        ("eyeWideRight", "wide"),
+        ("eyeSquintLeft", "squint"),
+        ("eyeSquintRight", "squint"),
+    )
+]
 _STILL_S = 3.0  # after which the slowest of them is at rest to 1e-14
 _MOUTH = np.array(MOUTH_INDICES)
 
@@ -152,8 +155,9 @@ class SpeakingLife(IdleLife):
         lively = super().add(time_s, weights)
         if time_s >= self._still_from_s:
             return lively
-        raised = self._springs.at(time_s)[_SHAPE_AIMS]
-        lively[_SHAPES] = np.clip(lively[_SHAPES] + raised.astype(np.float32), 0.0, 1.0)
+        raised = self._springs.at(time_s).astype(np.float32).tolist()
+        for shape, aim in _SHAPE_AIMS:  # one by one: numpy takes longer over so few
+            lively[shape] = min(max(lively.item(shape) + raised[aim], 0.0), 1.0)
         return lively
 
     def blink(self, time_s: float) -> float:
@@ -179,12 +183,12 @@ class SpeakingLife(IdleLife):
     def _watch_mouth(self, heard_s: float, weights: np.ndarray) -> None:
         """Believe in a voice where the model moves the mouth: it was taught what noise is."""
         step_s, self._heard_s = heard_s - self._heard_s, heard_s
-        mouth = weights[_MOUTH]
+        mouth = weights[_MOUTH]  # a copy
         if self._mouth is not None and step_s > 0:
             speed = float(np.abs(mouth - self._mouth).sum()) / step_s
             share = 1.0 - math.exp(-step_s / _MOUTH_MEAN_S)
             self._mouth_speed += share * (speed - self._mouth_speed)
-        self._mouth = mouth.copy()
+        self._mouth = mouth
         voice = smoothstep((self._mouth_speed - MOUTH_STILL) / (MOUTH_SPEAKS - MOUTH_STILL))
         self._voice = max(voice, self._voice * math.exp(-step_s / _VOICE_HOLD_S))
 
@@ -221,7 +225,7 @@ class SpeakingLife(IdleLife):
             aims = np.where(running, self._aims, 0.0)
             self._springs.aim(time_s, aims)
             self._aimed_until_s = float(self._ends_s[running].min(initial=math.inf))
-            self._still_from_s = math.inf if aims[_SHAPE_AIMS].any() else time_s + _STILL_S
+            self._still_from_s = math.inf if aims[:5].any() else time_s + _STILL_S
         self._horizon_s = time_s
 
 

@@ -26,9 +26,9 @@ class FrameClock:
         if not isinstance(fps, (int, float, Fraction)) or not MIN_FPS <= fps <= MAX_FPS:
             raise DualtalkerError(f"fps {fps!r}; expected {MIN_FPS:g} to {MAX_FPS:g} frames/s")
         self.fps = Fraction(fps).limit_denominator(1_000_000)
-        fps_exact = self.fps
+        frames, seconds = self.fps.numerator, self.fps.denominator
         # A frame's time is asked for several times.
-        self._time_of = lru_cache(maxsize=32)(lambda index: index / fps_exact)
+        self._time_of = lru_cache(maxsize=32)(lambda index: Fraction(index * seconds, frames))
 
     def time_of(self, index: int) -> Fraction:
         """Return the stream time in seconds that frame `index` depicts."""
