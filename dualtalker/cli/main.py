@@ -45,7 +45,12 @@ class _Output:
     """Folder for the results; made where it is missing."""
     model: Annotated[OptionalPath, tyro.conf.arg(metavar="BUNDLE")] = None
     """Model bundle: path of its .onnx, the .json lies beside. Default: the shipped model."""
-    talker: Annotated[FileOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=FileOptions)
+    # With a help of its own, else tyro parses this file to look for one, even where none is shown.
+    talker: Annotated[
+        FileOptions,
+        tyro.conf.OmitArgPrefixes,
+        tyro.conf.arg(help="Options of a talker whose frames go to a file."),
+    ] = field(default_factory=FileOptions)
     rig: Annotated[OptionalPath, tyro.conf.arg(metavar="RIG")] = None
     """Face that is drawn: .npz, .glb, .vrm, folder of OBJs. Default: the robot head."""
     format: MotionFormat = "csv"
