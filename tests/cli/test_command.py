@@ -241,3 +241,18 @@ def test_the_module_runs_as_a_program():
     )
     assert done.returncode == 2 and done.stdout == ""
     assert "Traceback" not in done.stderr and "error" in done.stderr
+
+
+def test_animate_loads_only_what_it_needs(wav, out):
+    """Each of these takes as long to import as some seconds of speech to animate."""
+    code = (
+        "import sys\n"
+        "from dualtalker.cli.main import main\n"
+        "assert main(sys.argv[1:]) == 0\n"
+        "heavy = {'asyncio', 'multiprocessing', 'numpy.fft', 'scipy', 'tqdm', 'typeguard'}\n"
+        "heavy |= {'dualtalker.evaluation.table', 'dualtalker.rig'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", code, "animate", str(wav), "-o", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
