@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dualtalker.audio.compressed import import_av, open_video
-from dualtalker.audio.files import read_audio
+from dualtalker.audio.files import AudioStream, open_audio, read_audio
 from dualtalker.audio.messages import (
     BARE_TYPES,
     INFO_TYPE,
@@ -43,6 +43,7 @@ __all__ = [
     "SUPPORTED_TYPES",
     "AudioChunk",
     "AudioFormat",
+    "AudioStream",
     "ChannelError",
     "NonFiniteError",
     "StreamingResampler",
@@ -54,6 +55,7 @@ __all__ = [
     "is_info",
     "kind_of",
     "mix_to_mono",
+    "open_audio",
     "open_video",
     "pick_channel",
     "read_audio",

@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,7 +20,7 @@ from dualtalker.cli.engine import Engine
 from dualtalker.cli.face import Face, Live, play_speech
 from dualtalker.cli.outputs import FileOptions, MotionFormat
 from dualtalker.cli.plain_types import OptionalPath, Paths
-from dualtalker.cli.progress import open_bar, print_line, show_progress
+from dualtalker.cli.progress import open_bar, print_line, show_progress, told_once
 from dualtalker.cli.rig import ShowRig
 from dualtalker.cli.servos import ServoTools
 from dualtalker.cli.study import Study
@@ -29,6 +29,7 @@ from dualtalker.errors import AudioError, DualtalkerError
 if TYPE_CHECKING:
     import numpy as np
 
+    from dualtalker.audio import AudioStream
     from dualtalker.model import Bundle
     from dualtalker.rig import Rig
     from dualtalker.speech import Phone, Speech
@@ -87,7 +88,7 @@ class Animate(_Output):
 
     def run(self) -> int:
         """Write the files of every recording; all are read and checked before any is written."""
-        from dualtalker.audio import read_audio, read_channel
+        from dualtalker.audio import open_audio, read_channel
         from dualtalker.files import refuse_foreign
         from dualtalker.speech import load_phones
 
@@ -101,14 +102,34 @@ class Animate(_Output):
         for path in self.wavs:
             refuse_foreign(*_list_outputs(self, path.stem).values(), inputs=self.list_inputs())
         bundle, rig = _load(self)
-        if len(self.wavs) > 1:  # read twice rather than kept: together they may be too long
-            for path in self.wavs:
-                read_audio(path, self.max_minutes, channel)
-        for path in show_progress(self.wavs):
-            samples, rate_hz = read_audio(path, self.max_minutes, channel)
-            samples = _level(path, samples, self.normalize)
-            _write_all(self, path.stem, samples, rate_hz, phones, bundle, rig, source=str(path))
+        # Read twice rather than kept: a long recording is not to fill the memory.
+        with told_once():
+            gains = [self._check(path, channel) for path in self.wavs]
+            for path, gain in show_progress(list(zip(self.wavs, gains, strict=True))):
+                sound = open_audio(path, self.max_minutes, channel)
+                if gain is not None:
+                    sound = replace(sound, blocks=(block * gain for block in sound.blocks))
+                _write_all(self, path.stem, sound, phones, bundle, rig, source=str(path))
         return 0
+
+    def _check(self, path: Path, channel: int | None) -> np.float32 | None:
+        """Read all of a recording; return the gain to -3 dBFS, None where none is asked for.
+
+        A quiet one is warned of.
+        """
+        import numpy as np
+
+        from dualtalker.audio import open_audio
+
+        peak = 0.0
+        for block in open_audio(path, self.max_minutes, channel).blocks:
+            peak = max(peak, float(block.max()), -float(block.min()))
+        if self.normalize and peak > 0:
+            return np.float32(10 ** (-3 / 20) / peak)
+        if peak < 0.01:
+            level = f"its peak is {20 * np.log10(peak):.0f} dBFS" if peak > 0 else "it is silent"
+            log.warning("%s: %s: the face will hardly move; give --normalize", path, level)
+        return None
 
 
 @dataclass(kw_only=True)
@@ -160,6 +181,7 @@ class Speak(_Output):
     ) -> None:
         import soundfile
 
+        from dualtalker.audio import AudioStream
         from dualtalker.files import written_output
 
         assert self.out is not None
@@ -169,8 +191,9 @@ class Speak(_Output):
             soundfile.write(temporary, speech.samples, speech.sample_rate_hz, subtype="PCM_16")
         print(wav)
         said = {"text": self.text, "voice": self.voice}
-        samples, rate_hz = speech.samples, speech.sample_rate_hz
-        _write_all(self, self.name, samples, rate_hz, phones, bundle, rig, **said)
+        samples = speech.samples
+        sound = AudioStream(speech.sample_rate_hz, len(samples), iter([samples]))
+        _write_all(self, self.name, sound, phones, bundle, rig, **said)
 
 
 @dataclass(kw_only=True)
@@ -263,19 +286,6 @@ def _refuse_same_stem(paths: Sequence[Path]) -> None:
             )
 
 
-def _level(path: Path, samples: np.ndarray, normalize: bool) -> np.ndarray:
-    """Return a recording [n], its peak at -3 dBFS where that is asked for; warn of a quiet one."""
-    import numpy as np
-
-    peak = float(max(samples.max(), -samples.min()))  # no copy of a long recording
-    if normalize and peak > 0:
-        return samples * np.float32(10 ** (-3 / 20) / peak)
-    if peak < 0.01:
-        level = f"its peak is {20 * np.log10(peak):.0f} dBFS" if peak > 0 else "it is silent"
-        log.warning("%s: %s: the face will hardly move; give --normalize", path, level)
-    return samples
-
-
 def _load(options: _Output) -> tuple[Bundle, Rig | None]:
     """Load the model, and the rig where something is drawn; check the style before any work."""
     from dualtalker.audio import import_av
@@ -308,8 +318,7 @@ def _load(options: _Output) -> tuple[Bundle, Rig | None]:
 def _write_all(
     options: _Output,
     stem: str,
-    samples: np.ndarray,
-    rate_hz: int,
+    sound: AudioStream,
     phones: Sequence[Phone],
     bundle: Bundle,
     rig: Rig | None,
@@ -319,15 +328,18 @@ def _write_all(
     from dualtalker.files import written_output
 
     options.out.mkdir(parents=True, exist_ok=True)
-    animation = _animate(options, stem, samples, rate_hz, phones, bundle)
+    blocks = list(sound.blocks) if options.video else []  # which is to hold its sound
+    if blocks:
+        sound = replace(sound, blocks=iter(blocks))
+    animation = _animate(options, stem, sound, phones, bundle)
     frames = len(animation.times_s)
     paths = _list_outputs(options, stem)
     if rig is not None and options.format == "glb":
         from dualtalker.outputs import write_face_glb
 
-        sound = Path(about.get("source", f"{stem}.wav")).name
+        name = Path(about.get("source", f"{stem}.wav")).name
         with written_output(paths["glb"]) as part:
-            write_face_glb(part, animation.weights, animation.fps, rig, options.rig, sound)
+            write_face_glb(part, animation.weights, animation.fps, rig, options.rig, name)
     else:
         with written_output(paths["csv"]) as part:
             outputs.write_motion(part, animation, options.format)
@@ -337,11 +349,14 @@ def _write_all(
         with written_output(paths["npz"]) as part, open_bar("vertices", frames, "frame") as bar:
             outputs.write_vertices(part, animation, rig, bar.update)
     if rig is not None and options.video:
+        import numpy as np
+
         from dualtalker.drawing import write_face_video
 
         with written_output(paths["mp4"]) as part, open_bar("video", frames, "frame") as bar:
+            samples = np.concatenate(blocks)
             write_face_video(
-                part, animation.weights, animation.fps, rig, samples, rate_hz, bar.update
+                part, animation.weights, animation.fps, rig, samples, sound.rate_hz, bar.update
             )
     print_line(
         f"{stem}: {frames} frames at {animation.fps:g} fps for {animation.duration_s:.2f} s of "
@@ -362,17 +377,15 @@ def _list_outputs(options: _Output, stem: str) -> dict[str, Path]:
 def _animate(
     options: _Output,
     stem: str,
-    samples: np.ndarray,
-    rate_hz: int,
+    sound: AudioStream,
     phones: Sequence[Phone],
     bundle: Bundle,
 ) -> Animation:
     from dualtalker.stream import animate
 
-    with open_bar(stem, round(len(samples) / rate_hz, 1), "s") as bar:
+    with open_bar(stem, round(sound.expected / sound.rate_hz, 1) or None, "s") as bar:
         return animate(
-            samples,
-            rate_hz,
+            sound,
             model=bundle,
             phones=phones,
             progress=bar.update,

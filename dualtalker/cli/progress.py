@@ -1,12 +1,16 @@
-"""The bar of what takes long, and lines above it."""
+"""What a command tells while it works: bars, lines above them, and each warning once."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+Item = TypeVar("Item")
+
+log = logging.getLogger("dualtalker")
 
 
 class Bar(Protocol):
@@ -36,13 +40,31 @@ def open_bar(label: str, total: float | None, unit: str) -> Iterator[Bar]:
         yield bar
 
 
-def show_progress(paths: Sequence[Path]) -> Iterable[Path]:
-    """Return `paths`; where there are several, a bar tells how many are done."""
-    if len(paths) == 1 or not sys.stderr.isatty():
-        return paths
+def show_progress(recordings: Sequence[Item]) -> Iterable[Item]:
+    """Return what is to be gone through; where it is several, a bar tells how many are done."""
+    if len(recordings) == 1 or not sys.stderr.isatty():
+        return recordings
     from tqdm import tqdm
 
-    return tqdm(paths, desc="recordings", unit="file")
+    return tqdm(recordings, desc="recordings", unit="file")
+
+
+@contextlib.contextmanager
+def told_once() -> Iterator[None]:
+    """Log nothing in the `with` that was logged in it before, as of a file that is read twice."""
+    told: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        is_known = text in told
+        told.add(text)
+        return not is_known
+
+    log.addFilter(is_new)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_new)
 
 
 def print_line(text: str) -> None:

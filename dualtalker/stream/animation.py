@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from dualtalker.audio import check_rate, check_samples, read_audio
+from dualtalker.arkit import ARKIT_NAMES, HEAD_NAMES
+from dualtalker.audio import AudioStream, check_rate, check_samples, open_audio
 from dualtalker.errors import AudioError
 from dualtalker.model import Bundle, Style, load_bundle, load_offline
 from dualtalker.speech import Phone, PhoneRows, read_phones
@@ -44,7 +46,7 @@ class Animation:
 
 
 def animate(
-    audio: str | Path | np.ndarray,
+    audio: str | Path | np.ndarray | AudioStream,
     sample_rate_hz: int | None = None,
     *,
     model: str | Path | Bundle | None = None,
@@ -62,6 +64,7 @@ def animate(
 ) -> Animation:
     """Turn a file, or samples [n] or [n, channels] with their rate, into face frames.
 
+    A file is read a block at a time, as is what `audio.open_audio` returns.
     `style` and `intensity` as for `Talker.set_style` and `set_intensity`, `phones` of what is said
     as for `push_phones`. `progress` is called with the seconds of audio done since its last call.
 
@@ -71,7 +74,8 @@ def animate(
         SpeechError: a phone is none, or its label unknown.
         DualtalkerError: style, intensity or another setting is none.
     """
-    samples, rate_hz = _take_audio(audio, sample_rate_hz)
+    sound = _take_audio(audio, sample_rate_hz)
+    rate_hz = sound.rate_hz
     told = deque(read_phones(phones))
     bundle = model if isinstance(model, Bundle) else load_bundle(model)
     # Nobody waits for a frame: larger steps give the same for a fraction of the time.
@@ -89,53 +93,83 @@ def animate(
         intensity=intensity,
     )
     started = time.perf_counter()
-    face = _Face()
-    for start in range(0, len(samples), rate_hz):
-        second = samples[start : start + rate_hz]
-        due_s = start / rate_hz + _TOLD_AHEAD_S
-        talker.push_phones(_take_until(due_s, told))
+    face = _Face(math.ceil(sound.expected / rate_hz * talker.fps))
+    count = 0
+    for second in _cut_seconds(sound):
+        talker.push_phones(_take_until(count / rate_hz + _TOLD_AHEAD_S, told))
         talker.push(second, rate_hz)
         face.add(talker.frames())
+        count += len(second)
         if progress is not None:
             progress(len(second) / rate_hz)
+    if not count:
+        raise AudioError("no samples to animate; expected at least one")
     # With the resampler's part, which `flush` ends; a stream takes the bundle's own hops.
     latency_s = talker.latency_s - talker.bundle.sidecar.hop_s + bundle.sidecar.hop_s
     face.add(talker.flush())
     compute_s = time.perf_counter() - started
     talker.close()
-    return _collect(talker, bundle, face, len(samples) / rate_hz, compute_s, latency_s)
+    return _collect(talker, bundle, face, count / rate_hz, compute_s, latency_s)
+
+
+class _Rows:
+    """Rows of numbers that come one after the other."""
+
+    def __init__(self, count: int, shape: tuple[int, ...], kind: type) -> None:
+        """There may be more than `count`, or fewer: what is not used takes no memory."""
+        self._rows: np.ndarray = np.empty((count, *shape), kind)
+        self._count = 0
+
+    def add(self, rows: Sequence[object]) -> None:
+        if not rows:
+            return
+        end = self._count + len(rows)
+        if end > len(self._rows):
+            self._resize(2 * end)
+        self._rows[self._count : end] = rows
+        self._count = end
+
+    def take(self) -> np.ndarray:
+        self._resize(self._count)
+        return self._rows
+
+    def _resize(self, count: int) -> None:
+        self._rows.resize((count, *self._rows.shape[1:]), refcheck=False)
 
 
 class _Face:
     """Frames so far, as arrays: a long recording's would be many objects."""
 
-    def __init__(self) -> None:
-        self.times_s: list[np.ndarray] = []
-        self.weights: list[np.ndarray] = []
-        self.heads: list[np.ndarray] = []
+    def __init__(self, count: int) -> None:
+        self.times_s = _Rows(count, (), np.float64)
+        self.weights = _Rows(count, (len(ARKIT_NAMES),), np.float32)
+        self.heads = _Rows(count, (len(HEAD_NAMES),), np.float32)
 
     def add(self, frames: list[Frame]) -> None:
-        if not frames:
-            return
-        self.times_s.append(np.array([frame.time_s for frame in frames]))
-        self.weights.append(np.stack([frame.weights for frame in frames]))
-        heads = [frame.head for frame in frames if frame.head is not None]
-        if heads:
-            self.heads.append(np.stack(heads))
+        self.times_s.add([frame.time_s for frame in frames])
+        self.weights.add([frame.weights for frame in frames])
+        self.heads.add([frame.head for frame in frames if frame.head is not None])
 
 
 def _take_audio(
-    audio: str | Path | np.ndarray, sample_rate_hz: int | None
-) -> tuple[np.ndarray, int]:
+    audio: str | Path | np.ndarray | AudioStream, sample_rate_hz: int | None
+) -> AudioStream:
+    if isinstance(audio, AudioStream):
+        return audio
     if isinstance(audio, (str, Path)):
-        samples, rate_hz = read_audio(audio)
-    elif sample_rate_hz is None:
+        return open_audio(audio)
+    if sample_rate_hz is None:
         raise AudioError("samples without a rate; give sample_rate_hz, for example 16000")
-    else:
-        samples, rate_hz = check_samples(audio), check_rate(sample_rate_hz)
+    samples, rate_hz = check_samples(audio), check_rate(sample_rate_hz)
     if len(samples) == 0:
         raise AudioError("no samples to animate; expected at least one")
-    return samples, rate_hz
+    return AudioStream(rate_hz, len(samples), iter([samples]))
+
+
+def _cut_seconds(sound: AudioStream) -> Iterator[np.ndarray]:
+    for block in sound.blocks:
+        for start in range(0, len(block), sound.rate_hz):
+            yield block[start : start + sound.rate_hz]
 
 
 def _take_until(time_s: float, phones: deque[Phone]) -> list[Phone]:
@@ -154,10 +188,11 @@ def _collect(
     compute_s: float,
     latency_s: float,
 ) -> Animation:
+    heads = face.heads.take()
     return Animation(
-        times_s=np.concatenate(face.times_s),
-        weights=np.concatenate(face.weights),
-        head=np.concatenate(face.heads) if face.heads else None,
+        times_s=face.times_s.take(),
+        weights=face.weights.take(),
+        head=heads if len(heads) else None,
         fps=talker.fps,
         duration_s=duration_s,
         compute_s=compute_s,

@@ -11,7 +11,16 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualtalker.audio import AudioFormat, check_samples, mix_to_mono, read_audio, read_message
+from dualtalker import animate
+from dualtalker.audio import (
+    AudioFormat,
+    AudioStream,
+    check_samples,
+    mix_to_mono,
+    open_audio,
+    read_audio,
+    read_message,
+)
 from dualtalker.audio.pcm import decode_pcm
 from dualtalker.errors import AudioError
 
@@ -154,6 +163,47 @@ def test_corrupt_empty_and_missing_files(tmp_path):
         read_audio(bare)
     with pytest.raises(AudioError, match="no such file"):
         read_audio(tmp_path / "missing.wav")
+
+
+LONG = np.tile(SAMPLES, 100)  # 25 s at 16 kHz
+
+
+def write_long(tmp_path, samples):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, samples, 16000, subtype="FLOAT")
+    return path
+
+
+def test_blocks_of_a_file_are_the_whole_of_it(tmp_path):
+    path = write_long(tmp_path, LONG)
+    stream = open_audio(path)
+    blocks = list(stream.blocks)
+    assert stream.rate_hz == 16000 and stream.expected == len(LONG)
+    assert len(blocks) > 2 and max(map(len, blocks)) < len(LONG) / 2
+    np.testing.assert_array_equal(np.concatenate(blocks), read_audio(path)[0])
+
+
+def test_a_fault_beyond_the_first_block_shows_where_it_is_read(tmp_path):
+    samples = LONG.copy()
+    samples[-1] = np.nan
+    stream = open_audio(write_long(tmp_path, samples))
+    with pytest.raises(AudioError, match="NaN or infinite"):
+        list(stream.blocks)
+
+
+def test_a_face_of_blocks_is_that_of_the_samples(tiny, tmp_path):
+    path = write_long(tmp_path, LONG)
+    of_blocks = animate(open_audio(path), model=tiny, head_motion=True)
+    of_samples = animate(LONG, 16000, model=tiny, head_motion=True)
+    np.testing.assert_array_equal(of_blocks.weights, of_samples.weights)
+    np.testing.assert_array_equal(of_blocks.head, of_samples.head)
+    assert of_blocks.duration_s == of_samples.duration_s == 25.0
+
+
+def test_a_face_of_unknown_length_is_the_same(tiny):
+    sound = AudioStream(16000, 0, iter(np.array_split(LONG, 40)))
+    of_samples = animate(LONG, 16000, model=tiny)
+    np.testing.assert_array_equal(animate(sound, model=tiny).weights, of_samples.weights)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

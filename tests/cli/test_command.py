@@ -243,6 +243,16 @@ def test_the_module_runs_as_a_program():
     assert "Traceback" not in done.stderr and "error" in done.stderr
 
 
+def test_what_is_odd_about_a_recording_is_told_once(tiny, tmp_path, out, caplog):
+    """Though it is read twice."""
+    path = tmp_path / "loud.wav"
+    soundfile.write(path, np.full((16000, 2), (1.5, -1.5)), 16000, subtype="FLOAT")
+    assert run("animate", path, "-o", out, "--model", tiny) == 0
+    told = [record.getMessage() for record in caplog.records]
+    assert sum("clipped" in text for text in told) == sum("cancel" in text for text in told) == 1
+    assert sum("it is silent" in text for text in told) == 1
+
+
 def test_animate_loads_only_what_it_needs(wav, out):
     """Each of these takes as long to import as some seconds of speech to animate."""
     code = (
