@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import numpy as np
 
@@ -176,6 +177,7 @@ _FORMATS = ("S8", "U8", "S16", "U16", "S24", "S24_32", "S32", "U32", "F32", "F64
 _COMPRESSED = ("MP3", "OPUS", "AAC", "OGG", "VORBIS", "FLAC", "WMA", "M4A", "AC3", "SPEEX")
 
 
+@lru_cache(maxsize=64)
 def _parse_format(sample_format: str) -> tuple[str, str]:
     name = str(sample_format).strip().upper()
     order = ">" if name.endswith("BE") else "<"

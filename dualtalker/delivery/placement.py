@@ -32,6 +32,8 @@ NEW_ANCHOR_S = 0.25
 # What comes this long after the chunk before may be another utterance.
 UTTERANCE_GAP_S = 0.3
 
+_EXACT_S = float(EXACT_S)
+
 
 class Placement:
     """Follows one stream of chunks."""
@@ -102,7 +104,7 @@ class Placement:
         ahead_s = (chunk.stamp_ns + self._offsets[-1][1] - self.end_ns) / 1e9
         if source.kind == "arrival":
             return self._append(chunk, ahead_s)
-        if abs(ahead_s) <= EXACT_S or source.step_s < -MAX_LATE_S:
+        if abs(ahead_s) <= _EXACT_S or source.step_s < -MAX_LATE_S:
             return chunk
         is_doubtful = source.kind == "unknown" and -STAMP_JITTER_S < ahead_s <= MAX_LATE_S
         if is_doubtful or ahead_s < -MAX_STEP_BACK_S:
@@ -112,7 +114,7 @@ class Placement:
     def mend(self, chunk: AudioChunk) -> AudioChunk:
         """Return a chunk whose stamp goes back, without it unless it fills a hole."""
         assert chunk.stamp_ns is not None  # it goes back
-        begin_ns, slack_ns = chunk.stamp_ns + self._offsets[-1][1], to_ns(float(EXACT_S))
+        begin_ns, slack_ns = chunk.stamp_ns + self._offsets[-1][1], to_ns(_EXACT_S)
         end_ns = begin_ns + to_ns(chunk.duration_s)
         fills_hole = self._source.is_proven and any(
             first_ns - slack_ns <= begin_ns and end_ns <= last_ns + slack_ns
@@ -149,7 +151,7 @@ class Placement:
         is_audio = self._source.kind == "audio"
         if self._source.is_proven and abs(ahead_ns) <= to_ns(REPEAT_MATCH_S):
             return chunk
-        exact_ns = jitter_ns if self._source.stamps == "audio" else to_ns(float(EXACT_S))
+        exact_ns = jitter_ns if self._source.stamps == "audio" else to_ns(_EXACT_S)
         if is_audio and abs(following.stamp_ns - chunk.stamp_ns - length_ns) <= exact_ns:
             self._follow_clock(chunk.stamp_ns, self.end_ns)
         elif abs(ahead_ns - length_ns) <= jitter_ns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from dualtalker.errors import DualtalkerError
 STAMPS = ("auto", "audio", "arrival")
 # Stamps of samples follow their count this exactly; those of arrivals seldom do.
 EXACT_S = Fraction(2, 1000)
+_EXACT_NS = 2_000_000
 # So many stamps tell; those of so much audio are remembered, but not fewer or more than so many.
 MARKS_NEEDED = 3
 MARKS_KEPT_NS = 1_500_000_000
@@ -29,6 +30,26 @@ FITS_TO_PROVE = 8
 # Audio that may come again is remembered for so long, and through no longer pause than the other.
 REMEMBERED_S = 1.0
 MAX_LATE_S = Fraction(1, 4)
+
+
+class _Stray(NamedTuple):
+    """How a stamp strays from the one before and the samples between, in whole numbers.
+
+    Times are in nanoseconds times the rate: exact as fractions are, for a tenth of the price.
+    """
+
+    excess: int  # by which the stamp is later than it should be
+    length: int  # of the chunk before
+    rate_hz: int
+
+    @property
+    def s(self) -> Fraction:
+        """The excess in seconds."""
+        return Fraction(self.excess, self.rate_hz * 10**9)
+
+    def is_exact(self, difference: float) -> bool:
+        """Whether a difference in these units is at most EXACT_S."""
+        return abs(difference) <= _EXACT_NS * self.rate_hz
 
 
 class StampSource:
@@ -55,9 +76,9 @@ class StampSource:
         self._marks: deque[tuple[str, int, int | None]] = deque()
         self._counts: Counter[str] = Counter()
         self._kept_ns = self._span_ns = self._drift_ns = 0
-        self._last: tuple[int, Fraction] | None = None  # stamp and length of the last chunk
-        self.stray_s = Fraction(0)  # by how much this one strays from the last
-        self.step_s = Fraction(0)  # from the last stamp to this one
+        self._last: tuple[int, int, int] | None = None  # stamp, samples, rate of the last chunk
+        self._step_ns = 0  # from the last stamp to this one
+        self._stray = _Stray(0, 0, 1)
         self._repeating = False  # whether the last chunk was heard before
         self.forget_audio()
 
@@ -69,6 +90,16 @@ class StampSource:
         if self.stamps == "arrival" or self._arrivals:
             return "arrival"
         return "audio" if self._is_told else "unknown"
+
+    @property
+    def step_s(self) -> Fraction:
+        """From the last stamp to this one."""
+        return Fraction(self._step_ns, 10**9)
+
+    @property
+    def stray_s(self) -> Fraction:
+        """By how much this stamp strays from the last and the samples between."""
+        return self._stray.s
 
     @property
     def is_proven(self) -> bool:
@@ -83,34 +114,40 @@ class StampSource:
 
     def forget_audio(self) -> None:
         """What was heard so far may well come again, and mean it."""
-        self._heard = np.zeros(0, np.float32)
-        self._heard_hz = 0
+        self._heard: deque[np.ndarray] = deque()
+        self._heard_hz = self._heard_count = self._keep = 0
 
     def note(self, stamp_ns: int, count: int, rate_hz: int) -> None:
         """Take the stamp of a chunk of `count` samples."""
-        length_s = Fraction(count, rate_hz)
         if self._last is not None:
-            self.step_s = Fraction(stamp_ns - self._last[0], 10**9)
-            stray_s = self.step_s - self._last[1]
-            mark = self._mark(stray_s, self._last[1])
-            self._remember(mark, round(self._last[1] * 10**9), round(stray_s * 10**9))
-            self.stray_s = stray_s
+            last_ns, last_count, last_hz = self._last
+            self._step_ns = stamp_ns - last_ns
+            length = last_count * 10**9
+            stray = _Stray(self._step_ns * last_hz - length, length, last_hz)
+            mark = self._mark(stray)
+            self._remember(mark, round(length / last_hz), round(stray.excess / last_hz))
+            self._stray = stray
             self._judge()
-        self._last = stamp_ns, length_s
+        self._last = stamp_ns, count, rate_hz
 
     def hear(self, samples: np.ndarray, rate_hz: int) -> None:
         """Remember samples [n] or [n, channels] that were heard."""
-        keep, heard = max(round(REMEMBERED_S * rate_hz), len(samples)), self._heard
+        first = self._heard[0] if self._heard else samples
         if (
             rate_hz != self._heard_hz
-            or heard.dtype != samples.dtype
-            or heard.ndim != samples.ndim
-            or heard.shape[1:] != samples.shape[1:]
+            or first.dtype != samples.dtype
+            or first.ndim != samples.ndim
+            or first.shape[1:] != samples.shape[1:]
         ):
-            heard = samples[:0]
-        kept = heard[max(len(heard) + len(samples) - keep, 0) :]
-        self._heard = np.concatenate([kept, samples[-keep:]])
+            self._heard.clear()
+            self._heard_count = 0
+        self._heard.append(samples.copy())  # a view keeps all of a message
         self._heard_hz = rate_hz
+        self._heard_count += len(samples)
+        # Joined where it is looked into, which is seldom.
+        self._keep = max(round(REMEMBERED_S * rate_hz), len(samples))
+        while self._heard_count - len(self._heard[0]) >= self._keep:
+            self._heard_count -= len(self._heard.popleft())
 
     def find_repeat(self, samples: np.ndarray, rate_hz: int) -> int:
         """Return how many samples ago (in what was heard) this chunk was heard first; 0 if not.
@@ -118,9 +155,12 @@ class StampSource:
         Only a chunk whose stamp is too early can be one. Sound that repeats itself, silence and
         tones, is no sign.
         """
-        heard, repeating, self._repeating = self._heard, self._repeating, False
-        if not repeating and self.stray_s >= -EXACT_S:
+        repeating, self._repeating = self._repeating, False
+        if (
+            not repeating and self._stray.excess >= -_EXACT_NS * self._stray.rate_hz
+        ) or not self._heard:
             return 0
+        heard = np.concatenate(self._heard)[-self._keep :]
         if (
             rate_hz != self._heard_hz
             or heard.dtype != samples.dtype
@@ -137,16 +177,17 @@ class StampSource:
         self._repeating = True
         return ago
 
-    def _mark(self, stray_s: Fraction, length_s: Fraction) -> str:
-        if abs(stray_s) <= EXACT_S:
+    def _mark(self, stray: _Stray) -> str:
+        if stray.is_exact(stray.excess):
             return "fits"
         if self._marks and self._marks[-1][0] == "strays":
             fitted = len(self._marks) < 2 or self._marks[-2][0] == "fits"
-            if fitted and abs(stray_s + self.stray_s) <= EXACT_S:
+            if fitted and abs(stray.s + self.stray_s) <= EXACT_S:
                 return "returns"  # the stamp before strayed alone
-        lost = round(stray_s / length_s)
-        is_hole = lost >= 1 and abs(stray_s - lost * length_s) <= EXACT_S
-        return "skips" if is_hole and length_s > 4 * EXACT_S else "strays"
+        lost = round(stray.excess / stray.length)
+        is_hole = lost >= 1 and stray.is_exact(stray.excess - lost * stray.length)
+        is_long = not stray.is_exact(stray.length / 4)
+        return "skips" if is_hole and is_long else "strays"
 
     def _remember(self, mark: str, length_ns: int, stray_ns: int) -> None:
         """Add a mark to what is known, and take the oldest off."""

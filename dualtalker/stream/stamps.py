@@ -77,6 +77,8 @@ class StampJudge:
         return None
 
     def _is_jitter(self, error_s: Fraction, time_s: Fraction) -> bool:
+        if abs(error_s) <= self._tolerance_s:  # as it mostly is
+            return True
         since_s = max(time_s - self.believed_s, Fraction(0))
         return abs(error_s) <= self._tolerance_s + MAX_DRIFT * since_s
 

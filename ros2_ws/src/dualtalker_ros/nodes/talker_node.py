@@ -211,13 +211,13 @@ class TalkerNode(DeclaringNode, LifecycleNode):
         self._plan_wake(max(wake_ns - now_ns, SHORTEST_WAIT_NS))
 
     def _plan_wake(self, wait_ns: int) -> None:
-        """Have the timer call in `wait_ns`; set it only where it would not do so by itself.
+        """Have the timer call in `wait_ns` at the latest; set it only where it would not.
 
         A timer that is set wakes the executor once more, for nothing; mostly its next call, a
-        frame after the last, is the one that is wanted.
+        frame after the last, is the one that is wanted. One that comes for nothing costs no more.
         """
         timer = self._frame_timer
-        if 0 <= timer.time_until_next_call() - wait_ns <= WAKE_SLACK_NS:
+        if timer.time_until_next_call() - wait_ns <= WAKE_SLACK_NS:
             return
         timer.timer_period_ns = wait_ns
         timer.reset()

@@ -73,10 +73,13 @@ class LevelMeter:
         """Take samples [n] or [n, channels], float in [-1, 1] or integer PCM."""
         if samples.size == 0:
             return
-        magnitude = np.abs(scale_samples(samples)[0])
+        ends = np.array([samples.min(), samples.max()], samples.dtype)
+        peak = float(np.abs(scale_samples(ends)[0]).max())
         self._heard += samples.size
-        self._clipped += int(np.count_nonzero(magnitude >= FULL_SCALE))
-        self._peak = max(self._peak, float(magnitude.max()))
+        self._peak = max(self._peak, peak)
+        if peak >= FULL_SCALE:
+            magnitude = np.abs(scale_samples(samples)[0])
+            self._clipped += int(np.count_nonzero(magnitude >= FULL_SCALE))
 
     def read(self) -> tuple[float, float]:
         """Return peak in dBFS and clipped share since the last call."""

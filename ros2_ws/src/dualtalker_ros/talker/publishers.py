@@ -35,7 +35,10 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 @dataclass
 class Output:
-    """A topic with a message for each frame; a `costly` one only while someone subscribes."""
+    """A topic with a message for each frame; a `costly` one only while someone subscribes.
+
+    To make a message and hand it to DDS costs more than to ask whether anyone does.
+    """
 
     publisher: Any
     encode: Callable[[Frame, Time], Any]
@@ -126,7 +129,7 @@ class FacePublishers:
             ]
             self._add("blendshapes", JointState, self._encode_joints)
         if "mouth_open" in self._wanted:
-            self._add("mouth_open", Float32, _encode_opening)
+            self._add("mouth_open", Float32, _encode_opening, costly=True)
         if "speaking" in self._wanted:
             self._speaking = self._latch(Bool, "~/speaking")
         if "facs" in self._wanted:
