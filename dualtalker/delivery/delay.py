@@ -76,23 +76,21 @@ class Delay:
         if lag_s is None:
             return
         needed_s = self.latency_s + lag_s - arrivals.harmless_lag_s
-        enough_ms = (self.latency_s + lag_s + PLAYOUT_MARGIN_S) * 1e3
-        habit = (
-            f"audio comes in chunks of {arrivals.chunk_s * 1e3:.0f} ms, {lag_s * 1e3:.0f} ms "
-            "after its stamps"
-        )
         if self._paced and self._playout_delay_s is not None:
             if needed_s > self._playout_delay_s:
+                enough_ms = (self.latency_s + lag_s + PLAYOUT_MARGIN_S) * 1e3
                 self._count(
                     "short_delays",
-                    f"{habit}: frames are late. playout_delay_ms: {math.ceil(enough_ms)} and "
-                    f"starvation_ms: {math.ceil(arrivals.patience_s * 1e3)} would do",
+                    f"{_tell(arrivals)}: frames are late. playout_delay_ms: "
+                    f"{math.ceil(enough_ms)} and starvation_ms: "
+                    f"{math.ceil(arrivals.patience_s * 1e3)} would do",
                 )
         elif needed_s > self.latency_s + self._lag_s + PLAYOUT_MARGIN_S:
             self._lag_s = lag_s
             self._count(
                 "delay_growths",
-                f"{habit}: frames go out {self.s * 1e3:.0f} ms after the instant they depict",
+                f"{_tell(arrivals)}: frames go out {self.s * 1e3:.0f} ms after the instant they "
+                "depict",
             )
         elif lag_s < self._lag_s - EASE_S / 2:
             before_s = self.s
@@ -100,6 +98,11 @@ class Delay:
             self._slew_from(before_s)
             self._count(
                 "delay_shrinks",
-                f"{habit}, and not later for long: frames will go out {self._target_s * 1e3:.0f} "
-                "ms after the instant they depict",
+                f"{_tell(arrivals)}, and not later for long: frames will go out "
+                f"{self._target_s * 1e3:.0f} ms after the instant they depict",
             )
+
+
+def _tell(arrivals: Arrivals) -> str:
+    chunk_ms, lag_ms = arrivals.chunk_s * 1e3, (arrivals.lag_s or 0.0) * 1e3
+    return f"audio comes in chunks of {chunk_ms:.0f} ms, {lag_ms:.0f} ms after its stamps"

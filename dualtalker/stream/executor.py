@@ -58,7 +58,6 @@ class FrameExecutor:
 
     def begin(self, origin_s: Fraction) -> None:
         """Start the model anew: the next hop's first sample lies at stream time `origin_s`."""
-        self._origin_s = origin_s
         self._set_ticks(origin_s)
         self._cursor = self.clock.count_before(origin_s)  # output frame to make next
         self._count = 0  # model frames since the origin
@@ -79,17 +78,19 @@ class FrameExecutor:
         Style and intensity are those of the hop's end: a change that was made when all audio so
         far had been heard first shows in the hop that comes next.
         """
-        heard_s = self._origin_s + self._spacing_s * (self._count + self.sidecar.frames_per_step)
+        count = self._count + self.sidecar.frames_per_step
+        heard_s = Fraction(self._origin_tick + count * self._step_ticks, self._ticks_s)
         intensity = self.manner.intensity_at(heard_s)
         self.text.place(heard_s)
         motion = self._step(hop, self.manner.style_at(heard_s))
         self.finisher.life.hear(hop[0])
         frames: list[Frame] = []
         # As if each frame had come by itself: life does not depend on how large a step is.
-        for audio, weights in zip(np.array_split(hop[0], len(motion)), motion, strict=True):
+        parts = [hop[0]] if len(motion) == 1 else np.array_split(hop[0], len(motion))
+        for audio, weights in zip(parts, motion, strict=True):
             self._count += 1
             heard = self._count * self._step_ticks
-            tick = self._first_tick + heard
+            tick = self._origin_tick + heard - self._lookahead_ticks
             time_s = tick / self._ticks_s
             self.finisher.life.follow(time_s, heard / self._ticks_s, weights)
             self._newest = self.smoother(weights)
@@ -121,8 +122,9 @@ class FrameExecutor:
         end = clock.count_through(time_s) if last else clock.count_before(time_s)
         frames = []
         while self.next_index < end:
-            self.text.rest(float(self.next_time_s))
-            finished = self.finisher.rest(float(self.next_time_s))
+            now_s = float(self.next_time_s)
+            self.text.rest(now_s)
+            finished = self.finisher.rest(now_s)
             frames.append(self._make_frame(self.next_index, finished, idle=True))
         return frames
 
@@ -161,11 +163,11 @@ class FrameExecutor:
     def _set_ticks(self, origin_s: Fraction) -> None:
         """Choose ticks for a segment that begins at `origin_s`."""
         fps = self.clock.fps
-        first_s = origin_s - self._lookahead_s
-        parts = (first_s.denominator, self._spacing_s.denominator, fps.numerator)
-        self._ticks_s = math.lcm(*parts)  # in a second
-        self._first_tick = int(first_s * self._ticks_s)  # of what the model says of no audio
-        self._step_ticks = int(self._spacing_s * self._ticks_s)
+        times_s = (origin_s, self._lookahead_s, self._spacing_s)
+        self._ticks_s = math.lcm(*(t.denominator for t in times_s), fps.numerator)  # in a second
+        self._origin_tick, self._lookahead_ticks, self._step_ticks = (
+            int(time_s * self._ticks_s) for time_s in times_s
+        )
         self._frame_ticks = self._ticks_s // fps.numerator * fps.denominator
 
     def _emit_through(

@@ -20,16 +20,13 @@ class Segments:
     def __init__(self, audio: AudioAccumulator, executor: FrameExecutor) -> None:
         self.audio, self.executor = audio, executor
         self._origin_s = Fraction(0)  # where this segment's audio begins
+        self.end_s = Fraction(0)  # of the audio so far
         self._waiting: list[Frame] = []
-
-    @property
-    def end_s(self) -> Fraction:
-        """End of the audio so far."""
-        return self._origin_s + self.audio.duration_s
 
     def hear(self, mono: np.ndarray, rate_hz: int) -> None:
         """Take samples [n]; the model runs where more than a second of them waits."""
         self.audio.push(mono, rate_hz)
+        self.end_s = self._origin_s + self.audio.duration_s
         if len(self.audio.ready) > self.audio.rate_hz:
             self.run_ready()
 
@@ -64,7 +61,7 @@ class Segments:
     def take_back(self, time_s: Fraction) -> int:
         """Drop all audio, and the frames from `time_s` on; return the next one's index."""
         index = self.executor.take_back(time_s)
-        self._origin_s = self.executor.next_time_s
+        self._origin_s = self.end_s = self.executor.next_time_s
         self.audio.restart()
         self._waiting = []
         return index
@@ -76,5 +73,5 @@ class Segments:
 
     def _begin(self, time_s: Fraction) -> None:
         self.audio.restart()
-        self._origin_s = time_s
+        self._origin_s = self.end_s = time_s
         self.executor.begin(time_s)

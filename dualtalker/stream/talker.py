@@ -211,7 +211,7 @@ class Talker:
         self._segments.rest_through(target_s)
         if executor.next_index > before:
             self._timeline.idle_until(executor.next_time_s)
-        return self.frames()
+        return self._segments.take_frames()
 
     def flush(self) -> list[Frame]:
         """End the speech: return the frames that waited for audio to come, up to its end.
