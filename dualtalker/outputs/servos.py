@@ -38,6 +38,9 @@ _PAIRS = {
 _KNOWN = (*_PLACES, *(name for name in _PAIRS if name not in _PLACES))
 # How far the head is taken to turn (rad), where its angles move a joint.
 _HEAD_REACH = 0.5
+# msgspec's own error is a ValueError only in newer versions; the oldest raises SystemError for an
+# integer that no float holds.
+_REFUSALS = (ValueError, OverflowError, msgspec.ValidationError, SystemError)
 
 
 class Joint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -148,7 +151,7 @@ def parse_servos(text: str, source: str) -> Servos:
     try:
         read = {name: _read_joint(name, joint) for name, joint in joints.items()}
         servos: Servos = msgspec.convert({**record, "joints": {}} | {"joints": read}, Servos)
-    except (ValueError, OverflowError) as error:
+    except _REFUSALS as error:
         raise OutputError(f"{source}: {_reword(error)}") from error
     return servos
 
@@ -181,7 +184,7 @@ def _read_joint(name: object, record: object) -> Joint:
         for key, value in (*numbers.items(), *shapes.items(), *(("limits", v) for v in limits)):
             if value is not None and not math.isfinite(value):
                 raise ValueError(f"{key} is {value}; expected a number")
-    except (ValueError, OverflowError) as error:
+    except _REFUSALS as error:
         raise ValueError(f"joint {name}: {_reword(error)}") from error
     for shape in joint.shapes:
         if shape not in _KNOWN:

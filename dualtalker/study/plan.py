@@ -178,7 +178,7 @@ def read_key(folder: Path) -> Key:
         record = msgspec.convert(read_json(path, MAX_KEY_BYTES), dict[str, Any])
         digest = record.pop("study", None)
         key = msgspec.convert(record, Key)
-    except ValueError as error:
+    except (ValueError, msgspec.DecodeError) as error:
         raise StudyError(f"{path}: no key of a study ({error}); make the study again") from error
     if key.format != FORMAT or key.digest != digest:
         raise StudyError(

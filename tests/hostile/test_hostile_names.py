@@ -65,6 +65,7 @@ def test_floods_of_expressions_are_refused(tmp_path):
         "timeCode," + "a_" * 500_000,
         "," * 50_000,
     ],
+    ids=["meshes", "repeated", "long", "empty"],  # pytest 8.0 gives the id to every process
 )
 def test_tables_whose_columns_make_no_sense_are_refused(tmp_path, header):
     width = header.count(",")
