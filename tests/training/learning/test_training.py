@@ -130,7 +130,7 @@ def test_loss_falls_on_one_batch(corpus: Path, tmp_path: Path) -> None:
 def test_each_loss_term_can_be_switched_off(corpus: Path, tmp_path: Path) -> None:
     run = prepare(tiny_train_config(corpus, tmp_path))
     batch = run.batches.make(1)
-    names = [f.name for f in dataclasses.fields(LossConfig)]
+    names = [f.name for f in dataclasses.fields(LossConfig) if f.type == "float"]
     everything = LossConfig(**dict.fromkeys(names, 1.0))
     _, terms, _ = Objective(run.network, run.priors, everything)(batch, torch.Generator())
     assert set(terms) == {*names, "total"}
