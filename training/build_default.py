@@ -211,7 +211,7 @@ def plan_export(config: BuildConfig, real: Path, trained: Path) -> list[Stage]:
 # no frame more to be smoothed, so that the exported lookahead is that of the network: 100 ms.
 RECIPE = (
     *("--network.lookahead-samples", "1600"),
-    "--network.early-contacts",
+    *("--network.early-contacts", "--network.rest-gate"),
     *("--network.dropout", "0.1"),
     *("--data.captured-share", "0.35"),
     *("--data.taught-share", "0.3"),

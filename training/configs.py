@@ -81,6 +81,9 @@ class NetworkConfig:
     early_contacts: bool = False
     """Decide contacts one frame before the motion that shows them, so that smoothing them over
     frames needs no further lookahead; takes a lookahead of at least two hops."""
+    rest_gate: bool = False
+    """Decide by one more gate where nobody speaks, and let the face rest there (`touch_lips`);
+    takes both contacts."""
     expansion: int = 1
     """Hidden width of a block relative to `channels`."""
     motion_channels: int = 128
@@ -117,6 +120,8 @@ class LossConfig:
     """Distance of the lip vertices on the default head."""
     closure: float = 0.2
     """Gates of the lips' contacts against the labelled /p b m/ and /f v/."""
+    rest: float = 0.1
+    """Gate of rest, where the network has one, against labelled pauses and noise alone."""
     lipread_true: float = 0.1
     """Dual task: read phones and acoustic units from true motion."""
     lipread_predicted: float = 0.05

@@ -171,7 +171,7 @@ def add_style(network: DualTalker, name: str, begin_as: dict[str, float]) -> Dua
 def choose_parameters(network: DualTalker, scope: str) -> None:
     """Let only the parameters of `scope` learn, and of the styles only the last.
 
-    The closure gate stays as it is: recordings without labelled closures cannot teach it.
+    The gates stay as they are: recordings without labelled phones cannot teach them.
 
     Raises:
         ValueError: there is no such scope.
@@ -288,8 +288,8 @@ def plan_training(config: FinetuneConfig, meta: dict[str, Any]) -> TrainConfig:
         network=from_plain(
             type(base.network), complete_description(meta["description"])["network"]
         ),
-        # Without labelled closures the gate has nothing to learn from but their absence.
-        loss=replace(base.loss, closure=0.0),
+        # Without labelled phones the gates have nothing to learn from but their absence.
+        loss=replace(base.loss, closure=0.0, rest=0.0),
         data=DataConfig(
             corpus=(config.recordings,), segment_s=config.segment_s, batch=config.batch
         ),

@@ -16,7 +16,16 @@ def _root_mean_square(samples: np.ndarray) -> float:
 
 
 def make_noise(samples: int, rng: Rng) -> np.ndarray:
-    """Return non-speech noise `[samples]` of root mean square 1.
+    """Return non-speech noise `[samples]` of root mean square 1: of one source or of two."""
+    noise = _draw_noise(samples, rng)
+    if rng.random() < 0.3:
+        noise = noise + 10.0 ** rng.uniform(-0.75, 0.0) * _draw_noise(samples, rng)
+        noise /= _root_mean_square(noise)
+    return noise
+
+
+def _draw_noise(samples: int, rng: Rng) -> np.ndarray:
+    """Return the noise of one source `[samples]` of root mean square 1.
 
     Six kinds, drawn at random: colored hiss (fan, air), a harmonic hum with drift (mains, engine),
     music, clicks and thumps (door, steps), whines that climb and fall with every move (servo), and

@@ -50,8 +50,10 @@ class Batch:
     """1 where a target is supervised, `[batch, frames, 52]`."""
     contacts: Tensor
     """1 in each contact of the lips, `[batch, frames, contacts]`."""
+    rest: Tensor
+    """1 where nobody speaks, `[batch, frames, 1]`."""
     contacts_mask: Tensor
-    """1 where contacts are labelled, `[batch, frames, 1]`."""
+    """1 where contacts and rest are labelled, `[batch, frames, 1]`."""
     phones: Tensor
     """Phone classes in order, from 1, padded with 0, `[batch, longest]`."""
     phone_counts: Tensor
@@ -205,6 +207,7 @@ class BatchMaker(BatchSource):
             "motion": np.zeros((self.frames, len(self.active)), np.float32),
             "mask": np.tile(self.active.astype(np.float32), shape),
             "contacts": np.zeros((self.frames, len(self.network.contacts)), np.float32),
+            "rest": np.ones(shape, np.float32),
             "contacts_mask": np.ones(shape, np.float32),
             "phones": np.zeros(0, np.int64),
             "has_phones": np.float32(0),
@@ -231,7 +234,8 @@ class BatchMaker(BatchSource):
             sound, times_s = hold_vowel(clip, sound, times_s, rng)
         clean = stretch(sound, rate, samples)
         motion, mask = cut_motion(clip, times_s)
-        motion *= find_speech(clip.phones or (), times_s)[:, None]
+        speech = find_speech(clip.phones or (), times_s)[:, None]
+        motion *= speech
         if first_frame > 0:
             # A cut in mid-speech: the network has heard nothing of what the first frames need.
             mask[: int(0.2 * model_rate_hz)] = 0.0
@@ -242,6 +246,7 @@ class BatchMaker(BatchSource):
             "motion": motion,
             "mask": mask,
             "contacts": contacts,
+            "rest": ((speech < 0.5) | (times_s[:, None] > clip.duration_s)).astype(np.float32),
             "contacts_mask": np.full((self.frames, 1), known, np.float32),
             "phones": list_phones(clip, times_s, self.phones),
             "has_phones": np.float32(clip.phones is not None),

@@ -61,6 +61,7 @@ EVIDENCE = (
     "velocity",
     "lip_vertices",
     "closure",
+    "rest",
     "units_true",
     "units_predicted",
     "phones_true",
@@ -82,6 +83,7 @@ def count_evidence(batch: Batch) -> dict[str, float]:
         "velocity": moving.sum(),
         "lip_vertices": mask.sum() if mask.dim() == 2 else mask.amax(-1).sum(),
         "closure": batch.contacts_mask.sum(),
+        "rest": batch.contacts_mask.sum(),
         "units_true": (batch.paired * batch.speech).sum() * frames,
         "units_predicted": batch.speech.sum() * frames,
         "duality": (batch.paired * batch.speech).sum(),
@@ -153,14 +155,17 @@ class Objective(nn.Module):
         """Name the terms that compare blendshapes, each with how it is measured."""
         moved = (out.weights, batch.motion, batch.mask)
         spread, speed = measure_scales(self.priors.motion_prior)
-        return {
+        count = batch.contacts.shape[-1]
+        touched, rested = out.gate_logit[..., :count], out.gate_logit[..., count:]
+        terms: dict[str, Measure] = {
             "motion": lambda: losses.motion_loss(*moved, spread),
             "velocity": lambda: losses.velocity_loss(*moved, speed),
             "lip_vertices": lambda: losses.lip_vertex_loss(*moved, self.priors.lip_basis),
-            "closure": lambda: losses.contact_loss(
-                out.gate_logit, batch.contacts, batch.contacts_mask
-            ),
+            "closure": lambda: losses.contact_loss(touched, batch.contacts, batch.contacts_mask),
         }
+        if self.network.config.rest_gate:
+            terms["rest"] = lambda: losses.rest_loss(rested, batch.rest, batch.contacts_mask)
+        return terms
 
     def _list_vertex_terms(self, batch: Batch, out: Prediction) -> dict[str, Measure]:
         """Name the terms that compare a mesh's coordinates, each with how it is measured."""

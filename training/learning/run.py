@@ -41,6 +41,8 @@ from training.network import (
     fit_units,
 )
 
+_REST = "animation.gate_rest."
+
 
 @dataclass
 class Run:
@@ -206,8 +208,12 @@ def begin_as(network: DualTalker, path: Path) -> Priors:
                 f"{path} has {key} {found.get(key)}, expected those of the data, {wanted[key]}: "
                 "give the --data that it was trained on, or leave out --start-from"
             )
+    weights = checkpoint.group("ema")
+    if not any(name.startswith(_REST) for name in weights):  # a gate that is yet to be taught
+        new = network.state_dict().items()
+        weights |= {name: tensor for name, tensor in new if name.startswith(_REST)}
     try:
-        network.load_state_dict(checkpoint.group("ema"))
+        network.load_state_dict(weights)
     except RuntimeError as error:
         first = str(error).splitlines()[1:2] or [str(error)]
         raise CheckpointError(

@@ -45,25 +45,31 @@ def _raise_jaw(weights: Tensor, gate: Tensor, gone: tuple[int, ...], lift: float
 
 
 def touch_lips(weights: Tensor, gates: Tensor) -> Tensor:
-    """Apply the contacts' gates `[..., contacts]`: bilabial, then labiodental where there is one.
+    """Apply gates `[..., gates]`: bilabial, labiodental where there is one, rest where there is.
 
-    Shut lips win over the lip on the teeth.
+    Shut lips win over the lip on the teeth. Rest takes all of a face away: a regression never
+    quite does in a noise that is a little like speech, and a mouth that mumbles with a fan looks
+    broken. Ours.
     """
+    if gates.shape[-1] > REST:
+        weights = weights * (1.0 - gates[..., REST:])
     if gates.shape[-1] > 1:
         weights = bite_lip(weights, gates[..., 1:2])
     return close_lips(weights, gates[..., :1])
 
 
-GATE_REST, GATE_SPAN = 0.06, 0.24  # up to where a gate is 0, and from there to a whole one
+REST = 2  # the gate of rest follows both contacts
+# Up to where a gate is 0, and from there to a whole one. A contact that is missed looks worse than
+# a short one too many: 0.3 is enough for a whole one.
+GATE_STARTS, GATE_SPANS = (0.06, 0.06, 0.3), (0.24, 0.24, 0.5)
 OVERSHOOT = 0.02  # by which a weight may pass 0 and 1 before it is clamped
 
 
 def sharpen_gate(logit: Tensor) -> Tensor:
-    """Turn a contact's logit into a gate that is exactly 0 or 1 except around the decision.
-
-    A contact that is missed looks worse than a short one too many: 0.3 is enough for a whole one.
-    """
-    return torch.clamp((torch.sigmoid(logit) - GATE_REST) / GATE_SPAN, 0.0, 1.0)
+    """Turn logits `[..., gates]` into gates that are exactly 0 or 1 except around the decision."""
+    count = logit.shape[-1]
+    starts, spans = (logit.new_tensor(each[:count]) for each in (GATE_STARTS, GATE_SPANS))
+    return torch.clamp((torch.sigmoid(logit) - starts) / spans, 0.0, 1.0)
 
 
 # Of the gate's smoothing: next frame, this one, the one before, and the one before that. Lips
@@ -82,17 +88,23 @@ def smooth_motion(
     gain: float = GATE_GAIN,
     early: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Smooth weights `[batch, frames + 3, 52]` and gates `[.., contacts]`, one frame ahead.
+    """Smooth weights `[batch, frames + 3, 52]` and gates `[.., gates]`, one frame ahead.
 
     Returns `frames` frames. Weights take a mean over the frame before, this and the next; gates a
-    longer one (four `taps`), times `gain` and held at 1. Ours: predictions of one frame differ
-    from the next by noise that a captured face has not.
+    longer one (four `taps`), contacts times `gain` and held at 1. Ours: predictions of one frame
+    differ from the next by noise that a captured face has not.
 
     With `early` contacts the gates alone are one frame ahead: beside a frame's gate stands the
     motion of the frame before, and weights take a third of their last frame and no next one.
     """
-    shown = (gain * _weigh_frames(gate, taps)).clamp(0.0, 1.0)
+    gains = gate.new_tensor(list_gains(gate.shape[-1], gain))
+    shown = (gains * _weigh_frames(gate, taps)).clamp(0.0, 1.0)
     return _weigh_frames(motion, EARLY_MOTION_TAPS if early else MOTION_TAPS), shown
+
+
+def list_gains(gates: int, gain: float = GATE_GAIN) -> list[float]:
+    """Return by what each of so many smoothed gates is multiplied: contacts by `gain`."""
+    return [1.0 if gate == REST else gain for gate in range(gates)]
 
 
 def _weigh_frames(values: Tensor, taps: tuple[float, ...]) -> Tensor:
@@ -143,6 +155,10 @@ class AnimationDecoder(nn.Module):
         self.gate = nn.Sequential(
             nn.Linear(config.channels, 64), nn.GELU(), nn.Linear(64, len(config.contacts))
         )
+        if config.rest_gate:
+            self.gate_rest = nn.Sequential(
+                nn.Linear(config.channels, 64), nn.GELU(), nn.Linear(64, 1)
+            )
         self.register_buffer("active", torch.tensor(active, dtype=torch.float32))
         # By which each style's weights are multiplied where they are shown (`training.calibrate`).
         self.register_buffer("gains", torch.ones(len(styles), len(ARKIT_NAMES)))
@@ -150,13 +166,20 @@ class AnimationDecoder(nn.Module):
         self.log_scale = nn.Parameter(torch.full((len(ARKIT_NAMES),), -2.5))
         self.vertex_heads = nn.ModuleDict()
 
+    def judge(self, latents: Tensor) -> Tensor:
+        """Return the gates' logits `[batch, time, gates]` as a step decides them."""
+        logit: Tensor = self.gate(latents)
+        if not self.config.rest_gate:
+            return logit
+        return torch.cat([logit, self.gate_rest(latents)], dim=-1)
+
     def decide(self, latents: Tensor) -> Tensor:
-        """Return the contacts' logits `[batch, time, contacts]` of the frames that are shown.
+        """Return the gates' logits `[batch, time, gates]` of the frames that are shown.
 
         Early contacts (`NetworkConfig.early_contacts`) were decided one step before; the first
         step repeats its own, which shows an instant before the audio.
         """
-        logit: Tensor = self.gate(latents)
+        logit = self.judge(latents)
         if not self.config.early_contacts:
             return logit
         return torch.cat([logit[:, :1], logit[:, :-1]], dim=1)
@@ -212,8 +235,8 @@ class AnimationDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Decode latents `[batch, time, channels]` in style `[batch, 16]`.
 
-        Returns the motion of `head` (see `read_out`), the contacts' logits
-        `[batch, time, contacts]` (see `decide`), and the new state.
+        Returns the motion of `head` (see `read_out`), the gates' logits `[batch, time, gates]`
+        (see `decide`), and the new state.
         """
         x = latents
         kept_states = []

@@ -12,6 +12,7 @@ from torch.nn import functional
 from dualtalker.arkit import ARKIT_NAMES
 from training.configs import NetworkConfig
 from training.network.decoders import (
+    REST,
     AnimationDecoder,
     LipReadingDecoder,
     finish_motion,
@@ -45,7 +46,7 @@ class Prediction:
     weights: Tensor
     """Weights with the contacts applied, not clamped, `[batch, frames, 52]`; or coordinates."""
     gate_logit: Tensor
-    """Logits of the lips' contacts, `[batch, frames, contacts]`."""
+    """Logits of the lips' contacts, and of rest where it is decided, `[batch, frames, gates]`."""
     latents: Tensor
     """Audio latents of the same instants, `[batch, frames, channels]`."""
 
@@ -76,6 +77,11 @@ class DualTalker(nn.Module):
             raise ValueError(
                 f"found a lookahead of {config.lookahead_samples} samples, expected at least "
                 f"{2 * config.hop_samples} with early contacts: give --network.lookahead-samples"
+            )
+        if config.rest_gate and len(config.contacts) != REST:
+            raise ValueError(
+                f"found the contacts {config.contacts}, expected both with a gate of rest: give "
+                "--network.contacts bilabial labiodental"
             )
         self.config = config
         self.phones = list(phones)
@@ -111,7 +117,8 @@ class DualTalker(nn.Module):
         motion, gate_logit = motion.float(), gate_logit.float()
         if head == ARKIT:
             # The gates learn from labels alone: motion losses must not teach them to hedge.
-            motion = touch_lips(motion, torch.sigmoid(gate_logit).detach())
+            contacts = gate_logit[..., : len(self.config.contacts)]
+            motion = touch_lips(motion, torch.sigmoid(contacts).detach())
         return Prediction(motion[:, shift:], gate_logit[:, shift:], latents[:, shift:])
 
     def animate_whole(self, audio: Tensor, style: Tensor, head: str = ARKIT) -> Tensor:

@@ -18,12 +18,13 @@ from dualtalker.arkit import ARKIT_NAMES
 from dualtalker.face import JAW_OPEN, JAW_RISE, LIP_RISE, MOUTH_CLOSE, UNBITTEN, UNSHUT
 from training.network.decoders import (
     EARLY_MOTION_TAPS,
-    GATE_GAIN,
-    GATE_REST,
-    GATE_SPAN,
+    GATE_SPANS,
+    GATE_STARTS,
     GATE_TAPS,
     MOTION_TAPS,
     OVERSHOOT,
+    REST,
+    list_gains,
 )
 from training.network.encoders import MEL_FLOOR, MEL_SCALE, AudioEncoder, CausalBlock
 from training.network.streaming import StreamingTalker
@@ -36,7 +37,7 @@ class FoldedTalker(nn.Module):
 
     The same function as `StreamingTalker`, of other state tensors: the tail of the audio
     `[1, samples]`, what all blocks remember `[1, frames, channels]`, block after block, and the
-    last frames of motion and gates `[1, kept, 52 + contacts]`, where any are kept. With `styles`,
+    last frames of motion and gates `[1, kept, 52 + gates]`, where any are kept. With `styles`,
     their weights `[1, styles]` come last.
     """
 
@@ -52,10 +53,10 @@ class FoldedTalker(nn.Module):
     kept_rows: Tensor
     style_table: Tensor
     style_bias: Tensor
-    contact_in_weight: Tensor
-    contact_in_bias: Tensor
-    contact_weight: Tensor
-    contact_bias: Tensor
+    gate_in_weight: Tensor
+    gate_in_bias: Tensor
+    gate_weight: Tensor
+    gate_bias: Tensor
     face_weight: Tensor
     face_bias: Tensor
     frame_taps: Tensor
@@ -68,7 +69,7 @@ class FoldedTalker(nn.Module):
         encoder, decoder = talker.encoder, talker.decoder
         blocks: list[CausalBlock] = [*encoder.blocks, *decoder.blocks]  # type: ignore[list-item]
         self.hops, self.styles, self.kept = hops, talker.styles, talker.kept
-        self.channels, self.contacts = encoder.config.channels, len(encoder.config.contacts)
+        self.channels, self.gates = encoder.config.channels, talker.gates
         self.early, self.smooth = talker.early, talker.smooth
         self.encoder_blocks = len(encoder.blocks)
         self.dilations = [block.dilation for block in blocks]
@@ -156,11 +157,11 @@ class FoldedTalker(nn.Module):
             biases.append(block.norm.weight * (1 + scale_bias))
             biases.append(block.norm.bias * (1 + scale_bias) + shift_bias)
         shown = decoder.active * gains
-        none = torch.zeros(len(table), self.contacts)
+        none = torch.zeros(len(table), self.gates)
         parts += [(1 + 2 * OVERSHOOT) * shown, none, -OVERSHOOT * shown, none]
-        gate = torch.ones(self.contacts)
+        starts, spans = (torch.tensor(x[: self.gates]) for x in (GATE_STARTS, GATE_SPANS))
         face = torch.zeros(_FACE)
-        biases += [face, gate / GATE_SPAN, face, -gate * GATE_REST / GATE_SPAN]
+        biases += [face, 1.0 / spans, face, -starts / spans]
         scales, bias = torch.cat(parts, dim=1), torch.cat(biases)
         if talker.styles:
             self._keep("style_table", scales)
@@ -171,24 +172,30 @@ class FoldedTalker(nn.Module):
         for name, norm in (("encoded", encoder.norm), ("decoded", decoder.norm)):
             self._keep(f"{name}_scale", norm.weight)
             self._keep(f"{name}_shift", norm.bias)
-        into, out = decoder.gate[0], decoder.gate[2]
-        assert isinstance(into, nn.Linear) and isinstance(out, nn.Linear)
-        layers = {"contact_in": into, "contact": out, "face": decoder.head}
-        for name, layer in layers.items():
-            self._keep(f"{name}_weight", layer.weight.T)
-            self._keep(f"{name}_bias", layer.bias)
+        self._keep("face_weight", decoder.head.weight.T)
+        self._keep("face_bias", decoder.head.bias)
+        # Both gates' layers as one: their outputs know each its own hidden units.
+        pairs = [decoder.gate, *([decoder.gate_rest] if decoder.config.rest_gate else [])]
+        into: list[nn.Linear] = [pair[0] for pair in pairs]  # type: ignore[misc]
+        out: list[nn.Linear] = [pair[2] for pair in pairs]  # type: ignore[misc]
+        self._keep("gate_in_weight", torch.cat([layer.weight for layer in into]).T)
+        self._keep("gate_in_bias", torch.cat([layer.bias for layer in into]))
+        self._keep("gate_weight", torch.block_diag(*(layer.weight for layer in out)).T)
+        self._keep("gate_bias", torch.cat([layer.bias for layer in out]))
 
     def _plan_frames(self) -> None:
         """Taps of `smooth_motion` as one table, and the contacts' masks of `touch_lips`."""
-        taps = torch.zeros(self.kept + 1, _FACE + self.contacts)
+        taps = torch.zeros(self.kept + 1, _FACE + self.gates)
         if self.smooth:
-            taps[:, _FACE:] = GATE_GAIN * torch.tensor(GATE_TAPS).flip(0)[:, None]
+            gains = torch.tensor(list_gains(self.gates))
+            taps[:, _FACE:] = gains * torch.tensor(GATE_TAPS).flip(0)[:, None]
             motion = EARLY_MOTION_TAPS if self.early else MOTION_TAPS
             taps[:, :_FACE] = torch.tensor(motion).flip(0)[:, None]
         else:
             taps[-1, :_FACE] = 1.0
             taps[0, _FACE:] = 1.0
         self._plan("frame_taps", taps)
+        self.contacts = min(self.gates, REST)
         columns, masks = [], []
         # The lip on the teeth first: shut lips win over it.
         for contact, gone, lift in ((1, UNBITTEN, LIP_RISE), (0, UNSHUT, 1.0))[-self.contacts :]:
@@ -206,7 +213,7 @@ class FoldedTalker(nn.Module):
     def state_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of all state tensors in the order of `forward`."""
         shapes = [(1, self.tail), (1, sum(self.histories), self.channels)]
-        return [*shapes, (1, self.kept, _FACE + self.contacts)] if self.kept else shapes
+        return [*shapes, (1, self.kept, _FACE + self.gates)] if self.kept else shapes
 
     def forward(self, audio: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Map audio `[1, hops * hop]` and state to motion `[1, hops, 52]` and the new state."""
@@ -242,7 +249,7 @@ class FoldedTalker(nn.Module):
         if weights is not None:
             row = torch.addmm(self.style_bias, weights, self.style_table).reshape(-1)
         norms = 2 * (len(self.histories) - self.encoder_blocks)
-        shown = _FACE + self.contacts
+        shown = _FACE + self.gates
         return row.split([*(norms * [self.channels]), shown, shown])
 
     def _run(
@@ -306,11 +313,9 @@ class FoldedTalker(nn.Module):
         return torch.cat(parts)[None]
 
     def _read_out(self, latents: tuple[Tensor, Tensor]) -> Tensor:
-        """Logits of the weights and of the contacts `[hops, 52 + contacts]`."""
-        hidden = functional.gelu(
-            torch.addmm(self.contact_in_bias, latents[0], self.contact_in_weight)
-        )
-        gate = torch.addmm(self.contact_bias, hidden, self.contact_weight)
+        """Logits of the weights and of the gates `[hops, 52 + gates]`."""
+        hidden = functional.gelu(torch.addmm(self.gate_in_bias, latents[0], self.gate_in_weight))
+        gate = torch.addmm(self.gate_bias, hidden, self.gate_weight)
         return torch.cat([torch.addmm(self.face_bias, latents[1], self.face_weight), gate], dim=1)
 
     def _smooth(self, padded: Tensor) -> Tensor:
@@ -325,8 +330,10 @@ class FoldedTalker(nn.Module):
         return frames.clamp(0.0, 1.0)
 
     def _touch(self, frames: Tensor) -> Tensor:
-        """`shut_lips` of frames whose last columns are the contacts' gates."""
+        """`shut_lips` of frames whose last columns are the gates."""
         weights = frames[..., :_FACE]
+        if self.gates > REST:
+            weights = weights * (1.0 - frames[..., _FACE + REST :])
         masks = frames.index_select(2, self.gate_columns) * self.gate_masks + self.gate_rest
         for kept, close in _pairs(masks.split(_FACE, dim=-1)):
             weights = weights * kept

@@ -88,6 +88,12 @@ def contact_loss(logit: Tensor, contacts: Tensor, mask: Tensor) -> Tensor:
     return masked_mean((raw * (1.0 + 2.0 * contacts)).sum(-1, keepdim=True), mask)
 
 
+def rest_loss(logit: Tensor, rest: Tensor, mask: Tensor) -> Tensor:
+    """Binary cross-entropy of where nobody speaks (ours); all `[batch, frames, 1]`."""
+    raw = functional.binary_cross_entropy_with_logits(logit, rest, reduction="none")
+    return masked_mean(raw, mask)
+
+
 def unit_loss(log_probabilities: Tensor, units: Tensor, mask: Tensor) -> Tensor:
     """Framewise cross-entropy of acoustic units.
 

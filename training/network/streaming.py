@@ -92,6 +92,7 @@ class StreamingTalker(StyledTalker):
         super().__init__(network, mixture, styles)
         config = self.encoder.config
         self.smooth, self.early = smooth, config.early_contacts
+        self.gates = len(config.contacts) + int(config.rest_gate)
         waits = int(smooth and not self.early)  # frames by which smoothing delays what is shown
         # Step i depicts motion frame i - shift_frames.
         self.shift_frames = config.shift_frames + waits
@@ -103,7 +104,7 @@ class StreamingTalker(StyledTalker):
     def state_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of all state tensors in the order of `forward`."""
         shapes = self.encoder.state_shapes() + self.decoder.state_shapes()
-        shown = len(ARKIT_NAMES) + len(self.encoder.config.contacts)
+        shown = len(ARKIT_NAMES) + self.gates
         return [*shapes, (1, self.kept, shown)] if self.kept else shapes
 
     def new_state(self) -> list[Tensor]:
@@ -122,7 +123,7 @@ class StreamingTalker(StyledTalker):
         latents, audio_state = self.encoder.step(audio, list(state[:split]))
         motion, _, kept = self.decoder(latents, style, list(state[split:end]))
         # Of a step itself, early contacts are the ones of the next frame.
-        motion, gate = self.show(motion, weights), sharpen_gate(self.decoder.gate(latents))
+        motion, gate = self.show(motion, weights), sharpen_gate(self.decoder.judge(latents))
         if not self.kept:
             return (shut_lips(motion, gate), *audio_state, *kept)
         frames = torch.cat([state[end], torch.cat([motion, gate], dim=2)], dim=1)
@@ -155,7 +156,7 @@ class StreamingTalker(StyledTalker):
         taps: tuple[float, ...] = GATE_TAPS,
         gain: float = GATE_GAIN,
     ) -> tuple[Tensor, Tensor]:
-        """Return motion without contacts `[1, frames, 52]` and the contacts' gates, as `run`."""
+        """Return motion without contacts and rest `[1, frames, 52]` and the gates, as `run`."""
         style = self.choose_style(weights)
         hop = self.encoder.config.hop_samples
         steps = -(-audio.shape[1] // hop) + self.shift_frames
@@ -165,7 +166,7 @@ class StreamingTalker(StyledTalker):
         motion, gate = self.show(motion, weights), sharpen_gate(logit)
         if self.smooth:
             if self.early:
-                gate = sharpen_gate(self.decoder.gate(latents))
+                gate = sharpen_gate(self.decoder.judge(latents))
             # Frames of zeros before the first, as in the state before the first hop.
             ahead = (0, 0, SMOOTHING_FRAMES, 0)
             motion, gate = functional.pad(motion, ahead), functional.pad(gate, ahead)

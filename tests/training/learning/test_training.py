@@ -80,6 +80,9 @@ def test_training_goes_on_from_a_checkpoint_and_its_export_tells(
         assert torch.equal(run.ema[name], tensor), name
     for name, tensor in before.group("priors").items():
         assert torch.equal(getattr(run.objective.priors, name), tensor), name
+    with_rest = dataclasses.replace(earlier, rest_gate=True)  # which the checkpoint has not
+    taught = prepare(dataclasses.replace(config, network=with_rest)).network.state_dict()
+    assert all(torch.equal(taught[name], tensor) for name, tensor in before.group("ema").items())
     second = train(config)
     assert not np.array_equal(
         read_weights(second)["ema.animation.head.weight"],
@@ -128,7 +131,8 @@ def test_loss_falls_on_one_batch(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_each_loss_term_can_be_switched_off(corpus: Path, tmp_path: Path) -> None:
-    run = prepare(tiny_train_config(corpus, tmp_path))
+    resting = dataclasses.replace(TINY_NETWORK, rest_gate=True)
+    run = prepare(tiny_train_config(corpus, tmp_path, network=resting))
     batch = run.batches.make(1)
     names = [f.name for f in dataclasses.fields(LossConfig) if f.type == "float"]
     everything = LossConfig(**dict.fromkeys(names, 1.0))

@@ -21,19 +21,32 @@ from training.network import (
     StreamingTalker,
     mel_filters,
 )
-from training.network.decoders import bite_lip, close_lips, sharpen_gate, smooth_motion, touch_lips
+from training.network.decoders import (
+    REST,
+    bite_lip,
+    close_lips,
+    sharpen_gate,
+    smooth_motion,
+    touch_lips,
+)
 
 HOP = TINY_NETWORK.hop_samples
 
 
-def make_network(early: bool = False) -> DualTalker:
+def make_network(early: bool = False, **changes: object) -> DualTalker:
     torch.manual_seed(3)
-    config = dataclasses.replace(TINY_NETWORK, early_contacts=early)
+    config = dataclasses.replace(TINY_NETWORK, early_contacts=early, **changes)
     made = DualTalker(config, [True] * 52, ["captured:one", "rules"], ["sil", "AA", "PP"])
     torch.nn.init.normal_(made.animation.head.weight, std=0.5)
     torch.nn.init.normal_(made.animation.gate[-1].weight, std=2.0)
     for film in made.animation.film:
         torch.nn.init.normal_(film.weight, std=0.5)
+    if config.rest_gate:  # at rest for half of the time
+        last = made.animation.gate_rest[-1]
+        torch.nn.init.normal_(last.weight, std=8.0)
+        with torch.no_grad():
+            logit = made.animation.gate_rest(made.eval().audio_encoder(make_audio(60, seed=1)))
+            last.bias -= logit.median() + 0.5
     return made.eval()
 
 
@@ -56,9 +69,12 @@ def run_by_steps(talker: StreamingTalker, audio: torch.Tensor) -> torch.Tensor:
     return torch.cat(frames)
 
 
-@pytest.fixture(params=[False, True], ids=["contacts in time", "early contacts"])
+KINDS = {"contacts in time": {}, "early contacts": {"early": True}, "rest": {"rest_gate": True}}
+
+
+@pytest.fixture(params=list(KINDS.values()), ids=list(KINDS))
 def any_network(request: pytest.FixtureRequest) -> DualTalker:
-    return make_network(early=request.param)
+    return make_network(**request.param)
 
 
 @pytest.mark.parametrize("smooth", [False, True])
@@ -95,12 +111,34 @@ def test_motion_is_aligned_with_the_training_targets(network: DualTalker) -> Non
         prediction = network.animate(audio, torch.tensor([1]))
         streamed = StreamingTalker(network, {"rules": 1.0}).run(audio)
     unclosed = prediction.weights[0].clamp(0, 1)
-    open_frames = sharpen_gate(prediction.gate_logit[0, :, 0]) == 0
+    open_frames = sharpen_gate(prediction.gate_logit)[0, :, 0] == 0
     jaw = ARKIT_INDEX["jawLeft"]  # untouched by the closure
     count = len(unclosed)
     torch.testing.assert_close(unclosed[:, jaw], streamed[:count, jaw], atol=2e-5, rtol=0)
     assert count == 30 - TINY_NETWORK.shift_frames
     assert open_frames.shape == (count,)
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_face_whose_gate_of_rest_is_whole_is_exactly_at_rest(early: bool) -> None:
+    resting, free = make_network(early, rest_gate=True), make_network(early)
+    audio = torch.cat([make_audio(20), torch.zeros(1, 20 * HOP)], 1)
+    last = resting.animation.gate_rest[-1]
+    with torch.no_grad():
+        last.weight *= 20.0
+        last.bias -= resting.animation.gate_rest(resting.audio_encoder(audio)).mean()
+    known = resting.state_dict()
+    free.load_state_dict({name: known[name] for name in free.state_dict()})
+    talker, without = (StreamingTalker(n, {"rules": 1.0}, smooth=True) for n in (resting, free))
+    with torch.no_grad():
+        _, gates = talker.run_apart(audio)
+        shown, expected = talker.run(audio), without.run(audio)
+    rest = gates[0, :, REST]
+    assert (rest == 1).any() and (rest == 0).any()
+    assert (shown[rest == 1] == 0).all() and (expected[rest == 1] > 0.1).any()
+    assert torch.equal(shown[rest == 0], expected[rest == 0])
+    with pytest.raises(ValueError, match="expected both with a gate of rest"):
+        make_network(rest_gate=True, contacts=("bilabial",))
 
 
 def test_early_contacts_are_those_of_one_frame_less_lookahead() -> None:
