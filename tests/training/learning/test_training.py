@@ -17,7 +17,7 @@ from dualtalker.model import load_bundle
 from engines.export_onnx import ExportConfig, ExportError, compare_with_torch, export
 from tiny_training import TINY_NETWORK, make_clip, tiny_train_config
 from training.configs import DataConfig, LossConfig
-from training.data import Phone, load_clips, save_clips
+from training.data import SILENCE, Phone, load_clips, save_clips
 from training.learning import (
     CURVE_NAME,
     CheckpointError,
@@ -177,6 +177,27 @@ def test_unpaired_audio_trains_the_primary_task_through_the_dual(
     assert batch.mask.sum() == 0 and batch.paired.sum() == 0
     Objective(run.network, run.priors, LossConfig())(batch, torch.Generator())[0].backward()
     assert run.network.audio_encoder.inlet.weight.grad.abs().sum() > 0
+
+
+def test_rest_is_labelled_in_long_pauses_in_noise_and_after_the_end(tmp_path: Path) -> None:
+    config = tiny_train_config(tmp_path, tmp_path, augment=False)
+    config.data = DataConfig(segment_s=3.0, batch=4, noise_share=0.0, hold_share=0.0)
+    phones = (Phone("AA", 0.0, 0.6), Phone(SILENCE, 0.6, 1.6), Phone("AA", 1.6, 2.0))
+    clip = dataclasses.replace(make_clip("one", 0, seconds=2.0), phones=phones)
+    unknown = dataclasses.replace(clip, phones=None)
+
+    def make(clips, share=0.0):
+        config.data.noise_share = share
+        maker = BatchMaker(clips, config, ["AA"], [clip.style], np.ones(52, bool))
+        return maker.make(0)
+
+    spoken, noise = make([clip]), make([clip], share=1.0)
+    assert (noise.rest == 1).all() and (noise.contacts_mask == 1).all()
+    assert (make([unknown]).contacts_mask == 0).all()
+    rest = spoken.rest[0, :, 0].bool()
+    times_s = torch.arange(len(rest)) / TINY_NETWORK.model_rate_hz
+    assert rest[(times_s > 1.0) & (times_s < 1.3)].all() and rest[times_s > 2.02].all()
+    assert not rest[times_s < 0.6].any() and not rest[(times_s > 1.6) & (times_s < 2.0)].any()
 
 
 def test_batches_repeat_and_differ_by_step(corpus: Path, tmp_path: Path) -> None:
