@@ -61,6 +61,8 @@ class BuildConfig:
     """Synthetic speech, hours."""
     steps: int = 3400
     """Steps of the training."""
+    rest_steps: int = 800
+    """Steps of the training of the gate of rest."""
     teacher_members: int = 4
     """Networks in each of the teacher's ensembles."""
     threads: int = 1
@@ -109,6 +111,8 @@ def plan_stages(config: BuildConfig) -> list[Stage]:
     data, out = config.data, config.out
     corpora = synth, real, taught = [out / f"corpus_{n}" for n in ("synth", "real", "taught")]
     trained = out / "run" / f"step_{config.steps:07d}.safetensors"
+    rested = out / "run_rest" / f"step_{config.rest_steps:07d}.safetensors"
+    heard = ("--data.corpus", *(str(folder) for folder in corpora))
     return [
         Stage(
             "synthetic corpus",
@@ -144,7 +148,7 @@ def plan_stages(config: BuildConfig) -> list[Stage]:
             "training",
             "training.train",
             (
-                *("--data.corpus", *(str(folder) for folder in corpora)),
+                *heard,
                 *_words(out=trained.parent, steps=config.steps, threads=config.threads),
                 *RECIPE,
             ),
@@ -153,7 +157,20 @@ def plan_stages(config: BuildConfig) -> list[Stage]:
             folder=trained.parent,
             resumable=True,
         ),
-        *plan_export(config, real, trained),
+        Stage(
+            "gate of rest",
+            "training.train",
+            (
+                *(*heard, "--start-from", str(trained)),
+                *_words(out=rested.parent, steps=config.rest_steps, threads=config.threads),
+                *REST_RECIPE,
+            ),
+            (synth, real, taught, trained),
+            rested,
+            folder=rested.parent,
+            resumable=True,
+        ),
+        *plan_export(config, real, rested),
     ]
 
 
@@ -209,10 +226,13 @@ def plan_export(config: BuildConfig, real: Path, trained: Path) -> list[Stage]:
 
 # What the shipped training sets apart from the defaults of `training.train`. Early contacts need
 # no frame more to be smoothed, so that the exported lookahead is that of the network: 100 ms.
-RECIPE = (
+_NETWORK = (
     *("--network.lookahead-samples", "1600"),
-    *("--network.early-contacts", "--network.rest-gate"),
+    "--network.early-contacts",
     *("--network.dropout", "0.1"),
+)
+RECIPE = (
+    *_NETWORK,
     *("--data.captured-share", "0.35"),
     *("--data.taught-share", "0.3"),
     *("--data.recorded-share", "0.1"),
@@ -220,6 +240,20 @@ RECIPE = (
     # A calm mouth, that noise does not move.
     *("--data.noise-share", "0.2"),
     *("--loss.velocity", "0.12"),
+)
+# The gate learns in minutes what the finished network can tell it, and changes nothing else.
+_UNUSED = (
+    *("motion", "velocity", "lip-vertices", "closure"),
+    *("lipread-true", "lipread-predicted", "consistency", "duality"),
+)
+REST_RECIPE = (
+    *_NETWORK,
+    "--network.rest-gate",
+    *("--learn", "animation.gate_rest"),
+    *(word for term in _UNUSED for word in (f"--loss.{term}", "0")),
+    *("--ema", "0.99"),
+    *("--data.recorded-share", "0.3"),
+    *("--data.noise-share", "0.3"),
 )
 # English lips tell how readers of many languages move, Mandarin's those who speak it.
 TEACHER = (

@@ -240,6 +240,9 @@ class TrainConfig:
     start_from: Path | None = None
     """Checkpoint of a network for the same styles and phones, whose averaged weights this training
     begins with (default: random ones); for a second training on better targets."""
+    learn: tuple[str, ...] = ()
+    """What alone learns, by how its parameters' names begin, e.g. `animation.gate_rest`; all where
+    nothing is named."""
     resume: bool = False
     """Continue from the newest checkpoint in `out`."""
 

@@ -341,3 +341,20 @@ def test_a_broken_line_of_a_learning_curve_is_named(tmp_path: Path, broken: byte
     note_figures(tmp_path, 4, {"loss": 0.25})
     with pytest.raises(DualtalkerError, match=rf"line 2 of .*{CURVE_NAME} is no validation"):
         read_curve(tmp_path)
+
+
+def test_what_is_named_alone_learns_and_a_resumed_training_repeats(
+    corpus: Path, trained: Path, tmp_path: Path
+) -> None:
+    resting = dataclasses.replace(TINY_NETWORK, rest_gate=True)
+    fields = {"start_from": trained, "network": resting, "learn": ("animation.gate_rest",)}
+    whole = train(tiny_train_config(corpus, tmp_path / "whole", **fields))
+    train(tiny_train_config(corpus, tmp_path / "parts", **fields, steps=3))
+    parts = train(tiny_train_config(corpus, tmp_path / "parts", **fields, resume=True))
+    before, after = read_weights(trained), read_weights(whole)
+    averaged = [name for name in before if name.startswith("ema.")]
+    assert all(np.array_equal(after[name], before[name]) for name in averaged)
+    learned = "ema.animation.gate_rest.0.weight"
+    assert np.array_equal(read_weights(parts)[learned], after[learned])
+    with pytest.raises(ValueError, match=r"--learn gates names nothing of animation\.blocks"):
+        prepare(tiny_train_config(corpus, tmp_path, learn=("gates",)))
