@@ -33,12 +33,17 @@ from training.data import (
 from training.learning import load_network, save_checkpoint
 from training.network import DualTalker, StreamingTalker
 
-GAIN_RANGE = (0.7, 4.0)
+GAIN_RANGE = (0.7, 6.0)
 LEAST_STD = 0.01  # of a channel that is fitted; less is noise of a tracker
 # What people read a mouth by moves as far as its talkers do; rounding is of both shapes together,
 # so that its correlation stays as well. Of the rest the sound tells little, so that what is shown
-# is half a guess, and as large as theirs it would make the lips' gap worse.
-WHOLE = (("jawOpen",), ("mouthFunnel", "mouthPucker"))
+# is half a guess, and as large as theirs it would make the lips' gap worse; smiles and rolled lips
+# do not part the lips, and may be.
+WHOLE = (
+    ("jawOpen",),
+    ("mouthFunnel", "mouthPucker"),
+    *((name,) for name in ARKIT_NAMES if name.startswith(("mouthSmile", "mouthRoll"))),
+)
 SHARE_OF_REST = 0.7
 
 

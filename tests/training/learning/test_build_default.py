@@ -80,7 +80,9 @@ def test_stages_hand_on_what_they_make() -> None:
 def test_every_command_parses(stage: Stage) -> None:
     if stage.module == "training.train":
         config = parse_config(stage.arguments, "")
-        assert config.steps == BuildConfig.steps
+        rest = stage.name == "gate of rest"
+        assert config.steps == (BuildConfig.rest_steps if rest else BuildConfig.steps)
+        assert bool(config.learn) is config.network.rest_gate is rest
         assert set(config.data.corpus) <= set(stage.inputs)
         assert config.network.dropout > 0 and config.network.early_contacts
         return
