@@ -61,7 +61,7 @@ class BuildConfig:
     """Synthetic speech, hours."""
     steps: int = 3400
     """Steps of the training."""
-    rest_steps: int = 800
+    rest_steps: int = 1200
     """Steps of the training of the gate of rest."""
     teacher_members: int = 4
     """Networks in each of the teacher's ensembles."""
@@ -254,6 +254,7 @@ REST_RECIPE = (
     *("--ema", "0.99"),
     *("--data.recorded-share", "0.3"),
     *("--data.noise-share", "0.3"),
+    *("--data.hold-share", "0.3"),
 )
 # English lips tell how readers of many languages move, Mandarin's those who speak it.
 TEACHER = (
