@@ -156,8 +156,9 @@ class AnimationDecoder(nn.Module):
             nn.Linear(config.channels, 64), nn.GELU(), nn.Linear(64, len(config.contacts))
         )
         if config.rest_gate:
+            # 16 hidden units tell as well as 64.
             self.gate_rest = nn.Sequential(
-                nn.Linear(config.channels, 64), nn.GELU(), nn.Linear(64, 1)
+                nn.Linear(config.channels, 16), nn.GELU(), nn.Linear(16, 1)
             )
         self.register_buffer("active", torch.tensor(active, dtype=torch.float32))
         # By which each style's weights are multiplied where they are shown (`training.calibrate`).
