@@ -32,6 +32,8 @@ def make_talker(smooth: bool = True, styles=STYLES, **changes) -> StreamingTalke
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
+        if config.rest_gate:  # neither at rest all the time nor never
+            network.animation.gate_rest[-1].bias.fill_(-1.0)
         network.animation.gains += 0.2 * torch.rand_like(network.animation.gains)
     return StreamingTalker(network, MIXTURE, smooth, styles).eval()
 
