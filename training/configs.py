@@ -130,13 +130,6 @@ class LossConfig:
     """Cross-modal: audio and motion latents of one instant agree, of other instants differ."""
     duality: float = 0.01
     """Dual supervised learning: both factorizations of the joint likelihood agree."""
-    consistency_negatives: str = "all"
-    """What an instant is told from: `all` instants, those `apart` from it by 100 ms, and of these
-    those of its `clip` or of `others`."""
-    consistency_predicted: bool = False
-    """Ask consistency of predicted motion, too, by encoders held fixed."""
-    duality_spread_fixed: bool = False
-    """Keep duality from the spread of its likelihood of motion, which it could widen instead."""
 
     def check(self, targets: tuple[str, ...]) -> None:
         """Raise ValueError where a term needs a lip-reading target that is not among `targets`."""

@@ -198,12 +198,13 @@ class Objective(nn.Module):
             measured = _measure_reading(scores, batch, units, in_paired, known)
             terms["lipread_true"] = _add_up(measured, shares, "true")
         if config.consistency:
-            in_known = in_paired * (batch.mask.amax(-1) > 0)
-            raw = self._measure_consistency(out, true_latents, in_known, generator)
-            if config.consistency_predicted and dual_on_prediction:
-                moved = out.weights * batch.mask.amax(1, keepdim=True)
-                latents = _call_fixed(network.motion_encoder, moved, batch.head).float()
-                raw = raw + self._measure_consistency(out, latents, in_known, generator, True)
+            raw = losses.consistency_loss(
+                network.audio_joint(out.latents).float(),
+                network.motion_joint(true_latents).float(),
+                in_paired * (batch.mask.amax(-1) > 0),
+                network.joint_temperature,
+                generator,
+            )
             terms["consistency"] = raw * shares["consistency"]
         if config.lipread_predicted and dual_on_prediction:
             # Channels that a clip's motion lacks were zero when the reader learned from it.
@@ -217,28 +218,6 @@ class Objective(nn.Module):
             terms["duality"] = raw * shares["duality"]
         return terms
 
-    def _measure_consistency(
-        self,
-        out: Prediction,
-        motion_latents: Tensor,
-        mask: Tensor,
-        generator: torch.Generator,
-        fixed: bool = False,
-    ) -> Tensor:
-        network = self.network
-        audio, motion = out.latents, motion_latents
-        heard = _call_fixed(network.audio_joint, audio) if fixed else network.audio_joint(audio)
-        seen = _call_fixed(network.motion_joint, motion) if fixed else network.motion_joint(motion)
-        temperature = network.joint_temperature
-        return losses.consistency_loss(
-            heard.float(),
-            seen.float(),
-            mask,
-            temperature.detach() if fixed else temperature,
-            generator,
-            self.config.consistency_negatives,
-        )
-
     def _measure_duality(
         self, batch: Batch, out: Prediction, units: Tensor, unit_scores: Tensor
     ) -> Tensor:
@@ -247,10 +226,9 @@ class Objective(nn.Module):
         else:
             head = self.network.animation.vertex_heads[batch.head]
             log_scale, prior = head.log_scale, head.motion_prior  # type: ignore[assignment]
-        spread = log_scale.detach() if self.config.duality_spread_fixed else log_scale
         picked = unit_scores.gather(-1, units.unsqueeze(-1)).squeeze(-1).mean(1)
         return losses.duality_loss(
-            losses.gaussian_log_likelihood(out.weights, batch.motion, spread, batch.mask),
+            losses.gaussian_log_likelihood(out.weights, batch.motion, log_scale, batch.mask),
             score_units(units, self.priors.bigram),
             picked,
             score_motion(batch.motion, prior, batch.mask),

@@ -135,42 +135,23 @@ def phone_loss(
 
 
 def consistency_loss(
-    audio: Tensor,
-    motion: Tensor,
-    mask: Tensor,
-    temperature: Tensor,
-    generator: torch.Generator,
-    negatives: str = "all",
+    audio: Tensor, motion: Tensor, mask: Tensor, temperature: Tensor, generator: torch.Generator
 ) -> Tensor:
     """Cross-modal consistency: latents of one instant agree, of other instants are apart.
 
     arXiv 2311.04766 states such a loss against over-smoothing; this form, InfoNCE (van den Oord
     et al. 2018) in both directions over instants drawn from the batch, is ours. Time-mismatched
-    frames of the same clip are the hard negatives. `negatives` are `all` that are drawn, those
-    that are not within 100 ms of the instant (`apart`), or of these those of its `clip`, or
-    those of `others`.
+    frames of the same clip are the hard negatives.
 
     Shapes: audio and motion `[batch, frames, joint]`, mask `[batch, frames]`.
     """
-    scores, drawn = contrast_instants(audio, motion, mask, temperature, generator)
+    scores, _ = contrast_instants(audio, motion, mask, temperature, generator)
     if len(scores) < 2:
         return (audio.sum() + motion.sum()) * 0.0
-    if negatives != "all":
-        scores = scores.masked_fill(_find_barred(drawn, audio.shape[1], negatives), -1e9)
     truth = torch.arange(len(scores), device=scores.device)
     return 0.5 * (
         functional.cross_entropy(scores, truth) + functional.cross_entropy(scores.T, truth)
     )
-
-
-def _find_barred(drawn: Tensor, frames: int, negatives: str) -> Tensor:
-    """Return which pairs of drawn instants `[n, n]` are no negatives; an instant is its own."""
-    clip = drawn // frames
-    together = clip[:, None] == clip[None]
-    near = together & ((drawn[:, None] - drawn[None]).abs() <= 5)
-    own = torch.eye(len(drawn), dtype=torch.bool, device=drawn.device)
-    barred = {"apart": near, "clip": ~together | near, "others": together}[negatives]
-    return barred & ~own
 
 
 def contrast_instants(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,18 +50,9 @@ def small_run() -> TrainConfig:
 
 
 def choose_terms(loss: LossConfig, variant: str) -> LossConfig:
-    """Return the loss with the dual terms of the variant alone; the weights are `loss`'s own.
-
-    What else is set of a term that is off counts for nothing, and is as by default.
-    """
+    """Return the loss with the dual terms of the variant alone; the weights are `loss`'s own."""
     off = [term for term in DUAL_TERMS if term not in VARIANTS[variant]]
-    plain = LossConfig()
-    ways = {f.name: getattr(plain, f.name) for f in fields(loss) if f.name.startswith(_ways(off))}
-    return replace(loss, **(ways | dict.fromkeys(off, 0.0)))
-
-
-def _ways(terms: list[str]) -> tuple[str, ...]:
-    return tuple(f"{term}_" for term in terms)
+    return replace(loss, **dict.fromkeys(off, 0.0))
 
 
 def measure_checkpoint(checkpoint: Path, data: DataConfig) -> dict[str, float]:

@@ -229,17 +229,3 @@ def test_scales_are_those_of_the_motion_and_have_a_floor() -> None:
     assert speed[0].item() == pytest.approx(np.diff(motion[:, 0]).std(), rel=0.05)
     assert spread[1].item() == pytest.approx(0.05)
     assert speed[1].item() == pytest.approx(0.02)
-
-
-def test_consistency_tells_an_instant_from_those_that_are_asked_for():
-    """Latents that are alike within their clip differ from other clips alone, and so on."""
-    generator = torch.Generator().manual_seed(0)
-    ones, temperature = torch.ones(2, 40), torch.tensor(-2.3)
-    clips = torch.eye(2)[:, None].expand(2, 40, 2)  # one latent for all instants of a clip
-
-    def measure(negatives):
-        return losses.consistency_loss(clips, clips, ones, temperature, generator, negatives)
-
-    assert measure("others") < 0.01  # 40 negatives at exp(-10)
-    assert 3.2 < measure("clip") < math.log(40)  # all 28 to 34 of the clip fit as well
-    assert measure("clip") <= measure("apart") < measure("all")
