@@ -226,17 +226,17 @@ def plan_export(config: BuildConfig, real: Path, trained: Path) -> list[Stage]:
 
 # What the shipped training sets apart from the defaults of `training.train`. Early contacts need
 # no frame more to be smoothed, so that the exported lookahead is that of the network: 100 ms.
-_NETWORK = (
-    *("--network.lookahead-samples", "1600"),
+_NETWORK = [
+    "--network.lookahead-samples",
+    "1600",
     "--network.early-contacts",
-    *("--network.dropout", "0.1"),
-)
+    "--network.dropout",
+    "0.1",
+]
 RECIPE = (
     *_NETWORK,
-    *("--data.captured-share", "0.35"),
-    *("--data.taught-share", "0.3"),
-    *("--data.recorded-share", "0.1"),
-    *("--data.unpaired-share", "0.05"),
+    *("--data.captured-share", "0.35", "--data.taught-share", "0.3"),
+    *("--data.recorded-share", "0.1", "--data.unpaired-share", "0.05"),
     # A calm mouth, that noise does not move.
     *("--data.noise-share", "0.2"),
     *("--loss.velocity", "0.12"),
@@ -248,13 +248,10 @@ _UNUSED = (
 )
 REST_RECIPE = (
     *_NETWORK,
-    "--network.rest-gate",
-    *("--learn", "animation.gate_rest"),
+    *("--network.rest-gate", "--learn", "animation.gate_rest"),
     *(word for term in _UNUSED for word in (f"--loss.{term}", "0")),
-    *("--ema", "0.99"),
-    *("--data.recorded-share", "0.3"),
-    *("--data.noise-share", "0.3"),
-    *("--data.hold-share", "0.3"),
+    *("--ema", "0.99", "--data.recorded-share", "0.3"),
+    *("--data.noise-share", "0.3", "--data.hold-share", "0.3"),
 )
 # English lips tell how readers of many languages move, Mandarin's those who speak it.
 TEACHER = (

@@ -39,6 +39,7 @@ from training.network import (
     fit_bigram,
     fit_motion_prior,
     fit_units,
+    let_learn,
 )
 
 _REST = "animation.gate_rest."
@@ -177,7 +178,7 @@ def prepare(config: TrainConfig, place: Place | None = None) -> Run:
         heard: list[AnyClip] = [*train, *(c for m in meshes for c in m.clips)]
         priors = fit_priors(network, heard, config.network, config.seed)
     if config.learn:
-        choose_parameters(network, config.learn)
+        let_learn(network, config.learn)
     network.to(device)
     return Run(
         config,
@@ -191,21 +192,6 @@ def prepare(config: TrainConfig, place: Place | None = None) -> Run:
         device,
         place,
     )
-
-
-def choose_parameters(network: DualTalker, parts: tuple[str, ...]) -> None:
-    """Let those parameters alone learn whose names begin with one of `parts`.
-
-    Raises:
-        ValueError: a part names no parameter.
-    """
-    names = [name for name, _ in network.named_parameters()]
-    for part in parts:
-        if not any(name.startswith(part) for name in names):
-            modules = sorted({".".join(name.split(".")[:2]) for name in names})
-            raise ValueError(f"--learn {part} names nothing of {', '.join(modules)}")
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(parameter.requires_grad and name.startswith(parts))
 
 
 def begin_as(network: DualTalker, path: Path) -> Priors:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from training.network.decoders import GATE_GAIN, GATE_TAPS
-from training.network.dualtalker import DualTalker, HeadPlan, Prediction
+from training.network.dualtalker import DualTalker, HeadPlan, Prediction, let_learn
 from training.network.encoders import LogMel, mel_filters
 from training.network.folded import FoldedTalker
 from training.network.losses import contrast_instants, masked_mean, motion_loss
@@ -44,6 +44,7 @@ __all__ = [
     "fit_bigram",
     "fit_motion_prior",
     "fit_units",
+    "let_learn",
     "masked_mean",
     "measure_lips",
     "measure_scales",

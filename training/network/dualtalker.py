@@ -154,3 +154,18 @@ def build_encoder(
     raise ValueError(
         f"encoder.kind is {config.encoder.kind!r}, expected `streaming` or `wav2vec2`"
     )
+
+
+def let_learn(network: DualTalker, parts: tuple[str, ...]) -> None:
+    """Let those parameters alone learn whose names begin with one of `parts`.
+
+    Raises:
+        ValueError: a part names no parameter.
+    """
+    names = [name for name, _ in network.named_parameters()]
+    for part in parts:
+        if not any(name.startswith(part) for name in names):
+            modules = sorted({".".join(name.split(".")[:2]) for name in names})
+            raise ValueError(f"--learn {part} names nothing of {', '.join(modules)}")
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad and name.startswith(parts))
