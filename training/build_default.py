@@ -226,20 +226,16 @@ def plan_export(config: BuildConfig, real: Path, trained: Path) -> list[Stage]:
 
 # What the shipped training sets apart from the defaults of `training.train`. Early contacts need
 # no frame more to be smoothed, so that the exported lookahead is that of the network: 100 ms.
-_NETWORK = [
-    "--network.lookahead-samples",
-    "1600",
-    "--network.early-contacts",
-    "--network.dropout",
-    "0.1",
-]
+_NETWORK = (
+    *("--network.lookahead-samples", "1600"),
+    *("--network.early-contacts", "--network.dropout", "0.1"),
+)
 RECIPE = (
     *_NETWORK,
     *("--data.captured-share", "0.35", "--data.taught-share", "0.3"),
     *("--data.recorded-share", "0.1", "--data.unpaired-share", "0.05"),
     # A calm mouth, that noise does not move.
-    *("--data.noise-share", "0.2"),
-    *("--loss.velocity", "0.12"),
+    *("--data.noise-share", "0.2", "--loss.velocity", "0.12"),
 )
 # The gate learns in minutes what the finished network can tell it, and changes nothing else.
 _UNUSED = (
@@ -247,8 +243,7 @@ _UNUSED = (
     *("lipread-true", "lipread-predicted", "consistency", "duality"),
 )
 REST_RECIPE = (
-    *_NETWORK,
-    *("--network.rest-gate", "--learn", "animation.gate_rest"),
+    *(*_NETWORK, "--network.rest-gate", "--learn", "animation.gate_rest"),
     *(word for term in _UNUSED for word in (f"--loss.{term}", "0")),
     *("--ema", "0.99", "--data.recorded-share", "0.3"),
     *("--data.noise-share", "0.3", "--data.hold-share", "0.3"),
