@@ -31,8 +31,10 @@ def make_executor(kind: str) -> tuple[Any, str]:
 
     rclpy.experimental.EventsExecutor (Jazzy 7.1.4 and later) waits by callbacks of the middleware.
     Timers under /clock, timers whose period changes, and time that goes back work with it. But
-    it was once seen, on a busy machine, to serve no timer any more after bursts of messages; so
-    it is no default.
+    it was once seen, on a busy machine, to serve no timer any more after bursts of messages; a
+    publisher or subscription that is destroyed while DDS tells it something may crash the process
+    (open upstream: ros2/rclpy 1644), and deactivation destroys some; and it ends of callbacks that
+    are told when their message came. So it is no default.
 
     Raises:
         ImportError: "events" is asked for, and this rclpy has none.
