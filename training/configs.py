@@ -248,6 +248,9 @@ RETIRED = {
     "basis": "pca",
     "components": None,
     "style_dropout": None,
+    "consistency_negatives": "all",
+    "consistency_predicted": False,
+    "duality_spread_fixed": False,
 }
 
 
