@@ -50,6 +50,7 @@ _VOICE_HOLD_S = 1.0  # how slowly a voice once believed in is doubted
 # 90 % of the way after 3.9 / rate seconds).
 _AIMS = ("inner", "outer_left", "outer_right", "wide", "squint", "nod", "yaw", "roll")
 _RATES = np.array([16.0, 16.0, 16.0, 18.0, 12.0, 12.0, 4.0, 4.0])
+_SHAPE_AIM_COUNT = _AIMS.index("nod")  # the aims before it are shapes', those after turn the head
 # The shapes that they raise, each with its aim.
 _SHAPE_AIMS = [
     (ARKIT_INDEX[name], _AIMS.index(aim))
@@ -225,7 +226,7 @@ class SpeakingLife(IdleLife):
             aims = np.where(running, self._aims, 0.0)
             self._springs.aim(time_s, aims)
             self._aimed_until_s = float(self._ends_s[running].min(initial=math.inf))
-            self._still_from_s = math.inf if aims[:5].any() else time_s + _STILL_S
+            self._still_from_s = math.inf if aims[:_SHAPE_AIM_COUNT].any() else time_s + _STILL_S
         self._horizon_s = time_s
 
 

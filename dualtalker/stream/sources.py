@@ -13,7 +13,7 @@ from dualtalker.errors import DualtalkerError
 STAMPS = ("auto", "audio", "arrival")
 # Stamps of samples follow their count this exactly; those of arrivals seldom do.
 EXACT_S = Fraction(2, 1000)
-_EXACT_NS = 2_000_000
+_EXACT_NS = int(EXACT_S * 10**9)
 # So many stamps tell; those of so much audio are remembered, but not fewer or more than so many.
 MARKS_NEEDED = 3
 MARKS_KEPT_NS = 1_500_000_000
