@@ -52,20 +52,21 @@ from training.evaluation import (
     Loudness,
     NearestNeighbor,
     Sweep,
+    Voices,
     animate_by_model,
     bound_labelled,
     draw_training_clips,
     find_mean_face,
     list_groups,
     list_headline_figures,
+    make_voices,
     measure_capture,
     measure_full_loudness,
     measure_group,
-    measure_held_vowels,
     measure_silence,
     measure_speech_level,
     measure_tick_ms,
-    measure_whispering,
+    measure_voices,
     pick_headlines,
     read_held_out,
     read_training,
@@ -142,6 +143,7 @@ def try_contestant(
     clips: list[Clip],
     recordings: list[Recording],
     motions: list[np.ndarray],
+    voices: Voices,
     rig: Rig,
     trial_s: float,
 ) -> tuple[dict[str, float], dict[str, Sweep]]:
@@ -156,8 +158,7 @@ def try_contestant(
         "noise motion": float(np.mean(list(by_kind.values()))),
         **{f"noise motion, {kind}": moved for kind, moved in by_kind.items()},
     }
-    figures |= measure_held_vowels(animate, rig, clips, recordings)
-    figures |= measure_whispering(animate, rig, clips, recordings, motions)
+    figures |= measure_voices(animate, rig, voices, clips, recordings, motions)
     sweeps = {"noise": noise}
     noisy = sweep_noisy_speech(animate, clips)
     if noisy:
@@ -257,9 +258,10 @@ def run_evaluation(config: EvaluateConfig) -> Report:
     columns, options = measure_accuracy(recordings, motions, rig)
     sweeps: dict[str, Sweep] = {}
     if config.suite == "default":
-        for name, animate in contestants.items():
+        voices = make_voices(clips, recordings)
+        for name, animate in tqdm(contestants.items(), desc="trials", unit="contestant"):
             trials, sweeps = try_contestant(
-                animate, clips, recordings, motions[name], rig, config.trial_s
+                animate, clips, recordings, motions[name], voices, rig, config.trial_s
             )
             columns[name] |= trials
         columns[SUBJECT] |= measure_bundle(bundle, config.timing_s)

@@ -205,6 +205,51 @@ def describe_shapes() -> tuple[Figure, ...]:
     return tuple(rows)
 
 
+_MANNERS = {
+    "whispered": "noise through the vocal tract (linear prediction), 10 dB down",
+    "shouted": "pitch times 1.5 (TD-PSOLA), first formants and vowels' length times 1.2, 3 dB an "
+    "octave flatter, what has no voice 6 dB down",
+    "childlike": "formants times 1.25 (resampled), pitch 264 Hz (TD-PSOLA)",
+    "in a room": "60 dB of decay in 0.4 s, as much energy as the direct sound",
+    "in a hall": "60 dB of decay in 0.8 s, 6 dB more energy than the direct sound",
+    "beside a second voice": "another speaker, 10 dB less loud",
+}
+
+
+def _describe_manners() -> tuple[Figure, ...]:
+    """Return the figures of speech in manners that few recordings have, and of other sounds."""
+    rows: list[Figure] = []
+    for manner, made in _MANNERS.items():
+        follows = "Pearson r of the gap with that of the same speech as recorded, speech frames"
+        rows.append(Figure(f"{manner} gap r", f"{manner}, lip gap r", f"{follows}; {made}"))
+        if manner in ("whispered", "shouted"):
+            label = f"{manner}, lip gap relative to full voice"
+            told = "standard deviation over speech frames, pooled"
+            rows.append(Figure(f"{manner} gap amplitude", label, told))
+        label = f"{manner}, lips meet on /p b m/"
+        rows.append(Figure(f"{manner} closures met", label, "as below, of all recorded speakers"))
+    opening = "mean gap above rest, over that in the same speaker's speech"
+    loss = "jaw r of the captured recording less that with"
+    rows += [
+        Figure("hall loss", "loss of jaw r in a hall", f"{loss} the hall's tail", better="lower"),
+        Figure(
+            "second voice loss", "loss of jaw r beside a second voice",
+            f"{loss} another speaker 10 dB below it", better="lower",
+        ),
+        Figure("laughter gap", "lips open in laughter, relative to speech", opening),
+        Figure(
+            "laughter shut", "lips shut in laughter, share of time",
+            "closed as above; eight notes, 4.8 a second", better="lower",
+        ),
+        Figure("coughs gap", "lips open in coughs, relative to speech", opening),
+        Figure(
+            "breath gap", "lips open while breathing in, relative to speech",
+            f"{opening}; 10 dB less loud than the speech", better="lower",
+        ),
+    ]  # fmt: skip
+    return tuple(rows)
+
+
 REPORTED: tuple[Figure, ...] = (
     Figure(
         CAPTURED_COUNT, "captured recordings", "how many the figures against capture are of",
@@ -225,19 +270,7 @@ REPORTED: tuple[Figure, ...] = (
         "the same with vibrato of 3 % at 5.5 Hz",
     ),
     Figure("sung lip gap", "a sung vowel keeps of its lip gap", "as above"),
-    Figure(
-        "whispered gap r", "whispered, lip gap r",
-        "Pearson r of the gap with that of the same speech in full voice, over speech frames; "
-        "whispered by noise through the vocal tract (linear prediction), 10 dB down",
-    ),
-    Figure(
-        "whispered gap amplitude", "whispered, lip gap relative to full voice",
-        "standard deviation over speech frames, pooled",
-    ),
-    Figure(
-        "whispered closures met", "whispered, lips meet on /p b m/",
-        "as below, of all recorded speakers",
-    ),
+    *_describe_manners(),
     Figure("closures met", "lips meet on /p b m/, all recorded speakers", "as above"),
     Figure(
         "false closures", "open vowels wrongly closed, all recorded", "as above", better="lower"

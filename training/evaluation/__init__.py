@@ -43,7 +43,7 @@ from training.evaluation.trials import (
     sweep_noise,
     sweep_noisy_speech,
 )
-from training.evaluation.voices import measure_held_vowels, measure_whispering
+from training.evaluation.voice_trials import Voices, make_voices, measure_voices
 
 __all__ = [
     "CAPTURED_MOTION",
@@ -62,6 +62,7 @@ __all__ = [
     "Sweep",
     "Training",
     "UnitReader",
+    "Voices",
     "animate_by_loudness",
     "animate_by_model",
     "bound_labelled",
@@ -73,14 +74,14 @@ __all__ = [
     "list_groups",
     "list_headline_figures",
     "make_noise_at",
+    "make_voices",
     "measure_capture",
     "measure_full_loudness",
     "measure_group",
-    "measure_held_vowels",
     "measure_silence",
     "measure_speech_level",
     "measure_tick_ms",
-    "measure_whispering",
+    "measure_voices",
     "pick_headlines",
     "read_clips",
     "read_held_out",

@@ -1,4 +1,4 @@
-"""The four noises of the evaluation, made apart from those of training (`augmentation.py`)."""
+"""Noises, rooms and other voices of the evaluation, made apart from those of training."""
 
 from __future__ import annotations
 
@@ -83,6 +83,44 @@ def measure_speech_level(audio: np.ndarray, speech: np.ndarray) -> float:
     inside = np.repeat(speech, per_frame)[: len(audio)]
     spoken = audio[: len(inside)][inside]
     return float(np.sqrt(np.mean(np.square(spoken, dtype=np.float64)))) if len(spoken) else 0.0
+
+
+def make_breath(seconds: float, level: float) -> np.ndarray:
+    """Return the noise of breathing in `[samples]`, of root mean square `level` at its height.
+
+    From 200 Hz on its spectrum falls, as that of inhaling does (Werner and others 2023).
+    """
+    samples = round(seconds * SAMPLE_RATE_HZ)
+    rng = np.random.default_rng(0)
+    hiss = _filtered(samples, rng, lambda f: (f > 200.0) / (1.0 + f / 1000.0))
+    return level * hiss * np.sqrt(np.sin(np.pi * np.arange(samples) / samples))
+
+
+def reverberate(audio: np.ndarray, decay_s: float, tail_db: float, seed: int = 0) -> np.ndarray:
+    """Return sound `[samples]` float32 as far from a microphone in a room, at the same level.
+
+    The direct sound, undelayed, and 2.5 ms later noise that falls by 60 dB in `decay_s`, of
+    `tail_db` more energy (Polack 1988): 0 dB at the critical distance, 6 dB at twice that.
+    """
+    from scipy.signal import fftconvolve
+
+    time_s = np.arange(round(decay_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    tail = np.random.default_rng(seed).standard_normal(len(time_s)) * 10.0 ** (
+        -3.0 * time_s / decay_s
+    )
+    tail[time_s < 0.0025] = 0.0
+    tail *= 10.0 ** (tail_db / 20.0) / np.sqrt(np.sum(tail**2))
+    tail[0] = 1.0
+    heard = fftconvolve(audio.astype(np.float64), tail)[: len(audio)]
+    level = np.sqrt(np.mean(np.square(audio)) / max(float(np.mean(heard**2)), 1e-12))
+    return np.asarray(np.clip(level * heard, -1.0, 1.0), np.float32)
+
+
+def add_sound(audio: np.ndarray, other: np.ndarray, level: float) -> np.ndarray:
+    """Return sound `[samples]` float32 with another, repeated, of root mean square `level`."""
+    beside = np.resize(other, len(audio))
+    beside = beside * (level / max(float(np.sqrt(np.mean(np.square(beside)))), 1e-12))
+    return np.asarray(np.clip(audio + beside, -1.0, 1.0), np.float32)
 
 
 def _filtered(samples: int, rng: Rng, gain: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,13 +81,25 @@ def _motion_of(
     return metrics.measure_speed(gap, MOTION_RATE_HZ) / max(speech_speed, 1e-9)
 
 
-def sweep_noisy_speech(animate: Animate, clips: Sequence[Clip]) -> Sweep:
-    """Loss of jaw r when noise is added `SPEECH_SNRS_DB` below speech, mean over captured clips.
+@dataclass(frozen=True)
+class Excerpt:
+    """Captured speech in which a loss of jaw r is measured."""
 
-    Of each clip the first 20 s are used, of each style clips up to half a minute. The motion is
-    never touched: it is the clean one.
-    """
-    losses: dict[str, dict[float, list[float]]] = {k: {} for k in NOISES}
+    speaker: str
+    style: str
+    audio: np.ndarray
+    """[samples]."""
+    jaw: np.ndarray
+    """The captured opening [frames]."""
+    speech: np.ndarray
+    """Speech frames [frames] bool."""
+    level: float
+    """Root mean square of the speech."""
+
+
+def draw_excerpts(clips: Sequence[Clip]) -> list[Excerpt]:
+    """Return the first 20 s of captured clips, up to half a minute of each style."""
+    excerpts: list[Excerpt] = []
     heard_s: dict[str, float] = {}
     for clip in clips:
         before_s = heard_s.get(clip.style, 0.0)
@@ -97,21 +110,35 @@ def sweep_noisy_speech(animate: Animate, clips: Sequence[Clip]) -> Sweep:
         heard_s[clip.style] = before_s + min(clip.duration_s, NOISY_SPEECH_S)
         audio = clip.audio[: int(NOISY_SPEECH_S * SAMPLE_RATE_HZ)]
         frames = min(len(clip.motion), len(audio) * MOTION_RATE_HZ // SAMPLE_RATE_HZ)
-        truth = metrics.jaw_opening(clip.motion[:frames])
+        jaw = metrics.jaw_opening(clip.motion[:frames])
         times_s = np.arange(frames) / MOTION_RATE_HZ
         speech = metrics.find_speech_frames(audio, SAMPLE_RATE_HZ, times_s)
         level = measure_speech_level(audio, speech)
+        excerpts.append(Excerpt(clip.speaker, clip.style, audio, jaw, speech, level))
+    return excerpts
 
-        def score(sound: np.ndarray, clip: Clip = clip) -> float:
-            jaw = metrics.jaw_opening(animate(sound, len(truth), clip.style))  # noqa: B023
-            return metrics.correlate(jaw, truth, speech)  # noqa: B023
 
-        clean = score(audio)
+def score_jaw(animate: Animate, excerpt: Excerpt, sound: np.ndarray) -> float:
+    """Return Pearson's r of the jaw in `sound` with the captured one over speech frames."""
+    jaw = metrics.jaw_opening(animate(sound, len(excerpt.jaw), excerpt.style))
+    return metrics.correlate(jaw, excerpt.jaw, excerpt.speech)
+
+
+def sweep_noisy_speech(animate: Animate, clips: Sequence[Clip]) -> Sweep:
+    """Loss of jaw r when noise is added `SPEECH_SNRS_DB` below speech, mean over excerpts.
+
+    The motion is never touched: it is the clean one.
+    """
+    losses: dict[str, dict[float, list[float]]] = {k: {} for k in NOISES}
+    for excerpt in draw_excerpts(clips):
+        clean, audio = score_jaw(animate, excerpt, excerpt.audio), excerpt.audio
         for seed, kind in enumerate(NOISES):
             for snr_db in SPEECH_SNRS_DB:
-                noise = make_noise_at(kind, len(audio), level * 10.0 ** (-snr_db / 20.0), seed)
+                level = excerpt.level * 10.0 ** (-snr_db / 20.0)
+                noise = make_noise_at(kind, len(audio), level, seed)
                 noisy = np.clip(audio + noise, -1.0, 1.0).astype(np.float32)
-                losses[kind].setdefault(snr_db, []).append(clean - score(noisy))
+                loss = clean - score_jaw(animate, excerpt, noisy)
+                losses[kind].setdefault(snr_db, []).append(loss)
     return {
         kind: {snr_db: float(np.mean(found)) for snr_db, found in by_snr.items()}
         for kind, by_snr in losses.items()

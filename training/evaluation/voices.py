@@ -1,42 +1,25 @@
-"""Speech as few recordings have it: vowels held and sung, and whispering; made of real speech.
+"""Voices as few recordings have them, made of real speech.
 
-A held vowel is put together of the periods of the speaker's own voice (TD-PSOLA, Moulines and
-Charpentier 1990), whispering is noise through the speaker's vocal tract (linear prediction):
-other ways than those of training (`training/data/augmentation.py`), whose traces a model may
-have learned.
+Held and sung vowels, shouting, children and laughter are put together of the periods of the
+speaker's own voice (TD-PSOLA, Moulines and Charpentier 1990); whispering and coughs are noise
+through the speaker's vocal tract (linear prediction): other ways than those of training
+(`training/data/augmentation.py`), whose traces a model may have learned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dualtalker.evaluation import (
-    Recording,
-    Tally,
-    find_recorded_speech,
-    measure_rest_gap,
-    metrics,
-    tally_motions,
-)
-from training.data import MOTION_RATE_HZ, SAMPLE_RATE_HZ, Clip
-from training.evaluation.groups import bound_figures
-from training.evaluation.trials import Animate
-
-if TYPE_CHECKING:
-    from dualtalker.rig import Rig
+from training.data import SAMPLE_RATE_HZ, VOWELS, Clip, Phone
 
 HOLD_S = 3.0
-LAST_S = 1.0  # of a hold, over which the mouth is measured
-HELD_STYLE = "rules"  # of labelled speech, which is held
 HELD_VOWELS = ("AA", "AE", "AH", "AO", "EH")
 SHORTEST_VOWEL_S = 0.08
 VOWELS_PER_SPEAKER = 4
 MOST_SPEAKERS = 12
-MOST_WHISPERED = 40  # clips
 PITCHES_HZ = (70.0, 450.0)
 VOICED = 0.7  # of the autocorrelation at one period, from which a vowel can be held
 VIBRATO_HZ, VIBRATO_DEPTH = 5.5, 0.03
@@ -44,6 +27,16 @@ _CONTEXT_S = (2.0, 0.5)  # of speech that is heard before and after a vowel
 _FLUTTER = 0.006  # by which periods of a steady voice differ
 _ORDER = 18
 _WINDOW = 480
+_SPECTRUM = 1024
+_FLATTENING = (1.0, -0.95)
+_HOP = SAMPLE_RATE_HZ // 100
+_UNVOICED = SAMPLE_RATE_HZ // 200  # samples of what has no period
+SHOUT_PITCH, SHOUT_F1, SHOUT_TILT_DB, SHOUT_LONGER = 1.5, 1.2, 3.0, 1.2  # tilt per octave
+SHOUT_UNVOICED = 0.5
+CHILD_FORMANTS, CHILD_HZ = 1.25, 264.0
+LAUGH_NOTES, LAUGH_NOTE_S, LAUGH_EVERY_S = 8, 0.075, 0.21
+LAUGH_PITCH, LAUGH_BREATH, LAUGH_FADE_DB = 2.0, 10.0**-0.75, 1.0
+COUGH_S, COUGH_GAIN = 0.3, 2.0
 
 
 @dataclass(frozen=True)
@@ -128,22 +121,40 @@ def hold_sound(
 
 
 def find_period(audio: np.ndarray, middle: int) -> int | None:
-    """Return the period in samples of the voice around a sample; None where it has none.
+    """Return the period in samples of the voice around a sample; None where it has none."""
+    return find_periods(audio, np.array([middle]))[0] or None
 
-    That is the first lag whose normalized autocorrelation over 40 ms is nearly the highest.
+
+def find_periods(audio: np.ndarray, middles: np.ndarray) -> list[int]:
+    """Return the periods in samples of the voice around samples; 0 where it has none.
+
+    A period is the first lag whose normalized autocorrelation over 40 ms is nearly the highest.
     """
-    half = SAMPLE_RATE_HZ // 50
     shortest, longest = (round(SAMPLE_RATE_HZ / hz) for hz in reversed(PITCHES_HZ))
-    first = middle - half - longest // 2
-    if first < 0 or middle + half + longest > len(audio):
-        return None
-    piece = audio[first : first + 2 * half].astype(np.float64)
-    scores = np.zeros(longest + 1)
-    for lag in range(shortest, longest + 1):
-        other = audio[first + lag : first + lag + 2 * half].astype(np.float64)
-        scores[lag] = metrics.correlate(piece, other)
+    length = 2 * (SAMPLE_RATE_HZ // 50)
+    firsts = middles - length // 2 - longest // 2
+    inside = (firsts >= 0) & (firsts + length + longest + 1 <= len(audio))
+    if len(audio) < length + longest + 1:
+        return [0] * len(middles)
+    heard = np.lib.stride_tricks.sliding_window_view(audio, length + longest + 1)
+    heard = heard[np.where(inside, firsts, 0)].astype(np.float64)
+    piece = heard[:, :length] - heard[:, :length].mean(1, keepdims=True)
+    size = 2 * length
+    spectra = np.fft.rfft(piece, size).conj() * np.fft.rfft(heard, size)
+    shared = np.fft.irfft(spectra, size)[:, : longest + 1]
+    sums, squares = (
+        np.cumsum(np.pad(h, ((0, 0), (1, 0))), axis=1) for h in (heard, np.square(heard))
+    )
+    sums, squares = (c[:, length:-1] - c[:, : -length - 1] for c in (sums, squares))
+    powers = (squares - sums**2 / length) * np.square(piece).sum(1, keepdims=True)
+    scores = np.where(powers > 1e-24, shared / np.sqrt(np.maximum(powers, 1e-24)), 0.0)
+    scores[:, :shortest] = 0.0
+    return [_pick_lag(row) if ok else 0 for row, ok in zip(scores, inside, strict=True)]
+
+
+def _pick_lag(scores: np.ndarray) -> int:
     if scores.max() < VOICED:
-        return None
+        return 0
     likely = np.flatnonzero(scores > 0.9 * scores.max())
     first_run = likely[: int(np.argmax(np.append(np.diff(likely), 2) > 1)) + 1]
     return int(first_run[np.argmax(scores[first_run])])
@@ -161,103 +172,198 @@ def find_marks(audio: np.ndarray, middle: int, period: int) -> list[int]:
     return [k + int(np.argmax(upright[k : k + 2 * slack + 1])) for k in whole]
 
 
-def measure_held_vowels(
-    animate: Animate, rig: Rig, clips: Sequence[Clip], recordings: Sequence[Recording]
-) -> dict[str, float]:
-    """Return how much of a vowel's opening is kept over the last second of a hold, and its ends.
-
-    Vowels are those of recorded, labelled clips that were not captured. What is kept is the mean
-    opening in that second, of jaw and lips, over the peak in the vowel as it was spoken (widened
-    by 40 ms), sums over vowels; held on one pitch and sung with vibrato.
-    """
-    own = [c for c, r in zip(clips, recordings, strict=True) if r.phones and not r.group]
-    tallies: dict[str, Tally] = {}
-    for vowel in hold_vowels(own):
-        tally = tallies.setdefault(vowel.speaker, Tally())
-        spoken = _open(animate, rig, vowel.spoken)
-        natural = slice(*(_frame(at) for at in (vowel.start_s - 0.04, vowel.end_s + 0.04)))
-        end_s = vowel.middle_s + HOLD_S
-        last = slice(_frame(end_s - LAST_S), _frame(end_s))
-        for manner, sound in (("held", vowel.held), ("sung", vowel.sung)):
-            opened = _open(animate, rig, sound)
-            for name in ("jaw", "lip gap"):
-                kept, peak = opened[name][last].mean(), spoken[name][natural].max()
-                tally.count(f"{manner} {name}", float(kept), float(peak))
-    return gather(list(tallies.values()))
-
-
-def _open(animate: Animate, rig: Rig, sound: np.ndarray) -> dict[str, np.ndarray]:
-    """Jaw and lip gap above its rest `[frames]` in a sound."""
-    weights = animate(sound, len(sound) * MOTION_RATE_HZ // SAMPLE_RATE_HZ, HELD_STYLE)
-    gap = rig.lip_gap(weights) - measure_rest_gap(rig)
-    return {"jaw": metrics.jaw_opening(weights), "lip gap": gap}
-
-
-def _frame(at_s: float) -> int:
-    return max(0, round(at_s * MOTION_RATE_HZ))
-
-
 def whisper(audio: np.ndarray) -> np.ndarray:
     """Return speech `[samples]` whispered: noise through the vocal tract, 10 dB less loud.
 
     The tract is that of linear prediction (order 18, 30 ms) of the sound without the voice's tilt.
     """
-    from scipy.linalg import solve_toeplitz
-    from scipy.signal import lfilter
-
     rng = np.random.default_rng(0)
-    window, hop = np.sqrt(np.hanning(_WINDOW + 1)[:-1]), _WINDOW // 2
-    flat = np.pad(lfilter([1.0, -0.95], [1.0], audio), (hop, 2 * _WINDOW))
-    out = np.zeros(len(flat))
-    for first in range(0, len(flat) - _WINDOW, hop):
-        piece = flat[first : first + _WINDOW] * window
-        likeness = np.correlate(piece, piece, "full")[_WINDOW - 1 : _WINDOW + _ORDER]
-        likeness[0] = likeness[0] * 1.0001 + 1e-9
-        tract = solve_toeplitz(likeness[:-1], likeness[1:])
-        breath = np.sqrt(max(likeness[0] - tract @ likeness[1:], 0.0) / _WINDOW)
-        noise = breath * rng.standard_normal(2 * _WINDOW)
-        blown = lfilter([1.0], np.concatenate([[1.0], -tract]), noise)[_WINDOW:]
-        out[first : first + _WINDOW] += window * blown
-    out = out[hop : hop + len(audio)]
+    out = _rework(audio, lambda _, tract, breath: _blow(tract, breath, _WINDOW, rng))
     level = np.sqrt(np.mean(np.square(audio)) / max(float(np.mean(out**2)), 1e-12))
     return np.asarray(np.clip(out * level * 10.0**-0.5, -1.0, 1.0), np.float32)
 
 
-def measure_whispering(
-    animate: Animate,
-    rig: Rig,
-    clips: Sequence[Clip],
-    recordings: Sequence[Recording],
-    motions: Sequence[np.ndarray],
-) -> dict[str, float]:
-    """Return what whispering leaves of the motion on recorded, labelled clips, and its ends.
+def _rework(
+    audio: np.ndarray, change: Callable[[np.ndarray, np.ndarray, float], np.ndarray]
+) -> np.ndarray:
+    """Put speech `[samples]` together of what `change` makes of its pieces, tracts and breaths."""
+    from scipy.signal import lfilter
 
-    How the lip gap follows that of the same words in full voice, of which the contestant's
-    `motions` are given (r over their speech frames), how far it moves in comparison, and how often
-    the lips meet.
+    window, hop = np.sqrt(np.hanning(_WINDOW + 1)[:-1]), _WINDOW // 2
+    heard, flat = (
+        np.pad(a, (hop, 2 * _WINDOW)) for a in (audio, lfilter(_FLATTENING, [1.0], audio))
+    )
+    out = np.zeros(len(flat))
+    for first in range(0, len(flat) - _WINDOW, hop):
+        piece = slice(first, first + _WINDOW)
+        tract, breath = _find_tract(flat[piece] * window)
+        out[piece] += window * change(heard[piece] * window, tract, breath)
+    return out[hop : hop + len(audio)]
+
+
+def _find_tract(piece: np.ndarray) -> tuple[np.ndarray, float]:
+    """Linear prediction of windowed, flattened sound: coefficients [order], level of the rest."""
+    from scipy.linalg import solve_toeplitz
+
+    likeness = np.correlate(piece, piece, "full")[len(piece) - 1 : len(piece) + _ORDER]
+    likeness[0] = likeness[0] * 1.0001 + 1e-9
+    tract = solve_toeplitz(likeness[:-1], likeness[1:])
+    return tract, np.sqrt(max(likeness[0] - tract @ likeness[1:], 0.0) / len(piece))
+
+
+def _blow(tract: np.ndarray, breath: float, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise of a level through a vocal tract, once it resounds `[samples]`."""
+    from scipy.signal import lfilter
+
+    noise = breath * rng.standard_normal(_WINDOW + samples)
+    return np.asarray(lfilter([1.0], np.concatenate([[1.0], -tract]), noise)[_WINDOW:])
+
+
+def shift_voice(
+    audio: np.ndarray, pitch: float, knots: np.ndarray | None = None, unvoiced_gain: float = 1.0
+) -> np.ndarray:
+    """Return speech `[samples]` with its pitch times `pitch`, formants as they were (TD-PSOLA).
+
+    `knots` [knots, 2] tell at which sample of the result each of the speech's comes; between
+    them it is slower or faster. What has no voice is multiplied by `unvoiced_gain`.
     """
-    chosen = [k for k, r in enumerate(recordings) if r.phones and not r.group][:MOST_WHISPERED]
-    own = [recordings[k] for k in chosen]
-    whispered = [animate(whisper(clips[k].audio), clips[k].frames, clips[k].style) for k in chosen]
-    tallies: dict[str, Tally] = {}
-    met = tally_motions(own, whispered, rig) if own else []
-    voiced = [motions[k] for k in chosen]
-    for recording, loud, quiet, contacts in zip(own, voiced, whispered, met, strict=True):
-        tally = tallies.setdefault(recording.talker, Tally())
-        speech = find_recorded_speech(recording)
-        gap, wanted = rig.lip_gap(quiet), rig.lip_gap(loud)
-        tally.add("whispered gap r", metrics.correlate(gap, wanted, speech))
-        powers = (float(np.var(curve[speech])) for curve in (gap, wanted))
-        tally.relate("whispered gap amplitude", *powers)
-        if "closures met" in contacts.sums:
-            tally.count("whispered closures met", *contacts.sums["closures met"])
-    return gather(list(tallies.values()))
+    if knots is None:
+        knots = np.array([[0, 0], [len(audio), len(audio)]])
+    places, lengths, voiced = _mark(audio)
+    reach, total = int(lengths.max()), round(knots[-1, 1])
+    heard = np.pad(audio.astype(np.float64), reach)
+    out = np.zeros(total + 2 * reach + 1)
+    weight = np.zeros(len(out))
+    at, last = 0.0, -1
+    while at < total:
+        source = np.interp(at, knots[:, 1], knots[:, 0])
+        k = min(int(np.searchsorted(places, source)), len(places) - 1)
+        k -= int(k > 0 and source - places[k - 1] < places[k] - source)
+        length = int(lengths[k])
+        window = np.hanning(2 * length + 1)
+        grain = heard[places[k] + reach - length : places[k] + reach + length + 1] * window
+        if not voiced[k]:  # twice the same noise would be a tone
+            grain = unvoiced_gain * (grain[::-1] if k == last else grain)
+        own = slice(round(at) + reach - length, round(at) + reach + length + 1)
+        out[own] += grain
+        weight[own] += window
+        at, last = at + length / (pitch if voiced[k] else 1.0), k
+    return (out / np.maximum(weight, 0.5))[reach : reach + total]
 
 
-def gather(units: Sequence[Tally]) -> dict[str, float]:
-    """Return the figures of several tallies together, with the ends of their intervals."""
-    whole = Tally()
-    for unit in units:
-        whole.merge(unit)
-    found = whole.result()
-    return found | bound_figures(units, list(found))
+def _mark(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places, lengths in samples and voicing of the periods of speech; [periods] each."""
+    periods = find_periods(audio, np.arange(0, len(audio), _HOP))
+    upright = audio if np.mean(audio.astype(np.float64) ** 3) >= 0 else -audio
+    marks = [(0, _UNVOICED, False)]
+    at = _UNVOICED
+    while at < len(audio):
+        period = periods[at // _HOP]
+        place = at
+        if period:
+            slack = period // 5 if marks[-1][2] else period // 2
+            first = max(marks[-1][0] + 1, at - slack)
+            place = first + int(np.argmax(upright[first : at + slack + 1]))
+        marks.append((place, period or _UNVOICED, period > 0))
+        at = place + marks[-1][1]
+    places, lengths, voiced = zip(*marks, strict=True)
+    return np.array(places), np.array(lengths), np.array(voiced)
+
+
+def shout(audio: np.ndarray, phones: Sequence[Phone]) -> tuple[np.ndarray, np.ndarray]:
+    """Return speech shouted `[samples]`, and its knots `[knots, 2]`: seconds spoken and shouted.
+
+    Pitch and first formants are higher, the spectrum is flatter, vowels are longer, and what has
+    no voice is fainter beside them, as with vocal effort (Rostolland 1982, Junqua 1993,
+    Traunmüller and Eriksson 2000, who find up to twice the pitch). Peaks are at full scale.
+    """
+    seconds = len(audio) / SAMPLE_RATE_HZ
+    ends = [0.0]
+    longer = []
+    for phone in phones:
+        for end_s, rate in ((phone.start_s, 1.0), (phone.end_s, SHOUT_LONGER)):
+            ends.append(min(max(end_s, ends[-1]), seconds))
+            longer.append(rate if phone.label in VOWELS else 1.0)
+    ends, longer = [*ends, seconds], [*longer, 1.0]
+    knots = np.stack([ends, np.concatenate([[0.0], np.cumsum(np.diff(ends) * longer)])], 1)
+    pressed = _rework(audio, _press)
+    loud = shift_voice(pressed, SHOUT_PITCH, knots * SAMPLE_RATE_HZ, SHOUT_UNVOICED)
+    return np.asarray(loud / max(float(np.abs(loud).max()), 1e-9), np.float32), knots
+
+
+def _press(piece: np.ndarray, tract: np.ndarray, _: float) -> np.ndarray:
+    """A piece of speech with first formants raised and the spectrum flatter."""
+    frequency_hz = np.fft.rfftfreq(_SPECTRUM, 1.0 / SAMPLE_RATE_HZ)
+    response = np.fft.rfft(np.concatenate([[1.0], -tract]), _SPECTRUM)
+    tract_db = -20.0 * np.log10(np.abs(response) + 1e-6)
+    # What was at the formant comes to stand higher; from 2.5 kHz on all is where it was.
+    source_hz = np.interp(frequency_hz, [0, 1000, 2500, 8000], [0, 1000 / SHOUT_F1, 2500, 8000])
+    change_db = np.clip(np.interp(source_hz, frequency_hz, tract_db) - tract_db, -20.0, 20.0)
+    change_db += SHOUT_TILT_DB * np.log2(np.clip(frequency_hz, 500.0, 4000.0) / 500.0)
+    spectrum = np.fft.rfft(piece, _SPECTRUM) * 10.0 ** (change_db / 20.0)
+    return np.fft.irfft(spectrum, _SPECTRUM)[: len(piece)]
+
+
+def make_childlike(audio: np.ndarray) -> np.ndarray:
+    """Return speech `[samples]` as of a child: formants higher by a quarter, pitch about 264 Hz.
+
+    Formants of children are 1.2 times those of women and 1.4 times those of men, and their voices
+    are of that pitch (Peterson and Barney 1952). Resampled; the time is kept.
+    """
+    from scipy.signal import resample_poly
+
+    periods = [p for p in find_periods(audio, np.arange(0, len(audio), _HOP)) if p]
+    pitch_hz = SAMPLE_RATE_HZ / np.median(periods) if periods else CHILD_HZ
+    knots = np.array([[0.0, 0.0], [len(audio), len(audio) * CHILD_FORMANTS]])
+    slow = shift_voice(audio, CHILD_HZ / CHILD_FORMANTS / pitch_hz, knots)
+    young = resample_poly(slow, 100, round(100 * CHILD_FORMANTS))[: len(audio)]
+    young = np.pad(young, (0, len(audio) - len(young)))
+    return np.asarray(np.clip(young, -1.0, 1.0), np.float32)
+
+
+def laugh(vowel: HeldVowel) -> np.ndarray:
+    """Return a bout of laughter `[samples]` in which a speaker's vowel is said with an h.
+
+    Notes of 75 ms every 210 ms that fade (Provine and Yong 1991), at twice the pitch of speech and
+    without articulation (Bachorowski, Smoski and Owren 2001); between them is breath through the
+    vowel's tract.
+    """
+    steady, tract, breath, rng = _take_steady(vowel)
+    note = shift_voice(steady, LAUGH_PITCH)
+    edge, length = SAMPLE_RATE_HZ // 100, round(LAUGH_NOTE_S * SAMPLE_RATE_HZ)
+    every = round(LAUGH_EVERY_S * SAMPLE_RATE_HZ)
+    # The halves of its edges are counted: a note is as long as it is above half of its height.
+    envelope = np.interp(np.arange(every), [0, edge, length, length + edge], [0, 1, 1, 0])
+    begin = (len(note) - every) // 2
+    voice = note[begin : begin + every] * envelope
+    notes = []
+    for k in range(LAUGH_NOTES):
+        aspirated = LAUGH_BREATH * (1.0 - envelope) * _blow(tract, breath, every, rng)
+        notes.append(10.0 ** (-LAUGH_FADE_DB * k / 20.0) * (voice + aspirated))
+    return np.concatenate(notes)
+
+
+def cough(vowel: HeldVowel) -> np.ndarray:
+    """Return a cough `[samples]` of 0.3 s: a burst of noise, then less, through a vowel's tract.
+
+    Without the voiced end that some coughs have (Korpáš, Sadloňová and Vrabec 1996).
+    """
+    _, tract, breath, rng = _take_steady(vowel)
+    time_s = np.arange(round(COUGH_S * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    envelope = np.interp(time_s, [0.0, 0.005, 0.04, 0.08, 0.24, COUGH_S], [0, 1, 1, 0.35, 0.2, 0])
+    return COUGH_GAIN * envelope * _blow(tract, breath, len(time_s), rng)
+
+
+def _take_steady(
+    vowel: HeldVowel,
+) -> tuple[np.ndarray, np.ndarray, float, np.random.Generator]:
+    """The voice in a hold [0.5 s], its tract, how hard to blow for its level, and a generator."""
+    from scipy.signal import lfilter
+
+    first = round((vowel.middle_s + 0.5) * SAMPLE_RATE_HZ)
+    steady = vowel.held[first : first + SAMPLE_RATE_HZ // 2].astype(np.float64)
+    flat = lfilter(_FLATTENING, [1.0], steady)[_WINDOW : 2 * _WINDOW]
+    tract, _ = _find_tract(flat * np.hanning(_WINDOW))
+    rng = np.random.default_rng(0)
+    breath = float(np.std(steady) / np.std(_blow(tract, 1.0, SAMPLE_RATE_HZ, rng)))
+    return steady, tract, breath, rng
