@@ -22,7 +22,7 @@ class OperatorError(DualtalkerError):
 _INT8 = "quantized for onnxruntime; build from the fp32 or fp16 bundle"
 _BRANCH = "it makes the time of a step depend on the data; unroll or trace it away in the export"
 
-_SPECTRUM = "compute the spectrum with fixed matrix products, as training/network/encoders.py does"
+_SPECTRUM = "compute the spectrum with fixed matrix products, as training/network/spectrum.py does"
 
 # Operators that people's exports really contain, with what to do about each.
 REFUSED = {

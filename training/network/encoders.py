@@ -39,9 +39,8 @@ MEL_SCALE = 0.2  # of its logarithm
 
 
 class LogMel(nn.Module):
-    """Log-mel spectrum as fixed matrix products, so that it is part of the exported graph."""
+    """Log-mel spectrum; in the exported graph as well, as matrix products (`ShortSpectrum`)."""
 
-    fourier: Tensor
     taper: Tensor
     filters: Tensor
 
@@ -53,10 +52,7 @@ class LogMel(nn.Module):
         self.fft_size = fft_size = 1 << (self.window - 1).bit_length()
         time = np.arange(self.window)
         taper = 0.5 - 0.5 * np.cos(2 * np.pi * (time + 0.5) / self.window)
-        angle = 2 * np.pi * np.outer(time, np.arange(fft_size // 2 + 1)) / fft_size
-        fourier = np.concatenate([np.cos(angle), -np.sin(angle)], axis=1) * taper[:, None]
         filters = mel_filters(config.mel_bands, fft_size, config.sample_rate_hz).T
-        self.register_buffer("fourier", torch.tensor(fourier, dtype=torch.float32), False)
         self.register_buffer("taper", torch.tensor(taper, dtype=torch.float32), False)
         self.register_buffer("filters", torch.tensor(filters, dtype=torch.float32), False)
 
@@ -67,25 +63,7 @@ class LogMel(nn.Module):
         """
         windows = samples.unfold(1, self.window, self.hop) * self.taper
         spectrum = torch.fft.rfft(windows, n=self.fft_size)
-        return self._scale(spectrum.real, spectrum.imag)
-
-    def step(self, samples: Tensor) -> Tensor:
-        """Do the same as `forward` with a matrix product, as the exported graphs do: free of DFT.
-
-        One hop is sliced, free of Gather as well.
-        """
-        frames = (samples.shape[1] - self.tail) // self.hop
-        if frames <= 4:
-            starts = [f * self.hop for f in range(frames)]
-            windows = torch.stack([samples[:, at : at + self.window] for at in starts], dim=1)
-        else:
-            windows = samples.unfold(1, self.window, self.hop)
-        real, imaginary = (windows @ self.fourier).chunk(2, dim=-1)
-        return self._scale(real, imaginary)
-
-    def _scale(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        """Map a spectrum to log-mel."""
-        mel = (real * real + imaginary * imaginary) @ self.filters
+        mel = (spectrum.real**2 + spectrum.imag**2) @ self.filters
         return torch.log(mel + MEL_FLOOR) * MEL_SCALE + 1.0
 
     def hear(self, audio: Tensor) -> Tensor:
@@ -197,7 +175,7 @@ class AudioEncoder(Encoder):
         """
         samples = torch.cat([state[0], audio], dim=1)
         steps = audio.shape[1] // self.config.hop_samples
-        mel = self.mel.step(samples)
+        mel = self.mel(samples)
         x = self.inlet(mel.reshape(1, steps, self.per_step * self.config.mel_bands))
         new_state = [samples[:, samples.shape[1] - self.mel.tail :]]
         for block, history in zip(self.blocks, state[1:], strict=True):

@@ -7,7 +7,7 @@ done once for all, and the histories of all blocks in one tensor.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from itertools import accumulate
 
 import torch
@@ -27,6 +27,7 @@ from training.network.decoders import (
     list_gains,
 )
 from training.network.encoders import MEL_FLOOR, MEL_SCALE, AudioEncoder, CausalBlock
+from training.network.spectrum import ShortSpectrum
 from training.network.streaming import StreamingTalker
 
 _FACE = len(ARKIT_NAMES)
@@ -36,12 +37,11 @@ class FoldedTalker(nn.Module):
     """Audio `[1, hops * hop]` and state to motion `[1, hops, 52]` and the new state.
 
     The same function as `StreamingTalker`, of other state tensors: the tail of the audio
-    `[1, samples]`, what all blocks remember `[1, frames, channels]`, block after block, and the
-    last frames of motion and gates `[1, kept, 52 + gates]`, where any are kept. With `styles`,
+    `[1, samples]`, what all blocks remember `[frames, channels]`, block after block, and the
+    last frames of motion and gates `[kept, 52 + gates]`, where any are kept. With `styles`,
     their weights `[1, styles]` come last.
     """
 
-    fourier: Tensor
     filters: Tensor
     floor: Tensor
     inlet_weight: Tensor
@@ -49,20 +49,22 @@ class FoldedTalker(nn.Module):
     past_taps: Tensor
     mixed_bias: Tensor
     offsets: Tensor
+    encoded_shift: Tensor
     heard_rows: Tensor
     kept_rows: Tensor
     style_table: Tensor
     style_bias: Tensor
-    gate_in_weight: Tensor
-    gate_in_bias: Tensor
+    hidden_weight: Tensor
+    hidden_bias: Tensor
     gate_weight: Tensor
     gate_bias: Tensor
     face_weight: Tensor
     face_bias: Tensor
     frame_taps: Tensor
-    gate_columns: Tensor
-    gate_masks: Tensor
-    gate_rest: Tensor
+    term_columns: Tensor
+    factor_gates: Tensor
+    factor_slopes: Tensor
+    factor_starts: Tensor
 
     def __init__(self, talker: StreamingTalker, hops: int = 1) -> None:
         super().__init__()
@@ -77,7 +79,7 @@ class FoldedTalker(nn.Module):
         self.kernel = encoder.config.kernel
         with torch.no_grad():
             self._fold_sound(encoder)
-            self._fold_blocks(talker, blocks)
+            self._fold_blocks(blocks)
             self._fold_styles(talker)
             self._fold_heads(talker)
             self._plan_frames()
@@ -90,31 +92,28 @@ class FoldedTalker(nn.Module):
         self.register_buffer(name, value.contiguous(), persistent=False)
 
     def _fold_sound(self, encoder: AudioEncoder) -> None:
-        """The spectrum's bins that no band hears are left out, log-mel's scale is the inlet's."""
+        """Log-mel's scale is the inlet's."""
         mel = encoder.mel
-        self.window, self.mel_hop, self.tail = mel.window, mel.hop, mel.tail
-        self.per_step, self.hop_samples = encoder.per_step, encoder.config.hop_samples
-        heard = torch.nonzero(mel.filters.sum(dim=1)).flatten()
-        real, imaginary = mel.fourier.chunk(2, dim=1)
-        self._plan("fourier", torch.cat([real[:, heard], imaginary[:, heard]], dim=1))
-        self._plan("filters", mel.filters[heard].repeat(2, 1))
+        self.tail, self.hop_samples = mel.tail, encoder.config.hop_samples
+        frames = self.hops * encoder.per_step
+        self.spectrum = ShortSpectrum(mel.taper, mel.hop, mel.fft_size, frames)
+        self._plan("filters", self.spectrum.fold(mel.filters))
         self._plan("floor", torch.full((1,), MEL_FLOOR))
         weight = encoder.inlet.weight
         self._keep("inlet_weight", MEL_SCALE * weight.T)
         self._keep("inlet_bias", encoder.inlet.bias + weight.sum(dim=1))
 
-    def _fold_blocks(self, talker: StreamingTalker, blocks: list[CausalBlock]) -> None:
-        """Biases of what blocks add to their input are kept apart, summed: `offsets`.
+    def _fold_blocks(self, blocks: list[CausalBlock]) -> None:
+        """Biases of what blocks add to their input are in the residual stream from its start.
 
-        The residual stream runs without them; what is remembered has them.
+        What is remembered has those of the blocks before alone: `offsets` takes the rest away.
         """
-        zero = torch.zeros(self.channels)
-        narrow = [block.narrow.bias for block in blocks]
+        narrow: list[Tensor] = [block.narrow.bias for block in blocks]
         encoder, decoder = narrow[: self.encoder_blocks], narrow[self.encoder_blocks :]
-        sums = [*accumulate([zero, *encoder]), *accumulate([zero, *decoder])]
-        self._keep("encoded_offset", sums.pop(self.encoder_blocks))
-        self._keep("decoded_offset", sums.pop())
-        self._keep("offsets", torch.stack(sums)[None])
+        self.inlet_bias += torch.stack(encoder).sum(dim=0)
+        left = [*accumulate(reversed(decoder)), *accumulate(reversed(encoder))]
+        offsets = -torch.stack(left[::-1])
+        self._keep("offsets", offsets)
         self._keep("past_taps", torch.stack([block.taps[:-1] for block in blocks]))
         for index, block in enumerate(blocks):
             self._keep(f"tap_{index}", block.taps[-1])
@@ -128,14 +127,14 @@ class FoldedTalker(nn.Module):
                 self._keep(f"scale_{index}", block.norm.weight)
                 self._keep(f"shift_{index}", block.norm.bias)
         # With what the offset of a block's input adds to its convolution.
-        biases = [b.bias + at * b.taps[-1] for b, at in zip(blocks, sums, strict=True)]
+        biases = [b.bias + at * b.taps[-1] for b, at in zip(blocks, offsets, strict=True)]
         self._keep("mixed_bias", torch.stack(biases))
         starts = [0, *accumulate(self.histories)]
         heard = [
             [start + tap * dilation for tap in range(self.kernel - 1)]
             for start, dilation in zip(starts, self.dilations, strict=False)
         ]
-        self._plan("heard_rows", torch.tensor(heard).flatten())
+        self._plan("heard_rows", torch.tensor(heard))
         kept: list[int] = []
         for index, history in enumerate(self.histories):
             # All but the oldest of its frames, then the newest: they follow the whole state.
@@ -172,19 +171,26 @@ class FoldedTalker(nn.Module):
         for name, norm in (("encoded", encoder.norm), ("decoded", decoder.norm)):
             self._keep(f"{name}_scale", norm.weight)
             self._keep(f"{name}_shift", norm.bias)
+        # The decoder's residual stream starts here, with all biases of its blocks.
+        ahead = -self.offsets[self.encoder_blocks]
+        self.encoded_shift += ahead
         self._keep("face_weight", decoder.head.weight.T)
         self._keep("face_bias", decoder.head.bias)
         # Both gates' layers as one: their outputs know each its own hidden units.
         pairs = [decoder.gate, *([decoder.gate_rest] if decoder.config.rest_gate else [])]
         into: list[nn.Linear] = [pair[0] for pair in pairs]  # type: ignore[misc]
         out: list[nn.Linear] = [pair[2] for pair in pairs]  # type: ignore[misc]
-        self._keep("gate_in_weight", torch.cat([layer.weight for layer in into]).T)
-        self._keep("gate_in_bias", torch.cat([layer.bias for layer in into]))
-        self._keep("gate_weight", torch.block_diag(*(layer.weight for layer in out)).T)
+        # GELU(x) = x / 2 * (1 + erf(x / sqrt(2))), with its factors in the weights.
+        scale = math.sqrt(0.5)
+        weight = scale * torch.cat([layer.weight for layer in into])
+        bias = scale * torch.cat([layer.bias for layer in into])
+        self._keep("hidden_weight", weight.T)
+        self._keep("hidden_bias", bias - weight @ ahead)
+        self._keep("gate_weight", scale * torch.block_diag(*(layer.weight for layer in out)).T)
         self._keep("gate_bias", torch.cat([layer.bias for layer in out]))
 
     def _plan_frames(self) -> None:
-        """Taps of `smooth_motion` as one table, and the contacts' masks of `touch_lips`."""
+        """Taps of `smooth_motion` as one table, and `touch_lips` as sums of products."""
         taps = torch.zeros(self.kept + 1, _FACE + self.gates)
         if self.smooth:
             gains = torch.tensor(list_gains(self.gates))
@@ -195,25 +201,14 @@ class FoldedTalker(nn.Module):
             taps[-1, :_FACE] = 1.0
             taps[0, _FACE:] = 1.0
         self._plan("frame_taps", taps)
-        self.contacts = min(self.gates, REST)
-        columns, masks = [], []
-        # The lip on the teeth first: shut lips win over it.
-        for contact, gone, lift in ((1, UNBITTEN, LIP_RISE), (0, UNSHUT, 1.0))[-self.contacts :]:
-            off, close = torch.zeros(_FACE), torch.zeros(_FACE)
-            off[[*gone, MOUTH_CLOSE]] = -1.0
-            off[JAW_OPEN] = -JAW_RISE
-            close[MOUTH_CLOSE] = lift
-            columns += 2 * _FACE * [_FACE + contact]
-            masks += [off, close]
-        self._plan("gate_columns", torch.tensor(columns))
-        self._plan("gate_masks", torch.cat(masks))
-        ones = torch.cat([torch.ones(_FACE), torch.zeros(_FACE)])
-        self._plan("gate_rest", ones.repeat(self.contacts))
+        for name, values in _plan_contacts(self.gates).items():
+            self._plan(name, values)
 
     def state_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of all state tensors in the order of `forward`."""
-        shapes = [(1, self.tail), (1, sum(self.histories), self.channels)]
-        return [*shapes, (1, self.kept, _FACE + self.gates)] if self.kept else shapes
+        shapes: list[tuple[int, ...]] = [(1, self.tail)]
+        shapes.append((sum(self.histories), self.channels))
+        return [*shapes, (self.kept, _FACE + self.gates)] if self.kept else shapes
 
     def forward(self, audio: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Map audio `[1, hops * hop]` and state to motion `[1, hops, 52]` and the new state."""
@@ -221,25 +216,17 @@ class FoldedTalker(nn.Module):
         scales = self._scale_style(state[-1] if self.styles else None)
         latents, remembered = self._run(self._hear(samples), state[1], scales)
         logits = self._read_out(latents)
-        frames = torch.sigmoid(logits) * scales[-2] + scales[-1]
-        frames = frames.clamp(0.0, 1.0).reshape(1, self.hops, -1)
+        frames = (torch.sigmoid(logits) * scales[-2] + scales[-1]).clamp(0.0, 1.0)
         new_state = [samples[:, samples.shape[1] - self.tail :], remembered]
         if self.kept:
-            padded = torch.cat([state[2], frames], dim=1)
-            new_state.append(padded[:, self.hops :])
+            padded = torch.cat([state[2], frames])
+            new_state.append(padded[self.hops :])
             frames = self._smooth(padded)
         return (self._touch(frames), *new_state)
 
     def _hear(self, samples: Tensor) -> Tensor:
         """Log-mel spectrum, through the inlet: `[hops, channels]`."""
-        frames = self.hops * self.per_step
-        if frames <= 4:  # slices are cheaper than Gather
-            starts = [f * self.mel_hop for f in range(frames)]
-            windows = torch.cat([samples[:, at : at + self.window] for at in starts])
-        else:
-            windows = samples[0].unfold(0, self.window, self.mel_hop)
-        spectrum = windows @ self.fourier
-        mel = torch.addmm(self.floor, spectrum * spectrum, self.filters)
+        mel = torch.addmm(self.floor, self.spectrum(samples), self.filters)
         bands = torch.log(mel).reshape(self.hops, -1)
         return torch.addmm(self.inlet_bias, bands, self.inlet_weight)
 
@@ -280,14 +267,13 @@ class FoldedTalker(nn.Module):
 
     def _normalize(self, name: str, x: Tensor) -> Tensor:
         scale, shift = getattr(self, f"{name}_scale"), getattr(self, f"{name}_shift")
-        x = x + getattr(self, f"{name}_offset")
         return functional.layer_norm(x, (self.channels,), scale, shift)
 
     def _recall(self, state: Tensor) -> tuple[Tensor, ...]:
         """What each block's convolution takes of the past: its sum, of one hop, or its frames."""
         if self.hops > 1:
-            return state[0].split(self.histories)
-        past = state.index_select(1, self.heard_rows).reshape(self.past_taps.shape)
+            return state.split(self.histories)
+        past = functional.embedding(self.heard_rows, state)
         return ((past * self.past_taps).sum(dim=1) + self.mixed_bias).split(1)
 
     def _convolve(self, index: int, x: Tensor, heard: Tensor) -> Tensor:
@@ -295,51 +281,79 @@ class FoldedTalker(nn.Module):
         if self.hops == 1:
             return last + heard
         mixed = last + self.mixed_bias[index]
-        padded = torch.cat([heard, x + self.offsets[0, index]])
+        padded = torch.cat([heard, x + self.offsets[index]])
         for tap, weight in enumerate(self.past_taps[index]):
             start = tap * self.dilations[index]
             mixed = torch.addcmul(mixed, padded[start : start + self.hops], weight)
         return mixed
 
     def _remember(self, state: Tensor, inputs: list[Tensor]) -> Tensor:
-        """The frames that blocks hear next time `[1, frames, channels]`."""
+        """The frames that blocks hear next time `[frames, channels]`."""
         if self.hops == 1:
-            frames = torch.cat([state, torch.cat(inputs) + self.offsets], dim=1)
-            return frames.index_select(1, self.kept_rows)
+            frames = torch.cat([state, torch.cat(inputs) + self.offsets])
+            return frames.index_select(0, self.kept_rows)
         parts = []
-        for index, old in enumerate(state[0].split(self.histories)):
-            padded = torch.cat([old, inputs[index] + self.offsets[0, index]])
+        for index, old in enumerate(state.split(self.histories)):
+            padded = torch.cat([old, inputs[index] + self.offsets[index]])
             parts.append(padded[len(padded) - len(old) :])
-        return torch.cat(parts)[None]
+        return torch.cat(parts)
 
     def _read_out(self, latents: tuple[Tensor, Tensor]) -> Tensor:
         """Logits of the weights and of the gates `[hops, 52 + gates]`."""
-        hidden = functional.gelu(torch.addmm(self.gate_in_bias, latents[0], self.gate_in_weight))
+        hidden = torch.addmm(self.hidden_bias, latents[0], self.hidden_weight)
+        hidden = hidden * (1.0 + torch.erf(hidden))
         gate = torch.addmm(self.gate_bias, hidden, self.gate_weight)
         return torch.cat([torch.addmm(self.face_bias, latents[1], self.face_weight), gate], dim=1)
 
     def _smooth(self, padded: Tensor) -> Tensor:
         if self.hops == 1:
-            frames = (padded * self.frame_taps).sum(dim=1, keepdim=True)
+            frames = (padded * self.frame_taps).sum(dim=0, keepdim=True)
         else:
             parts = [
-                padded[:, tap : tap + self.hops] * self.frame_taps[tap]
+                padded[tap : tap + self.hops] * self.frame_taps[tap]
                 for tap in range(self.kept + 1)
             ]
             frames = torch.stack(parts).sum(dim=0)
         return frames.clamp(0.0, 1.0)
 
     def _touch(self, frames: Tensor) -> Tensor:
-        """`shut_lips` of frames whose last columns are the gates."""
-        weights = frames[..., :_FACE]
-        if self.gates > REST:
-            weights = weights * (1.0 - frames[..., _FACE + REST :])
-        masks = frames.index_select(2, self.gate_columns) * self.gate_masks + self.gate_rest
-        for kept, close in _pairs(masks.split(_FACE, dim=-1)):
-            weights = weights * kept
-            weights = weights + close * weights[..., JAW_OPEN : JAW_OPEN + 1]
-        return weights.clamp(0.0, 1.0)
+        """`shut_lips` of frames `[hops, 52 + gates]`, as sums of products: `[1, hops, 52]`."""
+        gates = frames.index_select(1, self.factor_gates)[:, :, None]
+        factors = gates * self.factor_slopes + self.factor_starts
+        terms = factors.prod(dim=1) * frames.index_select(1, self.term_columns)
+        return terms.reshape(1, self.hops, -1, _FACE).sum(dim=2).clamp(0.0, 1.0)
 
 
-def _pairs(items: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, Tensor]]:
-    return zip(items[::2], items[1::2], strict=True)
+def _plan_contacts(gates: int) -> dict[str, Tensor]:
+    """What `touch_lips` does as sums of products, each of one weight and of factors of gates.
+
+    Each weight has one term, what gates leave of it. `mouthClose` has another for each contact,
+    which lifts it by a share of the jaw: rows of terms `[terms, 52]` that are zero elsewhere. A
+    factor `[factors, terms * 52]` is its start plus its slope times the gate of its row.
+    """
+    # The lip on the teeth first: shut lips win over it.
+    contacts = [(1, UNBITTEN, LIP_RISE), (0, UNSHUT, 1.0)][-min(gates, REST) :]
+    count = len(contacts)
+    # What each contact leaves of a weight, then by what it lifts, then what rest leaves.
+    rows = 2 * [contact for contact, _, _ in contacts] + ([REST] if gates > REST else [])
+    slopes = torch.zeros(len(rows), count + 1, _FACE)
+    starts = torch.ones_like(slopes)
+    columns = torch.arange(_FACE).repeat(count + 1, 1)
+    columns[1:, MOUTH_CLOSE] = JAW_OPEN
+    slopes[2 * count :] = -1.0
+    starts[0, 1:] = 0.0
+    starts[:, 1:, MOUTH_CLOSE] = 1.0
+    for row, (_, gone, lift) in enumerate(contacts):
+        slopes[row, 0, [*gone, MOUTH_CLOSE]] = -1.0
+        slopes[row, 0, JAW_OPEN] = -JAW_RISE
+        slopes[row, 1:, MOUTH_CLOSE] = -JAW_RISE
+        # An earlier contact's lift is a part of `mouthClose`, which a later one takes away.
+        slopes[row, 1 : row + 1, MOUTH_CLOSE] = -1.0
+        slopes[count + row, row + 1, MOUTH_CLOSE] = lift
+        starts[count + row, row + 1, MOUTH_CLOSE] = 0.0
+    return {
+        "term_columns": columns.flatten(),
+        "factor_gates": _FACE + torch.tensor(rows),
+        "factor_slopes": slopes.flatten(1),
+        "factor_starts": starts.flatten(1),
+    }
