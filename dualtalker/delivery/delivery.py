@@ -92,7 +92,7 @@ class Delivery:
         At a second rate too, because the resampler is loaded where it is needed first.
         """
         for warm_hz in (rate_hz, WARM_UP_RATE_HZ):
-            self.talker.push(np.zeros(warm_hz // 2, np.float32), warm_hz)
+            self.talker.push(np.zeros(warm_hz // 10, np.float32), warm_hz)
             self.talker.flush()
             self.talker.reset()
 

@@ -27,7 +27,7 @@ FLOORS = {
     "face stream delivery rig rig.robot_head drawing evaluation bags devices engine outputs "
     "display study cli",
     "training": "configs network data datasets learning teaching evaluation studies",
-    "dualtalker_ros": "processes parameters topics talker demo nodes",
+    "dualtalker_ros": "logs processes parameters topics talker demo nodes",
 }
 # What stands at a root beside wings and ground-floor modules: programs that people start.
 DOORS = {

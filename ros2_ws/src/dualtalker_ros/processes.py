@@ -19,13 +19,13 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation as rcl
-from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
 from dualtalker.errors import DualtalkerError
+from dualtalker_ros.logs import NodeLogger
 
 # What speaks against a node's start, in words for those who start the node.
 START_ERRORS = (
@@ -109,14 +109,14 @@ def run_node(
     """
     try:
         with ros_running(_place_word(args, takes)):
-            forward_logs(get_logger(name))
+            forward_logs(NodeLogger(name))
             try:
                 node = start()
             except START_ERRORS as error:
                 raise DualtalkerError(shorten(error)) from error
             return serve(node) or 0
     except DualtalkerError as error:
-        get_logger(name).fatal(str(error))
+        NodeLogger(name).fatal(str(error))
         return 1
     return 0
 
@@ -163,6 +163,14 @@ class GuardedNode(Node):
         for service in self.services:  # those of a lifecycle are not made by `create_service`
             if not hasattr(service.callback, "__wrapped__"):
                 service.callback = self._guard(service.callback)
+
+    @functools.cached_property
+    def _node_logger(self) -> NodeLogger:
+        return NodeLogger(super().get_logger().name)
+
+    def get_logger(self) -> NodeLogger:
+        """Return the node's logger, always the same."""
+        return self._node_logger
 
     def create_service(self, srv_type: Any, srv_name: str, callback: Any, **named: Any) -> Any:
         """Create a service whose exceptions are refusals."""
