@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dualtalker.face.contacts import (
+    FUNNEL,
     JAW_OPEN,
     JAW_RISE,
     LIP_RISE,
     MOUTH_CLOSE,
+    PUCKER,
     ROUNDING,
     UNBITTEN,
     UNSHUT,
@@ -28,10 +30,12 @@ from dualtalker.face.speaking import SpeakingLife, make_life
 
 __all__ = [
     "EXPRESSIONS",
+    "FUNNEL",
     "JAW_OPEN",
     "JAW_RISE",
     "LIP_RISE",
     "MOUTH_CLOSE",
+    "PUCKER",
     "ROUNDING",
     "UNBITTEN",
     "UNSHUT",

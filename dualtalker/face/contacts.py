@@ -10,6 +10,7 @@ from dualtalker.face.manner import SPEECH_SHAPES
 
 JAW_OPEN = ARKIT_INDEX["jawOpen"]
 MOUTH_CLOSE = ARKIT_INDEX["mouthClose"]
+FUNNEL, PUCKER = ARKIT_INDEX["mouthFunnel"], ARKIT_INDEX["mouthPucker"]
 # Shapes that part the lips: a closed mouth has none of them.
 UNSHUT = tuple(
     ARKIT_INDEX[name]
@@ -59,8 +60,9 @@ def touch_lips(weights: np.ndarray, shut: float, bite: float, intensity: float) 
     `shut` and `bite` are how far, 0 to 1; shut lips win. As the network makes its own
     (`close_lips` and `bite_lip` of `training.network`): what parts the lips goes, the jaw rises
     by half, unless the pose has a contact already, and `mouthClose` makes up for the rest, wholly
-    (ARKit's shape at the value of `jawOpen` shuts the lips) or by `LIP_RISE`. Below an
-    `intensity` of 1 the lips press by as much less.
+    (ARKit's shape at the value of `jawOpen` shuts the lips) or by `LIP_RISE`. Round lips stay
+    round: what goes of the funnel, which parts them, comes to the pucker. Below an `intensity` of
+    1 the lips press by as much less.
     """
     press = min(intensity, 1.0)
     if bite > 0.0:
@@ -86,4 +88,5 @@ def _raise_jaw(weights: np.ndarray, gate: float, gone: tuple[int, ...], lift: fl
     shaped[JAW_OPEN] *= np.float32(1.0 - gate * JAW_RISE * (1.0 - touching))
     aim = np.float32(lift) * shaped[JAW_OPEN]
     shaped[MOUTH_CLOSE] = (1.0 - gate) * shaped[MOUTH_CLOSE] + gate * aim
+    shaped[PUCKER] = min(shaped[PUCKER] + weights[FUNNEL] - shaped[FUNNEL], 1.0)
     return shaped

@@ -11,8 +11,10 @@ from hypothesis.extra import numpy as arrays
 from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.face import (
     EXPRESSIONS,
+    FUNNEL,
     JAW_OPEN,
     MOUTH_CLOSE,
+    PUCKER,
     ROUNDING,
     ExpressionLayer,
     pose_expression,
@@ -59,6 +61,14 @@ def test_a_whole_contact_shuts_the_lips_of_any_pose(pose, bite):
 @given(POSES, SHARES)
 def test_without_a_contact_nothing_changes(pose, intensity):
     np.testing.assert_array_equal(touch_lips(pose, 0.0, 0.0, intensity), pose)
+
+
+@settings(max_examples=40, deadline=None)
+@given(POSES, SHARES, SHARES)
+def test_round_lips_that_meet_are_as_round_as_before(pose, shut, bite):
+    touched = touch_lips(pose, shut, bite, 1.0)
+    before, after = (x[FUNNEL] + x[PUCKER] for x in (pose, touched))
+    assert after == pytest.approx(min(before, touched[FUNNEL] + 1.0), abs=1e-6)
 
 
 def test_the_lower_lip_meets_the_teeth_and_comes_nearer_with_the_gate():

@@ -6,7 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from dualtalker.arkit import ARKIT_NAMES
-from dualtalker.face import JAW_OPEN, JAW_RISE, LIP_RISE, MOUTH_CLOSE, UNBITTEN, UNSHUT
+from dualtalker.face import (
+    FUNNEL,
+    JAW_OPEN,
+    JAW_RISE,
+    LIP_RISE,
+    MOUTH_CLOSE,
+    PUCKER,
+    UNBITTEN,
+    UNSHUT,
+)
 from training.configs import NetworkConfig
 from training.network.encoders import CausalBlock
 from training.network.vertex_heads import ARKIT
@@ -18,7 +27,8 @@ def close_lips(weights: Tensor, gate: Tensor) -> Tensor:
     Ours. ARKit's `mouthClose` is a corrective: equal to `jawOpen` it shuts the lips over an open
     jaw. A regression toward the mean never quite reaches that, and a mouth that nearly shuts
     on /p b m/ looks wrong, so the closure is a decision of its own: at 1 the parting shapes are
-    gone, the jaw has risen by half and `mouthClose` equals `jawOpen`.
+    gone, the jaw has risen by half and `mouthClose` equals `jawOpen`. Round lips that meet are
+    round still: what goes of the funnel comes to the pucker, which may pass 1.
     """
     return _raise_jaw(weights, gate, UNSHUT, 1.0)
 
@@ -34,14 +44,26 @@ def bite_lip(weights: Tensor, gate: Tensor) -> Tensor:
 
 
 def _raise_jaw(weights: Tensor, gate: Tensor, gone: tuple[int, ...], lift: float) -> Tensor:
-    """Take away the shapes that are `gone`, raise the jaw, lift the lips by `lift` of its rest."""
+    """Take away the shapes that are `gone`, raise the jaw, lift the lips by `lift` of its rest.
+
+    The pucker takes what the funnel loses.
+    """
     off = torch.zeros(len(ARKIT_NAMES), device=weights.device)
     off[[*gone, MOUTH_CLOSE]] = 1.0
     off[JAW_OPEN] = JAW_RISE
     close = torch.zeros(len(ARKIT_NAMES), device=weights.device)
     close[MOUTH_CLOSE] = lift
     shaped = weights * (1.0 - gate * off)
-    return shaped + gate * close * shaped[..., JAW_OPEN : JAW_OPEN + 1]
+    shaped = shaped + gate * close * shaped[..., JAW_OPEN : JAW_OPEN + 1]
+    return _keep_rounding(weights, shaped)
+
+
+def _keep_rounding(before: Tensor, after: Tensor) -> Tensor:
+    """Return weights `after` `[..., 52]` with what their funnel lost in the pucker."""
+    pucker = torch.zeros(len(ARKIT_NAMES), device=after.device)
+    pucker[PUCKER] = 1.0
+    lost = (before - after)[..., FUNNEL : FUNNEL + 1]
+    return after + lost * pucker
 
 
 def touch_lips(weights: Tensor, gates: Tensor) -> Tensor:

@@ -15,7 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dualtalker.arkit import ARKIT_NAMES
-from dualtalker.face import JAW_OPEN, JAW_RISE, LIP_RISE, MOUTH_CLOSE, UNBITTEN, UNSHUT
+from dualtalker.face import (
+    FUNNEL,
+    JAW_OPEN,
+    JAW_RISE,
+    LIP_RISE,
+    MOUTH_CLOSE,
+    PUCKER,
+    UNBITTEN,
+    UNSHUT,
+)
 from training.network.decoders import (
     EARLY_MOTION_TAPS,
     GATE_SPANS,
@@ -328,8 +337,9 @@ def _plan_contacts(gates: int) -> dict[str, Tensor]:
     """What `touch_lips` does as sums of products, each of one weight and of factors of gates.
 
     Each weight has one term, what gates leave of it. `mouthClose` has another for each contact,
-    which lifts it by a share of the jaw: rows of terms `[terms, 52]` that are zero elsewhere. A
-    factor `[factors, terms * 52]` is its start plus its slope times the gate of its row.
+    which lifts it by a share of the jaw, and the pucker one that is what the contact takes of the
+    funnel: rows of terms `[terms, 52]` that are zero elsewhere. A factor `[factors, terms * 52]` is
+    its start plus its slope times the gate of its row.
     """
     # The lip on the teeth first: shut lips win over it.
     contacts = [(1, UNBITTEN, LIP_RISE), (0, UNSHUT, 1.0)][-min(gates, REST) :]
@@ -340,9 +350,10 @@ def _plan_contacts(gates: int) -> dict[str, Tensor]:
     starts = torch.ones_like(slopes)
     columns = torch.arange(_FACE).repeat(count + 1, 1)
     columns[1:, MOUTH_CLOSE] = JAW_OPEN
+    columns[1:, PUCKER] = FUNNEL
     slopes[2 * count :] = -1.0
     starts[0, 1:] = 0.0
-    starts[:, 1:, MOUTH_CLOSE] = 1.0
+    starts[:, 1:, [MOUTH_CLOSE, PUCKER]] = 1.0
     for row, (_, gone, lift) in enumerate(contacts):
         slopes[row, 0, [*gone, MOUTH_CLOSE]] = -1.0
         slopes[row, 0, JAW_OPEN] = -JAW_RISE
@@ -350,7 +361,9 @@ def _plan_contacts(gates: int) -> dict[str, Tensor]:
         # An earlier contact's lift is a part of `mouthClose`, which a later one takes away.
         slopes[row, 1 : row + 1, MOUTH_CLOSE] = -1.0
         slopes[count + row, row + 1, MOUTH_CLOSE] = lift
-        starts[count + row, row + 1, MOUTH_CLOSE] = 0.0
+        slopes[row, row + 2 :, PUCKER] = -1.0  # later contacts find no more of the funnel
+        slopes[count + row, row + 1, PUCKER] = 1.0
+        starts[count + row, row + 1, [MOUTH_CLOSE, PUCKER]] = 0.0
     return {
         "term_columns": columns.flatten(),
         "factor_gates": _FACE + torch.tensor(rows),
