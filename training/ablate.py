@@ -65,7 +65,7 @@ class AblateConfig:
     """Cells trained at once, each in a process of its own."""
     keep_runs: bool = False
     """Keep the checkpoints of finished cells."""
-    results: Path | None = Path("docs/results.md")
+    results: Path | None = Path("docs/log/grids.md")
     """Markdown file whose section of this name is written anew."""
     train: TrainConfig = field(default_factory=small_run)
     """The training of one cell; its terms, data, seed and folder are set by the grid."""

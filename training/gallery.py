@@ -23,7 +23,7 @@ from dualtalker.speech import BILABIAL
 from training.data import digest_of, iterate_clips
 from training.evaluation import animate_by_model, read_training, to_recording
 from training.learning import find_commit
-from training.studies import (
+from training.studies.gallery import (
     MODEL,
     NOISE_SNR_DB,
     SLOTS,
@@ -107,7 +107,7 @@ class Gallery:
 
     def show_clip(self, slot: Slot) -> list[str]:
         """Draw one recording; return its lines of the page."""
-        from training.studies import draw_curves, draw_faces
+        from training.studies.gallery import draw_curves, draw_faces
 
         clip = self.chosen[slot.key]
         recording = to_recording(clip, self.training)
@@ -141,7 +141,7 @@ class Gallery:
 
     def show_failure(self, failure: Failure) -> list[str]:
         """Draw one moment; return its lines of the page."""
-        from training.studies import draw_moment
+        from training.studies.gallery import draw_moment
 
         path = self._place(failure.key)
         curves = (failure.label, failure.curves)

@@ -338,8 +338,8 @@ def _plan_contacts(gates: int) -> dict[str, Tensor]:
 
     Each weight has one term, what gates leave of it. `mouthClose` has another for each contact,
     which lifts it by a share of the jaw, and the pucker one that is what the contact takes of the
-    funnel: rows of terms `[terms, 52]` that are zero elsewhere. A factor `[factors, terms * 52]` is
-    its start plus its slope times the gate of its row.
+    funnel: rows of terms `[terms, 52]` that are zero elsewhere. A factor `[factors, terms * 52]`
+    is its start plus its slope times the gate of its row.
     """
     # The lip on the teeth first: shut lips win over it.
     contacts = [(1, UNBITTEN, LIP_RISE), (0, UNSHUT, 1.0)][-min(gates, REST) :]

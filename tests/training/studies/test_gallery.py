@@ -19,7 +19,7 @@ from tiny_training import make_clip, make_corpus
 from training import gallery
 from training.data import load_clips, save_clips
 from training.evaluation import measure_speech_level
-from training.studies import (
+from training.studies.gallery import (
     NOISE_SNR_DB,
     SLOTS,
     add_noise,

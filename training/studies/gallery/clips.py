@@ -12,7 +12,7 @@ from dualtalker.arkit import ARKIT_INDEX
 from dualtalker.evaluation import Recording, find_recorded_speech
 from training.data import Clip, iterate_clips
 from training.evaluation import make_noise_at, measure_speech_level
-from training.studies.gallery_failures import NOISE_SNR_DB
+from training.studies.gallery.failures import NOISE_SNR_DB
 
 SHOWN_S = 8.0  # of each recording; more cannot be read in one plot
 NOISE = "music"
