@@ -129,17 +129,13 @@ def test_messages_come_with_their_info_where_that_is_asked_for(served):
     assert served.count("plain") == count
 
 
-@pytest.mark.parametrize("busy", [True, False])
-def test_requests_are_answered(served, busy):
-    """Whether timers wake it all the time or never."""
+def test_requests_are_answered(served):
     from std_srvs.srv import Trigger
 
     def answer(request, response):
         response.message = "yes"
         return response
 
-    if busy:
-        served.node.create_timer(0.002, served.note("timer"))
     served.node.create_service(Trigger, "ask", answer)
     client = served.node.create_client(Trigger, "ask")
     served.spin_until(client.service_is_ready)

@@ -22,9 +22,8 @@ except ImportError:  # Humble
     from rclpy.qos_event import QoSEventHandler as EventHandler
 
 EXECUTORS = ("auto", "events", "single")
-# How often DDS is asked for requests, and whether a publisher's offer fits and the like, where
-# timers and messages come more often: it keeps them until asked.
-SELDOM_NS = 100_000_000
+# How often DDS is asked whether a publisher's offer fits and the like: it keeps it until asked.
+EVENTS_NS = 100_000_000
 
 
 def make_executor(kind: str) -> tuple[Any, str]:
@@ -62,14 +61,14 @@ class KeptExecutor(SingleThreadedExecutor):
     rclpy makes a new one for each wait, of all that each node has, and wakes itself twice for each
     callback. Here the list is kept until something is created or destroyed, and timers and
     subscriptions are called as they are. Services, clients, events and tasks, which are rare, are
-    left to rclpy; services and events, of which there are dozens, are waited for ten times a
-    second only while timers and messages wake it in between.
+    left to rclpy; events, of which each publisher and subscription has some, are waited for ten
+    times a second only.
     """
 
     def __init__(self, *, context: Any = None) -> None:
         """`context` is the default one if None."""
         self._kept: _Kept | None = None
-        self._seldom_ns = 0  # when all is waited for again, on the monotonic clock
+        self._events_ns = 0  # when events are waited for again, on the monotonic clock
         super().__init__(context=context)
 
     def wake(self) -> None:
@@ -93,15 +92,15 @@ class KeptExecutor(SingleThreadedExecutor):
             self._serve_others()
 
     def _wait(self, kept: _Kept, timeout_ns: int) -> None:
-        """Wait until something is ready; without what is seldom until that is due again."""
-        quiet_ns = self._seldom_ns - time.monotonic_ns()
+        """Wait until something is ready; without events until they are due again."""
+        quiet_ns = self._events_ns - time.monotonic_ns()
         if quiet_ns > 0:
             enough = 0 <= timeout_ns <= quiet_ns
-            if kept.wait(timeout_ns if enough else quiet_ns, with_seldom=False) or enough:
+            if kept.wait(timeout_ns if enough else quiet_ns, with_events=False) or enough:
                 return
             timeout_ns = max(timeout_ns - quiet_ns, -1)
-        kept.wait(timeout_ns, with_seldom=True)
-        self._seldom_ns = time.monotonic_ns() + SELDOM_NS
+        kept.wait(timeout_ns, with_events=True)
+        self._events_ns = time.monotonic_ns() + EVENTS_NS
 
     def _serve_others(self) -> None:
         """Have rclpy look for all that is ready, and serve it."""
@@ -140,26 +139,22 @@ class _Kept:
             counts.num_events,
             context.handle,
         )
-        self._often = self._list_fillings("subscription", "guard_condition", "timer", "client")
-        self._all = self._often + self._list_fillings("service")
+        self._fillings = [
+            (getattr(self._set, f"add_{kind}"), entity.handle)
+            for kind, entities in self._entities.items()
+            for entity in entities
+        ]
         self._by_pointer = {
             kind: {entity.handle.pointer: entity for entity in entities}
             for kind, entities in self._entities.items()
         }
 
-    def _list_fillings(self, *kinds: str) -> list[tuple[Any, Any]]:
-        return [
-            (getattr(self._set, f"add_{kind}"), entity.handle)
-            for kind in kinds
-            for entity in self._entities[kind]
-        ]
-
-    def wait(self, timeout_ns: int, with_seldom: bool) -> bool:
+    def wait(self, timeout_ns: int, with_events: bool) -> bool:
         """Wait until something is ready; return whether it is. A timeout of -1 is none."""
         self._set.clear_entities()  # rcl takes out what is not ready
-        for add, handle in self._all if with_seldom else self._often:
+        for add, handle in self._fillings:
             add(handle)
-        waitables = [*self._others, *self._events] if with_seldom else self._others
+        waitables = [*self._others, *self._events] if with_events else self._others
         for waitable in waitables:
             waitable.add_to_wait_set(self._set)
         self._set.wait(timeout_ns)
