@@ -53,6 +53,11 @@ def test_links_lead_somewhere(page):
     assert not lost
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_page)
+def test_no_merge_is_left_unfinished(page):
+    assert not re.findall(r"^(?:<<<<<<<|>>>>>>>) .*", page.read_text("utf-8"), re.MULTILINE)
+
+
 @pytest.mark.parametrize("page", PRESENT, ids=name_page)
 def test_files_and_modules_that_a_page_names_exist(page):
     """`training/network/losses.py`, `python -m training.train`, `python benchmarks/stream.py`."""
