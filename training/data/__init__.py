@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dualtalker.speech import PHONE_CLASSES, SILENCE, VOWELS, Phone
-from training.data.augmentation import augment, hold_sound, make_background
+from training.data.augmentation import augment, hold_sound, make_background, stretch
 from training.data.clips import (
     ANYBODY,
     CHANNELS,
@@ -120,6 +120,7 @@ __all__ = [
     "rule_motion",
     "sample_motion",
     "save_clips",
+    "stretch",
     "synthesize_shard",
     "to_corpus_rate",
     "write_index",

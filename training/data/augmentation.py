@@ -15,6 +15,18 @@ def _root_mean_square(samples: np.ndarray) -> float:
     return float(np.sqrt(np.mean(samples * samples) + 1e-12))
 
 
+def stretch(audio: np.ndarray, rate: float, samples: int) -> np.ndarray:
+    """Return the first `samples` of `audio` played `rate` times as fast, silence past its end."""
+    span = int(samples * rate) + 2
+    piece = np.pad(audio[:span], (0, max(0, span - len(audio))))
+    if rate != 1.0:
+        positions = np.arange(samples) * rate
+        whole = positions.astype(np.int64)
+        part = (positions - whole).astype(np.float32)
+        piece = piece[whole] * (1 - part) + piece[whole + 1] * part
+    return np.ascontiguousarray(piece[:samples], dtype=np.float32)
+
+
 def make_noise(samples: int, rng: Rng) -> np.ndarray:
     """Return non-speech noise `[samples]` of root mean square 1: of one source or of two."""
     noise = _draw_noise(samples, rng)
@@ -197,16 +209,19 @@ def _play_voice(samples: int, beat: int, scale: np.ndarray, rng: Rng) -> np.ndar
     return _add_partials(phase, levels * (partials * highest < 0.49 * SAMPLE_RATE_HZ)) * envelope
 
 
-def add_room(samples: np.ndarray, rng: Rng) -> np.ndarray:
-    """Convolve with a synthetic room: direct sound, then noise decaying over 0.1 to 0.6 s.
+def add_room(samples: np.ndarray, rng: Rng, far: bool = False) -> np.ndarray:
+    """Convolve with a synthetic room: the direct sound, then noise that decays (Polack 1988).
 
+    It falls by 60 dB in 0.1 to 0.6 s and has up to 0.8 of the direct sound's energy. From `far`
+    it falls in up to 1 s and has up to four times that energy, as at twice the critical distance.
     The direct sound is the first tap, so that nothing is delayed.
     """
-    decay_s = rng.uniform(0.1, 0.6)
+    decay_s = 10.0 ** rng.uniform(-1.0, 0.0) if far else rng.uniform(0.1, 0.6)
     length = int(SAMPLE_RATE_HZ * decay_s)
     tail = rng.standard_normal(length) * np.exp(-6.9 * np.arange(length) / length)
     tail[: int(SAMPLE_RATE_HZ * rng.uniform(0.001, 0.01))] = 0.0
-    tail *= rng.uniform(0.1, 0.9) / np.sqrt((tail * tail).sum() + 1e-9)
+    level = 10.0 ** (rng.uniform(-20.0, 6.0) / 20.0) if far else rng.uniform(0.1, 0.9)
+    tail *= level / np.sqrt((tail * tail).sum() + 1e-9)
     tail[0] = 1.0
     size = 1 << (len(samples) + length - 1).bit_length()
     wet = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(tail, size), size)
@@ -254,21 +269,31 @@ def whisper(samples: np.ndarray, rng: Rng) -> np.ndarray:
     return out[hop : hop + len(samples)]
 
 
-def augment(samples: np.ndarray, rng: Rng) -> np.ndarray:
-    """Return a damaged copy of speech `[samples]`, float32 in [-1, 1]; timing is kept."""
+def augment(
+    samples: np.ndarray, rng: Rng, far: bool = False, beside: np.ndarray | None = None
+) -> np.ndarray:
+    """Return a damaged copy of speech `[samples]`, float32 in [-1, 1]; timing is kept.
+
+    From `far` there is more of the room and of noise. `beside` `[samples]` is someone else's
+    speech, heard fainter than what the face says.
+    """
     out = samples.astype(np.float64)
     if rng.random() < 0.05:
         out = whisper(out, rng)
     if rng.random() < 0.35:
-        out = add_room(out, rng)
+        out = add_room(out, rng, far)
     if rng.random() < 0.35:
         out = limit_band(out, rng)
     level = _root_mean_square(out)
     if rng.random() < 0.6 and level > 1e-4:
-        ratio_db = rng.uniform(3.0, 40.0)
+        ratio_db = rng.uniform(3.0, 30.0 if far else 40.0)
         out = out + make_noise(len(out), rng) * level * 10.0 ** (-ratio_db / 20.0)
     else:
         out = out + rng.standard_normal(len(out)) * 10.0 ** rng.uniform(-5.0, -3.5)
+    if beside is not None:
+        other = add_room(beside, rng, far)
+        ratio_db = rng.uniform(6.0, 30.0)
+        out = out + other / _root_mean_square(other) * level * 10.0 ** (-ratio_db / 20.0)
     out *= 10.0 ** (rng.uniform(-18.0, 8.0) / 20.0)
     if rng.random() < 0.05:
         limit = np.abs(out).max() * rng.uniform(0.3, 0.8)

@@ -27,11 +27,13 @@ from training.data import (
     hold_sound,
     interpolate_rows,
     make_background,
+    stretch,
 )
 from training.learning.mesh_data import CoordinateClip
 from training.network import ARKIT
 
 WIDE_JAW = 0.15  # of `jawOpen`; peaks below it may be consonants
+COMPANY_SHARE = 0.12  # of segments heard from afar, beside which someone else speaks
 CONTACT_CLASSES = {"bilabial": BILABIAL, "labiodental": LABIODENTAL}
 AnyClip = Clip | CoordinateClip
 
@@ -191,12 +193,15 @@ class BatchMaker(BatchSource):
         samples = (self.frames + self.network.shift_frames) * hop
         if rng.random() < self.config.noise_share:
             return self._background_row(samples, rng)
+        clip = self._choose_clip(rng)
+        rate = float(rng.uniform(0.88, 1.14)) if self.augmented and rng.random() < 0.6 else 1.0
+        return self._clip_row(clip, rate, samples, rng)
+
+    def _choose_clip(self, rng: np.random.Generator) -> AnyClip:
         names = list(self.pools)
         weights = np.array([self.pools[name][0] for name in names])
         _, pool, ends = self.pools[names[int(rng.choice(len(names), p=weights / weights.sum()))]]
-        clip = pool[int(np.searchsorted(ends, rng.random() * ends[-1]))]
-        rate = float(rng.uniform(0.88, 1.14)) if self.augmented and rng.random() < 0.6 else 1.0
-        return self._clip_row(clip, rate, samples, rng)
+        return pool[int(np.searchsorted(ends, rng.random() * ends[-1]))]
 
     def _background_row(self, samples: int, rng: np.random.Generator) -> dict[str, Any]:
         audio = make_background(samples, rng)
@@ -241,7 +246,7 @@ class BatchMaker(BatchSource):
             mask[: int(0.2 * model_rate_hz)] = 0.0
         contacts, known = label_contacts(clip, times_s, self.network.contacts)
         return {
-            "audio": augment(clean, rng) if self.augmented else clean,
+            "audio": self._damage(clean, rng) if self.augmented else clean,
             "clean": clean,
             "motion": motion,
             "mask": mask,
@@ -254,6 +259,15 @@ class BatchMaker(BatchSource):
             "paired": np.float32(clip.motion is not None),
             "style": np.int64(self._choose_style(clip, rng)),
         }
+
+    def _damage(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return speech `[samples]` as a microphone hears it, at times beside someone else's."""
+        beside = None
+        if self.config.far and rng.random() < COMPANY_SHARE:
+            other = self._choose_clip(rng).audio
+            first = int(rng.integers(0, max(1, len(other) - len(clean))))
+            beside = stretch(other[first:], 1.0, len(clean)).astype(np.float64)
+        return augment(clean, rng, self.config.far, beside)
 
     def _choose_style(self, clip: AnyClip, rng: np.random.Generator) -> int:
         """Index of the clip's style; unpaired clips, which have none, are heard in any.
@@ -331,18 +345,6 @@ def _add_up(values: np.ndarray, groups: Sequence[str]) -> np.ndarray:
 def _name_speaker(clip: AnyClip) -> str:
     """Who speaks: within a data set, since `unknown` is many."""
     return f"{clip.source}/{clip.speaker}" if isinstance(clip, Clip) else clip.style
-
-
-def stretch(audio: np.ndarray, rate: float, samples: int) -> np.ndarray:
-    """Return the first `samples` of `audio` played `rate` times as fast, silence past its end."""
-    span = int(samples * rate) + 2
-    piece = np.pad(audio[:span], (0, max(0, span - len(audio))))
-    if rate != 1.0:
-        positions = np.arange(samples) * rate
-        whole = positions.astype(np.int64)
-        part = (positions - whole).astype(np.float32)
-        piece = piece[whole] * (1 - part) + piece[whole + 1] * part
-    return np.ascontiguousarray(piece[:samples], dtype=np.float32)
 
 
 def cut_motion(clip: AnyClip, times_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -32,6 +32,32 @@ def test_room_and_band_do_not_move_the_sound(seed: int) -> None:
         assert abs(int(np.argmax(energy)) - 8080) < 160  # within 10 ms
 
 
+def test_a_room_echoes_more_from_afar() -> None:
+    rests: dict[bool, list[float]] = {False: [], True: []}
+    for seed in range(60):
+        for far, found in rests.items():
+            changed = augmentation.add_room(
+                click().astype(float), np.random.default_rng(seed), far
+            )
+            # What sounds when the click and the next 20 ms are over, against the click.
+            found.append((changed[8480:] ** 2).sum() / (changed[8000:8160] ** 2).sum())
+    assert max(rests[False]) < 0.9 and max(rests[True]) > 1.0
+    assert min(rests[False]) < 0.02 and min(rests[True]) < 0.02
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_second_voice_stays_fainter(seed: int) -> None:
+    time_s = np.arange(16000) / 16000
+    voice = (0.3 * np.sin(2 * np.pi * 220 * time_s)).astype(np.float32)
+    other = 0.01 * np.sin(2 * np.pi * 1330 * time_s)
+    alone = augmentation.augment(voice, np.random.default_rng(seed))
+    both = augmentation.augment(voice, np.random.default_rng(seed), beside=other)
+    assert both.shape == alone.shape and np.abs(both).max() <= 1.0
+    assert not np.array_equal(alone, both)
+    spectrum = np.abs(np.fft.rfft(both.astype(np.float64)))
+    assert spectrum[1330] < spectrum[220]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_noise_has_unit_power_and_differs(seed: int) -> None:
     noise = augmentation.make_noise(16000, np.random.default_rng(seed))
