@@ -26,8 +26,8 @@ FLOORS = {
     "dualtalker": "errors arkit faults files children options audio speech model model.backends "
     "face stream delivery rig rig.robot_head drawing evaluation bags devices engine outputs "
     "display study cli",
-    "training": "configs network data datasets learning teaching evaluation studies.gallery "
-    "studies",
+    "training": "configs network data datasets learning building teaching evaluation "
+    "studies.gallery studies",
     "dualtalker_ros": "logs processes parameters topics talker demo nodes",
 }
 # What stands at a root beside wings and ground-floor modules: programs that people start.

@@ -15,13 +15,12 @@ pytest.importorskip("torch")
 from engines.export_offline import OfflineConfig
 from engines.export_onnx import ExportConfig
 from training import build_default
-from training.build_default import (
+from training.build_default import build, check_data
+from training.building import (
     FOLDERS,
     BuildConfig,
     BuildError,
     Stage,
-    build,
-    check_data,
     digest_path,
     plan_stages,
     run_stage,
@@ -80,8 +79,10 @@ def test_stages_hand_on_what_they_make() -> None:
 def test_every_command_parses(stage: Stage) -> None:
     if stage.module == "training.train":
         config = parse_config(stage.arguments, "")
-        rest = stage.name == "gate of rest"
-        assert config.steps == (BuildConfig.rest_steps if rest else BuildConfig.steps)
+        rest, first = stage.name == "gate of rest", stage.name == "training"
+        names = {"training": "steps", "training from afar": "far_steps"}
+        assert config.steps == getattr(BuildConfig, names.get(stage.name, "rest_steps"))
+        assert config.data.far is (config.start_from is not None) is not first
         assert bool(config.learn) is config.network.rest_gate is rest
         assert set(config.data.corpus) <= set(stage.inputs)
         assert config.network.dropout > 0 and config.network.early_contacts

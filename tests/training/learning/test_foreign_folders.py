@@ -9,6 +9,7 @@ import pytest
 from dualtalker.errors import DualtalkerError
 from tiny_training import make_corpus
 from training import ablate, build_default, corpus, teacher
+from training.building import FOLDERS, BuildConfig
 from training.configs import TrainConfig
 from training.learning import train
 
@@ -24,7 +25,7 @@ def occupy(path: Path) -> Path:
 @pytest.mark.parametrize("door", ["corpus", "train", "teacher", "ablate", "build_default"])
 def test_doors_of_the_trainer_refuse_folders_of_others(tmp_path, door):
     out, clips, data = tmp_path / "out", make_corpus(tmp_path / "clips"), tmp_path / "data"
-    for name in build_default.FOLDERS:
+    for name in FOLDERS:
         (data / name).mkdir(parents=True)
     theirs = [occupy(out / name) for name in ("thesis.tex", "index.json.bak")]
     begin = {
@@ -32,7 +33,7 @@ def test_doors_of_the_trainer_refuse_folders_of_others(tmp_path, door):
         "train": lambda: train(TrainConfig(out=out)),
         "teacher": lambda: teacher.teach(teacher.TeacherConfig(corpus=(clips,), out=out)),
         "ablate": lambda: ablate.run_grid(ablate.AblateConfig(corpus=(clips,), out=out)),
-        "build_default": lambda: build_default.build(build_default.BuildConfig(data, out=out)),
+        "build_default": lambda: build_default.build(BuildConfig(data, out=out)),
     }
     with pytest.raises(DualtalkerError, match="was not written by dualtalker"):
         begin[door]()

@@ -19,7 +19,7 @@ from dualtalker.engine import write_sidecar
 from dualtalker.errors import BundleError, DualtalkerError
 from engines.export_onnx import ExportConfig, ExportError, export
 from training import ablate
-from training.build_default import BuildError, Stage, run_stage
+from training.building import BuildError, Stage, run_stage
 from training.corpus import CorpusConfig, build_corpus
 from training.data import CorpusError, reduce_corpus, write_index
 from training.pack import pack
