@@ -177,9 +177,10 @@ class DataConfig:
     """Share that is silence or noise alone, with the face at rest."""
     hold_share: float = 0.1
     """Share of the segments in which one vowel is held for up to 2.5 s, sound and face."""
-    far: bool = False
-    """Hear speech as from across a room: in more echo, in more noise, beside a second voice. For
-    a network that is finished but for that; one that begins so learns the lips less well."""
+    far_share: float = 0.0
+    """Share of the segments heard as from across a room: in more echo, in more noise, beside a
+    second voice. For a network that knows its lips already, and not for all that it hears: what
+    is hard to hear makes all rounding smaller."""
     paired_fraction: float = 1.0
     """Fraction of the paired clips that is used (for data-efficiency experiments)."""
     vertices: tuple[Path, ...] = ()

@@ -32,7 +32,7 @@ class BuildConfig:
     """Synthetic speech, hours."""
     steps: int = 3400
     """Steps of the training."""
-    far_steps: int = 800
+    far_steps: int = 600
     """Steps of the training from afar."""
     rest_steps: int = 1200
     """Steps of the training of the gate of rest."""
@@ -193,8 +193,8 @@ RECIPE = (
 # Larger rooms, more noise and second voices are for a network that knows its lips already: one
 # that begins among them learns rounding less well. Slowly, so that nothing is lost.
 FAR_RECIPE = (
-    *(*RECIPE, "--data.far", "--learning-rate", "0.0004"),
-    *("--warmup-steps", "50", "--dual-start-step", "0"),
+    *(*RECIPE, "--data.far-share", "0.3", "--learning-rate", "0.0003"),
+    *("--warmup-steps", "50", "--dual-start-step", "0", "--precision", "bfloat16"),
 )
 # The gate learns in minutes what the finished network can tell it, and changes nothing else.
 _UNUSED = (
@@ -205,7 +205,7 @@ REST_RECIPE = (
     *(*_NETWORK, "--network.rest-gate", "--learn", "animation.gate_rest"),
     *(word for term in _UNUSED for word in (f"--loss.{term}", "0")),
     *("--ema", "0.99", "--data.recorded-share", "0.3"),
-    *("--data.noise-share", "0.3", "--data.hold-share", "0.3", "--data.far"),
+    *("--data.noise-share", "0.3", "--data.hold-share", "0.3", "--data.far-share", "0.3"),
 )
 # English lips tell how readers of many languages move, Mandarin's those who speak it.
 TEACHER = (

@@ -262,12 +262,13 @@ class BatchMaker(BatchSource):
 
     def _damage(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return speech `[samples]` as a microphone hears it, at times beside someone else's."""
-        beside = None
-        if self.config.far and rng.random() < COMPANY_SHARE:
+        share, beside = self.config.far_share, None
+        far = share > 0 and rng.random() < share  # without a draw where there is none
+        if far and rng.random() < COMPANY_SHARE:
             other = self._choose_clip(rng).audio
             first = int(rng.integers(0, max(1, len(other) - len(clean))))
             beside = stretch(other[first:], 1.0, len(clean)).astype(np.float64)
-        return augment(clean, rng, self.config.far, beside)
+        return augment(clean, rng, far, beside)
 
     def _choose_style(self, clip: AnyClip, rng: np.random.Generator) -> int:
         """Index of the clip's style; unpaired clips, which have none, are heard in any.

@@ -82,7 +82,7 @@ def test_every_command_parses(stage: Stage) -> None:
         rest, first = stage.name == "gate of rest", stage.name == "training"
         names = {"training": "steps", "training from afar": "far_steps"}
         assert config.steps == getattr(BuildConfig, names.get(stage.name, "rest_steps"))
-        assert config.data.far is (config.start_from is not None) is not first
+        assert (config.data.far_share > 0) is (config.start_from is not None) is not first
         assert bool(config.learn) is config.network.rest_gate is rest
         assert set(config.data.corpus) <= set(stage.inputs)
         assert config.network.dropout > 0 and config.network.early_contacts
