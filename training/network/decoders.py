@@ -82,8 +82,8 @@ def touch_lips(weights: Tensor, gates: Tensor) -> Tensor:
 
 REST = 2  # the gate of rest follows both contacts
 # Up to where a gate is 0, and from there to a whole one. A contact that is missed looks worse than
-# a short one too many: 0.3 is enough for a whole one. No vowel of held-out speech is at rest.
-GATE_STARTS, GATE_SPANS = (0.06, 0.06, 0.15), (0.24, 0.24, 0.35)
+# a short one too many: 0.22 is enough for shut lips. No vowel of held-out speech is at rest.
+GATE_STARTS, GATE_SPANS = (0.04, 0.06, 0.15), (0.18, 0.24, 0.35)
 OVERSHOOT = 0.02  # by which a weight may pass 0 and 1 before it is clamped
 
 
@@ -97,7 +97,7 @@ def sharpen_gate(logit: Tensor) -> Tensor:
 # Of the gate's smoothing: next frame, this one, the one before, and the one before that. Lips
 # take about 60 ms to meet; a gate that shuts within a frame is what made motion jittery.
 GATE_TAPS = (0.15, 0.35, 0.35, 0.15)
-GATE_GAIN = 1.25  # so that two full frames are nearly enough for a whole contact
+GATE_GAIN = 1.15  # so that three full frames are all but a whole contact
 MOTION_TAPS = (0.25, 0.5, 0.25, 0.0)  # the same of the weights
 EARLY_MOTION_TAPS = (0.65, 0.35, 0.0, 0.0)  # of early contacts, where the newest is this frame
 SMOOTHING_FRAMES = 3  # that `smooth_motion` needs besides the one it gives
