@@ -33,7 +33,7 @@ from training.data import (
 from training.learning import load_network, save_checkpoint
 from training.network import DualTalker, StreamingTalker
 
-GAIN_RANGE = (0.7, 6.0)
+GAIN_RANGE = (0.7, 6.5)
 LEAST_STD = 0.01  # of a channel that is fitted; less is noise of a tracker
 # What people read a mouth by moves as far as its talkers do; rounding is of both shapes together,
 # so that its correlation stays as well. Of the rest the sound tells little, so that what is shown
