@@ -83,7 +83,7 @@ def touch_lips(weights: Tensor, gates: Tensor) -> Tensor:
 REST = 2  # the gate of rest follows both contacts
 # Up to where a gate is 0, and from there to a whole one. A contact that is missed looks worse than
 # a short one too many: 0.22 is enough for shut lips. No vowel of held-out speech is at rest.
-GATE_STARTS, GATE_SPANS = (0.04, 0.06, 0.3), (0.18, 0.24, 0.4)
+GATE_STARTS, GATE_SPANS = (0.04, 0.06, 0.15), (0.18, 0.24, 0.35)
 OVERSHOOT = 0.02  # by which a weight may pass 0 and 1 before it is clamped
 
 
