@@ -17,7 +17,7 @@ from dualtalker.model import load_bundle
 from engines.export_onnx import ExportConfig, ExportError, compare_with_torch, export
 from tiny_training import TINY_NETWORK, make_clip, tiny_train_config
 from training.configs import DataConfig, LossConfig
-from training.data import SILENCE, Phone, load_clips, save_clips
+from training.data import PHONE_CLASSES, SILENCE, Phone, load_clips, save_clips
 from training.learning import (
     CURVE_NAME,
     CheckpointError,
@@ -29,7 +29,7 @@ from training.learning import (
     take_step,
     train,
 )
-from training.learning.batches import BatchMaker, label_contacts
+from training.learning.batches import Batch, BatchMaker, label_contacts
 from training.learning.loop import note_figures
 from training.learning.run import prepare, split_clips
 from training.network import StreamingTalker
@@ -198,6 +198,22 @@ def test_rest_is_labelled_in_long_pauses_in_noise_and_after_the_end(tmp_path: Pa
     times_s = torch.arange(len(rest)) / TINY_NETWORK.model_rate_hz
     assert rest[(times_s > 1.0) & (times_s < 1.3)].all() and rest[times_s > 2.02].all()
     assert not rest[times_s < 0.6].any() and not rest[(times_s > 1.6) & (times_s < 2.0)].any()
+
+
+def test_from_afar_other_things_are_heard_and_the_same_is_learned(tmp_path: Path) -> None:
+    clips = [make_clip("one", 0, seconds=2.0), make_clip("two", 1, seconds=1.5)]
+
+    def make(step: int, share: float) -> Batch:
+        config = tiny_train_config(tmp_path, tmp_path, augment=True)
+        config.data = DataConfig(segment_s=1.0, batch=1, noise_share=0.0, far_share=share)
+        styles = [clip.style for clip in clips]
+        return BatchMaker(clips, config, [*PHONE_CLASSES], styles, np.ones(52, bool)).make(step)
+
+    for step in range(30):  # some of them beside the other clip's voice
+        near, far = make(step, 0.0), make(step, 1.0)
+        assert torch.equal(far.clean, near.clean) and torch.equal(far.motion, near.motion)
+        assert torch.equal(far.rest, near.rest) and not torch.equal(far.audio, near.audio)
+        assert torch.isfinite(far.audio).all() and far.audio.abs().max() <= 1.0
 
 
 def test_batches_repeat_and_differ_by_step(corpus: Path, tmp_path: Path) -> None:
