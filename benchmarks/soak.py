@@ -134,7 +134,7 @@ def record(segments: list[Segment], options: argparse.Namespace, folder: Path) -
     from sensor_msgs.msg import JointState
 
     cache = ROOT / ".pytest_cache" / "d" / "ros_interfaces" / ros_interfaces.digest()
-    layout = ros_interfaces.build_all(cache)["mgonzs13"]
+    layout = ros_interfaces.Built(cache)["mgonzs13"]
     listener = Listener()
     heard = listener.hear(JointState, "/soak/blendshapes")
     bare = listener.hear(JointState, "/bare/blendshapes")
