@@ -51,7 +51,8 @@ SHIPPED_STYLE = {ANYBODY: 1.0}
 
 def plan_stages(config: BuildConfig) -> list[Stage]:
     """Return the stages in order."""
-    return [*plan_corpora(config), *plan_training(config), *plan_export(config)]
+    trainings = plan_training(config)
+    return [*plan_corpora(config), *trainings, *plan_export(config, trainings[-1].output)]
 
 
 def _name_corpora(out: Path) -> tuple[Path, Path, Path]:
@@ -125,10 +126,9 @@ def plan_training(config: BuildConfig) -> list[Stage]:
     return stages
 
 
-def plan_export(config: BuildConfig) -> list[Stage]:
-    """Return the stages that fit the network's gains, measure it, and make the model of it."""
+def plan_export(config: BuildConfig, trained: Path) -> list[Stage]:
+    """Return the stages that fit a checkpoint's gains, measure it, and make the model of it."""
     out = config.out
-    trained = out / "run_rest" / f"step_{config.rest_steps:07d}.safetensors"
     _, real, _ = _name_corpora(out)
     gained, draft, figures = out / "gained.safetensors", out / "draft.onnx", out / "figures.json"
     model = out / MODEL_NAME
