@@ -120,12 +120,15 @@ def read_message(message: Any, defaults: AudioFormat) -> AudioChunk:
         AudioError: no samples, a size that does not fit, NaN, compressed or unknown content, or
             fewer channels than `defaults` wants to hear.
     """
-    stamp_ns = _read_stamp(message)
+    layout = getattr(message, "layout", None)
+    dimensions = _list_dimensions(layout) if layout is not None else []
+    stamp_ns = _read_stamp(message, dimensions)
     body = message.audio if hasattr(message, "audio") else message
     if hasattr(body, "audio_data"):
         samples, rate_hz = _read_typed(body)
     elif hasattr(body, "data"):
-        samples, rate_hz = _read_array(body, defaults)
+        offset = 0 if layout is None else int(layout.data_offset)
+        samples, rate_hz = _read_array(body.data, offset, dimensions, defaults)
     else:
         raise AudioError(
             f"message {type(message).__name__} has no audio fields; expected one of: "
@@ -168,12 +171,16 @@ def read_info(message: Any, parameters: AudioFormat) -> AudioFormat:
     return replace(parameters, rate_hz=rate_hz, channels=channels, sample_format=sample_format)
 
 
-def _read_stamp(message: Any) -> int | None:
+def _list_dimensions(layout: Any) -> list[tuple[str, int]]:
+    """Return labels, without regard to case, and sizes of a std_msgs array's dimensions."""
+    return [(item.label.strip().lower(), item.size) for item in layout.dim]
+
+
+def _read_stamp(message: Any, dimensions: list[tuple[str, int]]) -> int | None:
     """A stamp of zero means that nobody set it."""
     header = getattr(message, "header", None)
     if header is None:
-        layout = getattr(message, "layout", None)
-        stamp_ns = _read_label(layout, STAMP_LABEL, 1700000000000000000) or None
+        stamp_ns = _read_label(dimensions, STAMP_LABEL, 1700000000000000000) or None
     else:
         stamp_ns = header.stamp.sec * 10**9 + header.stamp.nanosec or None
     if stamp_ns is not None and stamp_ns > LAST_STAMP_NS:
@@ -184,10 +191,9 @@ def _read_stamp(message: Any) -> int | None:
     return stamp_ns
 
 
-def _read_label(layout: Any, label: str, example: int) -> int | None:
+def _read_label(dimensions: list[tuple[str, int]], label: str, example: int) -> int | None:
     """Return the number that a dimension's label gives after `label`; None where none does."""
-    for dimension in layout.dim if layout is not None else ():
-        found = dimension.label.strip().lower()
+    for found, _ in dimensions:
         if found.startswith(label):
             number = found[len(label) :]
             if not re.fullmatch(r"\d{1,19}", number):
@@ -196,16 +202,15 @@ def _read_label(layout: Any, label: str, example: int) -> int | None:
     return None
 
 
-def _read_array(body: Any, defaults: AudioFormat) -> tuple[np.ndarray, int]:
+def _read_array(
+    data: Any, offset: int, dimensions: list[tuple[str, int]], defaults: AudioFormat
+) -> tuple[np.ndarray, int]:
     """Read std_msgs arrays (typed by their field) and byte arrays (PCM as in `defaults`)."""
-    channels, rate_hz, offset = defaults.channels, defaults.rate_hz, 0
-    if hasattr(body, "layout"):
-        offset = int(body.layout.data_offset)
-        told_hz = _read_label(body.layout, RATE_LABEL, 16000)
-        rate_hz = rate_hz if told_hz is None else told_hz
-        sizes = [item.size for item in body.layout.dim if item.label.strip().lower() == "channels"]
-        channels = int(sizes[-1]) if sizes else channels
-    values = _as_array(body.data)
+    told_hz = _read_label(dimensions, RATE_LABEL, 16000)
+    rate_hz = defaults.rate_hz if told_hz is None else told_hz
+    sizes = [size for label, size in dimensions if label == "channels"]
+    channels = int(sizes[-1]) if sizes else defaults.channels
+    values = _as_array(data)
     if values.dtype == np.uint8:
         values = values[offset:]
         _refuse_compressed(values.tobytes())

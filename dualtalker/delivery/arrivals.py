@@ -7,6 +7,7 @@ is as old as it is long when it arrives. Other drivers stamp on sending, or not 
 from __future__ import annotations
 
 from collections import deque
+from operator import itemgetter
 
 # A lag counts when all chunks for so long show it: being held up once makes none.
 HABIT_S = 1.0
@@ -73,7 +74,7 @@ class Arrivals:
             lags_s.append(min(age_s, length_s))
             self._longest_s = length_s
         if now_s - self._ages_s[0][0] >= HABIT_S:
-            lags_s.append(min(age_s for _, age_s in self._ages_s))
+            lags_s.append(min(map(itemgetter(1), self._ages_s)))
         if lags_s:
             self.lag_s = min(max(lags_s), MAX_LAG_S)
         self._recover(int(now_s), age_s)

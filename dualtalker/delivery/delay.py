@@ -33,39 +33,48 @@ class Delay:
         self.latency_s = latency_s
         self._lag_s = 0.0  # of the audio, as far as frames wait for it
         self._slew_s = 0.0  # what is left of the delay before it was changed
+        self._plan()
 
-    @property
-    def s(self) -> float:
-        """Seconds from the instant depicted to the frame's going out, as planned."""
-        return self._target_s + self._slew_s
+    def _plan(self, before_s: float | None = None) -> None:
+        """Find the delay anew, to be reached frame by frame from what it was `before_s`, if given.
 
-    @property
-    def _target_s(self) -> float:
-        if not self._paced:
-            return self.latency_s + self._lag_s
-        if self._playout_delay_s is None:
-            return self.latency_s + self._lag_s + PLAYOUT_MARGIN_S
-        return self._playout_delay_s
+        It is asked for several times a frame.
+        """
+        if self._paced and self._playout_delay_s is not None:
+            self._target_s = self._playout_delay_s
+        else:
+            margin_s = PLAYOUT_MARGIN_S if self._paced else 0.0
+            self._target_s = self.latency_s + self._lag_s + margin_s
+        if before_s is not None:
+            self._slew_s = before_s - self._target_s if self._paced else 0.0
+        # From the instant depicted to the frame's going out, as planned.
+        self.s = self._target_s + self._slew_s
+        self.ns = round(self.s * 1e9)
+
+    def cover(self, latency_s: float) -> None:
+        """State no less latency than this."""
+        if latency_s > self.latency_s:
+            self.latency_s = latency_s
+            self._plan()
 
     def change(self, playout_delay_s: float | None) -> None:
         """Want another playout delay; frame by frame it is reached."""
         before_s = self.s
         self._playout_delay_s = playout_delay_s
-        self._slew_from(before_s)
+        self._plan(before_s)
 
     def forget_lag(self) -> None:
         """Wait for lagging audio no longer: another source speaks."""
         before_s = self.s
         self._lag_s = 0.0
-        self._slew_from(before_s)
-
-    def _slew_from(self, before_s: float) -> None:
-        self._slew_s = before_s - self._target_s if self._paced else 0.0
+        self._plan(before_s)
 
     def slew(self, frame_s: float) -> None:
         """A frame went out: the delay is nearer to what it was changed to."""
-        step_s = _SLEW * frame_s
-        self._slew_s -= min(max(self._slew_s, -step_s), step_s)
+        if self._slew_s:
+            step_s = _SLEW * frame_s
+            self._slew_s -= min(max(self._slew_s, -step_s), step_s)
+            self._plan()
 
     def follow(self, arrivals: Arrivals) -> None:
         """Wait longer for audio that comes late by habit; frames pause once for as long.
@@ -87,6 +96,7 @@ class Delay:
                 )
         elif needed_s > self.latency_s + self._lag_s + PLAYOUT_MARGIN_S:
             self._lag_s = lag_s
+            self._plan()
             self._count(
                 "delay_growths",
                 f"{_tell(arrivals)}: frames go out {self.s * 1e3:.0f} ms after the instant they "
@@ -95,7 +105,7 @@ class Delay:
         elif lag_s < self._lag_s - EASE_S / 2:
             before_s = self.s
             self._lag_s = lag_s if needed_s > self.latency_s + PLAYOUT_MARGIN_S else 0.0
-            self._slew_from(before_s)
+            self._plan(before_s)
             self._count(
                 "delay_shrinks",
                 f"{_tell(arrivals)}, and not later for long: frames will go out "

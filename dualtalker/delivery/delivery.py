@@ -24,12 +24,12 @@ from dualtalker.faults import Faults
 from dualtalker.stream import Frame, Talker, TimedFrame
 
 WARM_UP_RATE_HZ = 44100  # no model has it, so that it is resampled
-HORIZON_S = 0.5  # how far ahead of its playout a burst is computed
+HORIZON_NS = 500_000_000  # how far ahead of its playout a burst is computed
 # Idle frames are made this far ahead at most, until audio stamped for later begins.
 MAX_FILL_S = 10.0
 INSTANT_S = 2e-6  # times closer than this are the same instant
 NEVER_NS = 2**62
-MAX_CLOCK_STEP_S = 1.0  # that a system clock may be set back by without harm
+MAX_CLOCK_STEP_NS = 10**9  # that a system clock may be set back by without harm
 _KINDS = (
     *("queue_drops", "clock_offsets", "clock_jumps", "stray_stamps", "arrival_stamps"),
     *("overdue_frames", "late_phones", "early_phones"),
@@ -267,9 +267,9 @@ class Delivery:
         else:
             time_s = self._next_index * self._frame_s
             next_ns = self._depicted_ns(time_s, self.talker.stamp_of(time_s))
-            wake_ns = max(self._idle_from_ns(now_ns), next_ns + to_ns(self.delay_s))
+            wake_ns = max(self._idle_from_ns(now_ns), next_ns + self._delay.ns)
         if self._backlog and self.paced:
-            wake_ns = min(wake_ns, self._backlog.begin_ns - to_ns(HORIZON_S))
+            wake_ns = min(wake_ns, self._backlog.begin_ns - HORIZON_NS)
         return max(wake_ns, now_ns)
 
     def _idle_from_ns(self, now_ns: int) -> int:
@@ -294,7 +294,7 @@ class Delivery:
     def _can_compute(self, now_ns: int) -> bool:
         if not self._backlog:
             return False
-        return not self.paced or self._backlog.begin_ns <= now_ns + to_ns(HORIZON_S)
+        return not self.paced or self._backlog.begin_ns <= now_ns + HORIZON_NS
 
     def _compute(self, piece: AudioChunk, now_ns: int) -> None:
         assert piece.stamp_ns is not None
@@ -315,7 +315,7 @@ class Delivery:
         except BackendError as error:
             self._recover(error)
             return
-        self._delay.latency_s = max(self.latency_s, self.talker.latency_s)
+        self._delay.cover(self.talker.latency_s)
         step_s = time.perf_counter() - started
         self.step_s.append(step_s)
         self.compute_s += step_s
@@ -335,7 +335,7 @@ class Delivery:
             except BackendError as error:
                 self._recover(error)
             self._flushed = True
-        target_ns = now_ns - to_ns(self.delay_s)
+        target_ns = now_ns - self._delay.ns
         time_s = self.talker.time_of(target_ns)
         if time_s is None:
             time_s = (target_ns - self._start_ns) / 1e9
@@ -362,7 +362,7 @@ class Delivery:
             self._frames.append(TimedFrame(frame, stamp_ns, depicted_ns))
 
     def _due_ns(self, timed: TimedFrame) -> int:
-        return timed.depicted_ns + to_ns(self.delay_s)
+        return timed.depicted_ns + self._delay.ns
 
     def _take_due(self, now_ns: int) -> list[TimedFrame]:
         due: list[TimedFrame] = []
@@ -395,6 +395,6 @@ class Delivery:
 
     def _check_clock(self, now_ns: int) -> None:
         """A clock that went back (a bag that starts over) makes all plans void."""
-        if now_ns < self._now_ns - to_ns(MAX_CLOCK_STEP_S):
+        if now_ns < self._now_ns - MAX_CLOCK_STEP_NS:
             self.jump(now_ns, "the node's clock went back; all audio was forgotten")
         self._now_ns = now_ns

@@ -132,6 +132,10 @@ class LifeMixture(Life):
 
     def add(self, time_s: float, weights: np.ndarray) -> np.ndarray:
         """Return weights [channels] with all lives' shares at `time_s`."""
+        if len(self._parts) == 1:  # the one before is gone
+            only, whole = self._parts[0]
+            if whole.start == 1.0 == whole.aim:
+                return only.add(time_s, weights)
         shown = [(life, share.at(time_s), share.aim) for life, share in self._parts]
         self._parts = [
             part for part, (_, share, aim) in zip(self._parts, shown, strict=True) if share or aim

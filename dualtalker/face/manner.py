@@ -119,6 +119,8 @@ class Fader:
         """Return the value at `time_s`; the array is not to be changed."""
         while len(self._pieces) > 1 and self._pieces[1][0] <= time_s:
             del self._pieces[0]
+        if self._pieces[0][0] == -math.inf:  # as it was from the beginning: mostly
+            return self._pieces[0][3]
         return _value_of(self._pieces[0], time_s)
 
     def settle(self) -> None:

@@ -26,6 +26,7 @@ class FrameClock:
         if not isinstance(fps, (int, float, Fraction)) or not MIN_FPS <= fps <= MAX_FPS:
             raise DualtalkerError(f"fps {fps!r}; expected {MIN_FPS:g} to {MAX_FPS:g} frames/s")
         self.fps = Fraction(fps).limit_denominator(1_000_000)
+        self.fps_hz = float(self.fps)
         frames, seconds = self.fps.numerator, self.fps.denominator
         # A frame's time is asked for several times.
         self._time_of = lru_cache(maxsize=32)(lambda index: Fraction(index * seconds, frames))
@@ -33,6 +34,10 @@ class FrameClock:
     def time_of(self, index: int) -> Fraction:
         """Return the stream time in seconds that frame `index` depicts."""
         return self._time_of(index)
+
+    def seconds_of(self, index: int) -> float:
+        """Return the same as a float, rounded once."""
+        return index * self.fps.denominator / self.fps.numerator
 
     def count_before(self, time_s: Fraction) -> int:
         """Return how many frames depict a time in [0, time_s)."""
@@ -86,11 +91,12 @@ class StampClock:
         gain = -math.expm1(-elapsed_s / self.TRACKING_S)
         self._pieces[-1] = (start, offset_ns + round(gain * float(error_s) * 1e9))
 
-    def stamp_of(self, time_s: Fraction) -> int | None:
+    def stamp_of(self, time_s: Fraction | float) -> int | None:
         """Return the stamp in ns of a stream time; None before any stamp was seen."""
         if not self._pieces:
             return None
-        for start, offset_ns in reversed(self._pieces):
+        pieces = self._pieces if len(self._pieces) > 1 else ()  # one alone is for all times
+        for start, offset_ns in reversed(pieces):
             if time_s >= start:
                 return offset_ns + _to_ns(time_s)
         return self._pieces[0][1] + _to_ns(time_s)
@@ -100,7 +106,8 @@ class StampClock:
         if not self._pieces:
             return None
         end: Fraction | None = None
-        for start, offset_ns in reversed(self._pieces):
+        pieces = self._pieces if len(self._pieces) > 1 else ()
+        for start, offset_ns in reversed(pieces):
             time_s = Fraction(stamp_ns - offset_ns, 10**9)
             if time_s >= start and (end is None or time_s < end):
                 return time_s
@@ -115,8 +122,9 @@ def as_duration(name: str, value: float) -> Fraction:
     return Fraction(float(value))
 
 
-def _to_ns(time_s: Fraction) -> int:
+def _to_ns(time_s: Fraction | float) -> int:
     """Return round(time_s * 10**9), half to even, for a tenth of its price."""
-    whole, rest = divmod(time_s.numerator * 10**9, time_s.denominator)
-    beyond = 2 * rest - time_s.denominator
+    numerator, denominator = time_s.as_integer_ratio()
+    whole, rest = divmod(numerator * 10**9, denominator)
+    beyond = 2 * rest - denominator
     return whole + (beyond > 0 or (beyond == 0 and whole % 2 == 1))

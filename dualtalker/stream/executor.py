@@ -56,6 +56,11 @@ class FrameExecutor:
         """Stream time of the next frame to emit."""
         return self.clock.time_of(self.next_index)
 
+    @property
+    def next_s(self) -> float:
+        """The same as a float, rounded once."""
+        return self.clock.seconds_of(self.next_index)
+
     def begin(self, origin_s: Fraction) -> None:
         """Start the model anew: the next hop's first sample lies at stream time `origin_s`."""
         self._set_ticks(origin_s)
@@ -122,7 +127,7 @@ class FrameExecutor:
         end = clock.count_through(time_s) if last else clock.count_before(time_s)
         frames = []
         while self.next_index < end:
-            now_s = float(self.next_time_s)
+            now_s = self.next_s
             self.text.rest(now_s)
             finished = self.finisher.rest(now_s)
             frames.append(self._make_frame(self.next_index, finished, idle=True))
@@ -135,8 +140,8 @@ class FrameExecutor:
         is returned.
         """
         self.next_index = min(self.clock.count_before(time_s), self.next_index)
-        self.finisher.take_back(float(self.next_time_s))
-        self.text.take_back(float(self.next_time_s))
+        self.finisher.take_back(self.next_s)
+        self.text.take_back(self.next_s)
         self.begin(self.next_time_s)
         return self.next_index
 
@@ -197,6 +202,6 @@ class FrameExecutor:
 
     def _make_frame(self, index: int, weights: np.ndarray, idle: bool) -> Frame:
         self.next_index = index + 1
-        time_s = self.clock.time_of(index)
-        stamp_ns = self.stamps.stamp_of(time_s)
-        return Frame(index, float(time_s), stamp_ns, weights, idle, self.finisher.head)
+        stamp_ns = self.stamps.stamp_of(self.clock.time_of(index))
+        time_s = self.clock.seconds_of(index)
+        return Frame(index, time_s, stamp_ns, weights, idle, self.finisher.head)

@@ -110,7 +110,9 @@ class AudioAccumulator:
             self.finish()
             self._resampler = StreamingResampler(rate_hz, self.rate_hz)
         self._in_count += len(samples)
-        self.duration_s = self._before_s + Fraction(self._in_count, rate_hz)
+        self.duration_s = Fraction(self._in_count, rate_hz)
+        if self._before_s:
+            self.duration_s += self._before_s
         self._append(self._resampler.push(samples))
 
     def pop(self, pad: bool = False) -> np.ndarray | None:

@@ -124,10 +124,11 @@ class StampSource:
             self._step_ns = stamp_ns - last_ns
             length = last_count * 10**9
             stray = _Stray(self._step_ns * last_hz - length, length, last_hz)
-            mark = self._mark(stray)
-            self._remember(mark, round(length / last_hz), round(stray.excess / last_hz))
+            if self.stamps != "audio":  # else there is nothing to find out
+                mark = self._mark(stray)
+                self._remember(mark, round(length / last_hz), round(stray.excess / last_hz))
+                self._judge()
             self._stray = stray
-            self._judge()
         self._last = stamp_ns, count, rate_hz
 
     def hear(self, samples: np.ndarray, rate_hz: int) -> None:

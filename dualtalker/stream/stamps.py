@@ -77,7 +77,7 @@ class StampJudge:
         return None
 
     def _is_jitter(self, error_s: Fraction, time_s: Fraction) -> bool:
-        if abs(error_s) <= self._tolerance_s:  # as it mostly is
+        if not error_s or abs(error_s) <= self._tolerance_s:  # as it mostly is
             return True
         since_s = max(time_s - self.believed_s, Fraction(0))
         return abs(error_s) <= self._tolerance_s + MAX_DRIFT * since_s
@@ -188,18 +188,22 @@ class Timeline:
             self._judge.believed_s = end_s
             self._hear(chunk[self._drop(Fraction(ago, rate_hz), len(chunk), rate_hz) :], rate_hz)
             return
-        length_s = Fraction(len(chunk), rate_hz)
-        if self._is_seamless(error_s, length_s):
-            self._follow_arrival(error_s, stamp_ns)
-            self._hear(chunk, rate_hz)
-            return
+        is_sure = self.source.stamps == "audio"
+        if not is_sure:
+            length_s = Fraction(len(chunk), rate_hz)
+            if self._is_seamless(error_s, length_s):
+                self._follow_arrival(error_s, stamp_ns)
+                self._hear(chunk, rate_hz)
+                return
+            is_sure = self._is_sure(error_s, length_s)
         self._late.clear()
-        verdict = self._judge.judge(error_s, end_s, hasty=self._is_sure(error_s, length_s))
+        verdict = self._judge.judge(error_s, end_s, hasty=is_sure)
         if verdict == "doubt" and len(chunk) <= rate_hz * MAX_DOUBTED_S:
             self._held = (chunk.copy(), rate_hz)
             return
         if verdict == "jitter":
-            self.stamps.track(error_s, float(end_s - self._judge.believed_s))
+            if error_s:
+                self.stamps.track(error_s, float(end_s - self._judge.believed_s))
         else:
             chunk = chunk[self._heal(error_s, len(chunk), rate_hz, stamp_ns) :]
         self._judge.believed_s = self.segments.end_s
@@ -244,7 +248,7 @@ class Timeline:
     def _is_seamless(self, error_s: Fraction, length_s: Fraction) -> bool:
         """Whether a chunk of `length_s` follows the audio so far, whatever its stamp says."""
         kind = self.source.kind
-        if self.source.stamps == "audio" or abs(error_s) <= self.tolerance_s:
+        if abs(error_s) <= self.tolerance_s:
             return False
         if error_s > 0:
             return kind == "arrival" and error_s <= MAX_LATE_S
@@ -255,7 +259,7 @@ class Timeline:
 
     def _is_sure(self, error_s: Fraction, length_s: Fraction) -> bool:
         """Whether one stamp may move the audio: never where that drops what is new."""
-        if self.source.stamps == "audio" or error_s < -MAX_OVERLAP_S:
+        if error_s < -MAX_OVERLAP_S:
             return True
         if error_s < 0:
             return self._is_late(error_s, length_s)

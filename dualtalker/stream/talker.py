@@ -102,7 +102,7 @@ class Talker:
     @property
     def fps(self) -> float:
         """Output frames per second."""
-        return float(self._clock.fps)
+        return self._clock.fps_hz
 
     @property
     def backend_name(self) -> str:
@@ -205,7 +205,8 @@ class Talker:
         self._timeline.settle()
         self._segments.run_ready()
         target_s, executor = Fraction(time_s) + _FLOAT_SLACK_S, self._segments.executor
-        if skipped := executor.skip_to(target_s - MAX_IDLE_FILL_S):
+        is_far = time_s > executor.next_s + 1.0  # mostly it is the next frame
+        if is_far and (skipped := executor.skip_to(target_s - MAX_IDLE_FILL_S)):
             self._faults.count("skipped_frames", "advance_to leapt ahead", skipped)
         before = executor.next_index
         self._segments.rest_through(target_s)
@@ -391,7 +392,7 @@ class Talker:
 
     def stamp_of(self, time_s: float) -> int | None:
         """Return the stamp in ns of the audio at a stream time; None before any stamp came."""
-        return self._stamps.stamp_of(Fraction(time_s))
+        return self._stamps.stamp_of(time_s)
 
     def time_of(self, stamp_ns: int) -> float | None:
         """Return the stream time in seconds of a stamp; None before any stamp came."""

@@ -69,7 +69,7 @@ def test_a_message_serialized_once_is_the_message(ros, frame_id):
     joints, rng = SerializedJoints(names, frame_id), np.random.default_rng(0)
     for sec, nanosec in ((0, 0), (2**31 - 1, 999_999_999), (1_700_000_000, 5)):
         positions = rng.standard_normal(55).astype(np.float32)
-        content = joints.encode(positions, Time(sec=sec, nanosec=nanosec))
+        content = joints.encode(positions, sec * 10**9 + nanosec)
         message = deserialize_message(content, JointState)
         assert message.name == names and message.header.frame_id == frame_id
         assert message.header.stamp == Time(sec=sec, nanosec=nanosec)

@@ -41,7 +41,7 @@ def test_a_still_or_slow_mouth_does_not_speak(level, fps):
 def test_shapes_of_the_mouth_speak_and_those_of_eyes_and_brows_do_not(name):
     watch = SpeechWatch(HOLD_S)
     face = np.zeros(52, np.float32)
-    watch.update(face, 0.0, False)
+    watch.update(face.copy(), 0.0, False)
     face[ARKIT_INDEX[name]] = 0.5
     assert watch.update(face, 1 / 60, False) == (name in MOUTH_NAMES)
 

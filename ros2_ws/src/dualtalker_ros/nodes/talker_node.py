@@ -190,18 +190,21 @@ class TalkerNode(DeclaringNode, LifecycleNode):
         arrival_ns = self._clock_of_node.find_arrival_ns(received_ns)
         self._diagnostician.levels.note(chunk.samples)
         self._delivery.add(chunk, self._last_ns, arrival_ns)
-        self._advance()
+        self._deliver()
 
     def _on_timer(self) -> None:
         if self._active:
             self._advance()
 
     def _advance(self) -> None:
+        """See what time it is, and do what is due."""
+        self._follow_clock()
+        self._deliver()
+
+    def _deliver(self) -> None:
         """Compute what can be computed, send what is due, and come back when more will be."""
         delivery = self._delivery
-        budget_s = COMPUTE_SHARE / delivery.talker.fps
-        self._follow_clock()
-        for timed in delivery.run(self._last_ns, budget_s):
+        for timed in delivery.run(self._last_ns, COMPUTE_SHARE * self._frame_ns / 1e9):
             self._face.send(timed)
             self._published += 1
         now_ns = self._clock_of_node.now_ns()
@@ -226,6 +229,7 @@ class TalkerNode(DeclaringNode, LifecycleNode):
     def _follow_clock(self) -> None:
         """Begin again where the time is not what it was: all plans were made for the other."""
         delivery, clock = self._delivery, self._clock_of_node
+        clock.look()
         before_ns, self._last_ns = self._last_ns, clock.now_ns()
         if clock.simulated and self._last_ns - before_ns > MAX_LEAP_NS:
             if before_ns == 0:  # nothing was heard from /clock before

@@ -13,6 +13,7 @@ from rclpy.executors import (
     TimeoutException,
 )
 from rclpy.impl.implementation_singleton import rclpy_implementation as rcl
+from rclpy.service import Service
 from rclpy.subscription import Subscription
 from rclpy.waitable import NumberOfEntities
 
@@ -22,8 +23,11 @@ except ImportError:  # Humble
     from rclpy.qos_event import QoSEventHandler as EventHandler
 
 EXECUTORS = ("auto", "events", "single")
-# How often DDS is asked whether a publisher's offer fits and the like: it keeps it until asked.
-EVENTS_NS = 100_000_000
+# How often DDS is asked for what it keeps until asked and nobody is in a hurry for: whether a
+# publisher's offer fits and the like, and calls of what every node has. To ask costs at each wait.
+PATIENCE_NS = 100_000_000
+# The packages of their services: parameters, states of a lifecycle, descriptions of types.
+PATIENT_PACKAGES = ("rcl_interfaces", "lifecycle_msgs", "type_description_interfaces")
 
 
 def make_executor(kind: str) -> tuple[Any, str]:
@@ -61,14 +65,14 @@ class KeptExecutor(SingleThreadedExecutor):
     rclpy makes a new one for each wait, of all that each node has, and wakes itself twice for each
     callback. Here the list is kept until something is created or destroyed, and timers and
     subscriptions are called as they are. Services, clients, events and tasks, which are rare, are
-    left to rclpy; events, of which each publisher and subscription has some, are waited for ten
-    times a second only.
+    left to rclpy; events, of which each publisher and subscription has some, and the services that
+    every node has are waited for ten times a second only.
     """
 
     def __init__(self, *, context: Any = None) -> None:
         """`context` is the default one if None."""
         self._kept: _Kept | None = None
-        self._events_ns = 0  # when events are waited for again, on the monotonic clock
+        self._all_ns = 0  # when all is waited for again, on the monotonic clock
         super().__init__(context=context)
 
     def wake(self) -> None:
@@ -92,15 +96,15 @@ class KeptExecutor(SingleThreadedExecutor):
             self._serve_others()
 
     def _wait(self, kept: _Kept, timeout_ns: int) -> None:
-        """Wait until something is ready; without events until they are due again."""
-        quiet_ns = self._events_ns - time.monotonic_ns()
+        """Wait until something is ready; only for what is urgent until all is due again."""
+        quiet_ns = self._all_ns - time.monotonic_ns()
         if quiet_ns > 0:
             enough = 0 <= timeout_ns <= quiet_ns
-            if kept.wait(timeout_ns if enough else quiet_ns, with_events=False) or enough:
+            if kept.wait(timeout_ns if enough else quiet_ns, for_all=False) or enough:
                 return
             timeout_ns = max(timeout_ns - quiet_ns, -1)
-        kept.wait(timeout_ns, with_events=True)
-        self._events_ns = time.monotonic_ns() + EVENTS_NS
+        kept.wait(timeout_ns, for_all=True)
+        self._all_ns = time.monotonic_ns() + PATIENCE_NS
 
     def _serve_others(self) -> None:
         """Have rclpy look for all that is ready, and serve it."""
@@ -139,22 +143,26 @@ class _Kept:
             counts.num_events,
             context.handle,
         )
-        self._fillings = [
-            (getattr(self._set, f"add_{kind}"), entity.handle)
+        fillings = [
+            (getattr(self._set, f"add_{kind}"), entity)
             for kind, entities in self._entities.items()
             for entity in entities
         ]
+        self._urgent = [
+            (add, entity.handle) for add, entity in fillings if not _is_patient(entity)
+        ]
+        self._patient = [(add, entity.handle) for add, entity in fillings if _is_patient(entity)]
         self._by_pointer = {
             kind: {entity.handle.pointer: entity for entity in entities}
             for kind, entities in self._entities.items()
         }
 
-    def wait(self, timeout_ns: int, with_events: bool) -> bool:
+    def wait(self, timeout_ns: int, for_all: bool) -> bool:
         """Wait until something is ready; return whether it is. A timeout of -1 is none."""
         self._set.clear_entities()  # rcl takes out what is not ready
-        for add, handle in self._fillings:
+        for add, handle in [*self._urgent, *self._patient] if for_all else self._urgent:
             add(handle)
-        waitables = [*self._others, *self._events] if with_events else self._others
+        waitables = [*self._others, *self._events] if for_all else self._others
         for waitable in waitables:
             waitable.add_to_wait_set(self._set)
         self._set.wait(timeout_ns)
@@ -175,6 +183,13 @@ class _Kept:
         return bool(
             guards or self._waitables_ready or self._ready["client"] or self._ready["service"]
         )
+
+
+def _is_patient(entity: Any) -> bool:
+    """Whether it is one of the services that every node has."""
+    if not isinstance(entity, Service):
+        return False
+    return entity.srv_type.__module__.partition(".")[0] in PATIENT_PACKAGES
 
 
 def _call_timer(timer: Any) -> None:

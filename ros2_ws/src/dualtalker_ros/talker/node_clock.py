@@ -35,10 +35,12 @@ class NodeClock:
         self.steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.start()
 
-    @property
-    def simulated(self) -> bool:
-        """Whether the time is that of /clock."""
-        return bool(self._ros_clock.ros_time_is_active)
+    def look(self) -> None:
+        """See whether the time is that of /clock, as a parameter may say at any time.
+
+        To ask rclpy costs more than to read a clock.
+        """
+        self.simulated = bool(self._ros_clock.ros_time_is_active)
 
     @property
     def timer_clock(self) -> Any:
@@ -61,6 +63,7 @@ class NodeClock:
 
     def start(self) -> None:
         """Take the system's time anew."""
+        self.look()
         readings = (self._read_both() for _ in range(READINGS))
         before_ns, system_ns, after_ns = min(readings, key=lambda reading: reading[2] - reading[0])
         self._offset_ns = system_ns - (before_ns + after_ns) // 2

@@ -41,15 +41,15 @@ class Output:
     """
 
     publisher: Any
-    encode: Callable[[Frame, Time], Any]
+    encode: Callable[[Frame, int], Any]  # takes the stamp in ns
     costly: bool = False
     sent: int = 0
 
-    def send(self, frame: Frame, stamp: Time) -> None:
+    def send(self, frame: Frame, stamp_ns: int) -> None:
         """Make the message of a frame and publish it, if that is wanted."""
         if self.costly and self.publisher.get_subscription_count() == 0:
             return
-        self.publisher.publish(self.encode(frame, stamp))
+        self.publisher.publish(self.encode(frame, stamp_ns))
         self.sent += 1
 
 
@@ -73,9 +73,9 @@ class SerializedJoints:
         # readers of bags take such bytes for a fault.
         del self._content[self._positions.stop + 2 * 4 :]
 
-    def encode(self, positions: np.ndarray, stamp: Time) -> bytes:
+    def encode(self, positions: np.ndarray, stamp_ns: int) -> bytes:
         """Return the message of positions [names], to be published as it is."""
-        struct.pack_into("=iI", self._content, self._stamp_at, stamp.sec, stamp.nanosec)
+        struct.pack_into("=iI", self._content, self._stamp_at, *divmod(stamp_ns, 10**9))
         self._content[self._positions] = positions.astype(np.float64).tobytes()
         return bytes(self._content)
 
@@ -173,9 +173,8 @@ class FacePublishers:
         """Publish a frame on each topic that exists and has work to do."""
         frame = timed.frame
         self._tell(self._watch.update(frame.weights, timed.depicted_ns / 1e9, frame.idle))
-        stamp = Time(sec=timed.stamp_ns // 10**9, nanosec=timed.stamp_ns % 10**9)
         for output in self._outputs.values():
-            output.send(frame, stamp)
+            output.send(frame, timed.stamp_ns)
 
     def send_audio(self, now_ns: int, delay_s: float) -> int:
         """Send the audio that is due `delay_s` after its time; return when more will be (ns)."""
@@ -203,7 +202,7 @@ class FacePublishers:
         self,
         name: str,
         message_class: Any,
-        encode: Callable[[Frame, Time], Any],
+        encode: Callable[[Frame, int], Any],
         costly: bool = False,
     ) -> None:
         publisher = self._node.create_lifecycle_publisher(message_class, name, _QUEUE_DEPTH)
@@ -224,7 +223,9 @@ class FacePublishers:
         self._add(
             "facs",
             import_type(FACS_TYPE),
-            lambda frame, stamp: encoder.encode(frame.weights, stamp, self._watch.speaking),
+            lambda frame, stamp_ns: encoder.encode(
+                frame.weights, _to_stamp(stamp_ns), self._watch.speaking
+            ),
             costly=True,
         )
 
@@ -236,7 +237,7 @@ class FacePublishers:
             self._add(
                 "vertices",
                 PointCloud2,
-                lambda frame, stamp: cloud.encode(frame.weights, stamp),
+                lambda frame, stamp_ns: cloud.encode(frame.weights, _to_stamp(stamp_ns)),
                 costly=True,
             )
             self._add_topology(rig)
@@ -264,16 +265,16 @@ class FacePublishers:
         self._add(
             "face_marker",
             import_type(MARKER_TYPE),
-            lambda frame, stamp: marker.encode(frame.weights, stamp),
+            lambda frame, stamp_ns: marker.encode(frame.weights, _to_stamp(stamp_ns)),
             costly=True,
         )
         self._node.get_logger().info(f"face_marker of {marker.triangle_count} triangles")
 
-    def _encode_joints(self, frame: Frame, stamp: Time) -> bytes:
+    def _encode_joints(self, frame: Frame, stamp_ns: int) -> bytes:
         values = frame.weights
         if frame.head is not None:
             values = np.concatenate([values, frame.head])
-        return self._joints[frame.head is not None].encode(values, stamp)
+        return self._joints[frame.head is not None].encode(values, stamp_ns)
 
     def _tell(self, speaking: bool) -> None:
         if self._speaking is not None and speaking != self._told:
@@ -289,6 +290,10 @@ def _wanted_outputs(node: Any) -> frozenset[str]:
     return frozenset(OUTPUTS if "all" in wanted else wanted)
 
 
-def _encode_opening(frame: Frame, stamp: Time) -> Float32:
+def _to_stamp(stamp_ns: int) -> Time:
+    return Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+
+
+def _encode_opening(frame: Frame, stamp_ns: int) -> Float32:
     opening = frame.weights[ARKIT_INDEX["jawOpen"]] - frame.weights[ARKIT_INDEX["mouthClose"]]
     return Float32(data=max(float(opening), 0.0))

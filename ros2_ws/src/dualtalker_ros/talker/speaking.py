@@ -32,14 +32,18 @@ class SpeechWatch:
         self._until_s = -np.inf
 
     def update(self, weights: np.ndarray, time_s: float, idle: bool) -> bool:
-        """Take the frame at `time_s` with ARKit weights [52]; return whether the face speaks."""
-        shapes = weights[self._mouth]
+        """Take the frame at `time_s` with ARKit weights [52]; return whether the face speaks.
+
+        The weights are kept until the next frame, to be compared with.
+        """
         if self._last is not None:
             last_s, last = self._last
             if time_s <= last_s:  # the clock was set back
                 self._until_s = -np.inf
-            elif not idle and np.abs(shapes - last).max() > MOVING_PER_S * (time_s - last_s):
-                self._until_s = time_s + self.hold_s
-        self._last = (time_s, shapes)
+            elif not idle:
+                moved = np.abs((weights - last)[self._mouth]).max()
+                if moved > MOVING_PER_S * (time_s - last_s):
+                    self._until_s = time_s + self.hold_s
+        self._last = (time_s, weights)
         self.speaking = time_s <= self._until_s
         return self.speaking
