@@ -1,13 +1,24 @@
-"""Audio that waits to be computed, in pieces, so that a burst never blocks frames."""
+"""Audio on its way: what waits to be computed, in pieces, so that a burst never blocks frames."""
 
 from __future__ import annotations
 
 from collections import deque
+from typing import Protocol
 
 from dualtalker.audio import AudioChunk
 
 # Audio is run through the model in pieces of this length.
 _PIECE_S = 0.02
+
+
+class Follower(Protocol):
+    """Is told what becomes of the audio."""
+
+    def take(self, chunk: AudioChunk, begin_ns: int) -> None:
+        """A chunk was taken, whose first sample is at `begin_ns` on the node's clock."""
+
+    def forget(self) -> None:
+        """All audio that was taken is void."""
 
 
 class Backlog:

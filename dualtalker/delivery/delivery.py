@@ -9,13 +9,12 @@ import logging
 import time
 from collections import deque
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 
 from dualtalker.audio import AudioChunk
 from dualtalker.delivery.arrivals import Arrivals
-from dualtalker.delivery.backlog import Backlog
+from dualtalker.delivery.backlog import Backlog, Follower
 from dualtalker.delivery.delay import Delay
 from dualtalker.delivery.phone_queue import PhoneQueue
 from dualtalker.delivery.placement import Placement, to_ns
@@ -25,9 +24,10 @@ from dualtalker.stream import Frame, Talker, TimedFrame
 
 WARM_UP_RATE_HZ = 44100  # no model has it, so that it is resampled
 HORIZON_NS = 500_000_000  # how far ahead of its playout a burst is computed
-# Idle frames are made this far ahead at most, until audio stamped for later begins.
-MAX_FILL_S = 10.0
-INSTANT_S = 2e-6  # times closer than this are the same instant
+MAX_FILL_S = 10.0  # of idle frames that lead up to audio stamped for later
+# Idle frames are made some at once, as the first finds cold caches; audio takes their place.
+IDLE_AHEAD_NS = 60_000_000
+INSTANT_NS = 2000  # times closer than this are the same instant
 NEVER_NS = 2**62
 MAX_CLOCK_STEP_NS = 10**9  # that a system clock may be set back by without harm
 _KINDS = (
@@ -36,16 +36,6 @@ _KINDS = (
     *("stale_frames", "delay_growths", "delay_shrinks", "short_delays", "backend_errors"),
 )
 log = logging.getLogger("dualtalker")
-
-
-class Follower(Protocol):
-    """Is told what becomes of the audio."""
-
-    def take(self, chunk: AudioChunk, begin_ns: int) -> None:
-        """A chunk was taken, whose first sample is at `begin_ns` on the node's clock."""
-
-    def forget(self) -> None:
-        """All audio that was taken is void."""
 
 
 class Delivery:
@@ -80,6 +70,7 @@ class Delivery:
         self._replaces = replace_utterances
         self.interruptions, self.interrupted_s = 0, 0.0  # how often, and audio dropped by it
         self._frame_s = 1.0 / talker.fps
+        self._frame_ns = to_ns(self._frame_s)
         self._backlog = Backlog(max_queue_s)
         self._frames: deque[TimedFrame] = deque()
         self.follower: Follower | None = None
@@ -118,7 +109,7 @@ class Delivery:
         self._segment_ns = self._computed_ns = now_ns
         self._next_index = 0
         # Instants depicted by the last frame that was made, and by the last that went out.
-        self._queued_ns = self._sent_ns = now_ns - 1
+        self._queued_ns = self._sent_ns = now_ns - self._frame_ns
         self._flushed = True
 
     @property
@@ -182,7 +173,7 @@ class Delivery:
         if self.starving and not waits and self._doubted is None:
             return
         time_s = self._next_index * self._frame_s
-        while self._frames and self._due_ns(self._frames[-1]) > now_ns:
+        while self._frames and self._frames[-1].depicted_ns + self._delay.ns > now_ns:
             time_s = self._frames.pop().frame.time_s
         self._queued_ns = self._frames[-1].depicted_ns if self._frames else self._sent_ns
         unplayed_ns = self._computed_ns - max(self._queued_ns, self._segment_ns)
@@ -241,6 +232,7 @@ class Delivery:
         taken = self._backlog.put(chunk, begin_ns)
         if taken < len(chunk.samples):
             self._count("queue_drops", f"more than {self.max_queue_s:g} s of audio wait")
+        self._take_back_idle()
         if taken:
             place.end_ns = max(place.end_ns, begin_ns + taken * 10**9 // chunk.rate_hz)
 
@@ -263,7 +255,7 @@ class Delivery:
         if self._can_compute(now_ns):
             return now_ns
         if self._frames:
-            wake_ns = self._due_ns(self._frames[0])
+            wake_ns = self._frames[0].depicted_ns + self._delay.ns
         else:
             time_s = self._next_index * self._frame_s
             next_ns = self._depicted_ns(time_s, self.talker.stamp_of(time_s))
@@ -292,9 +284,8 @@ class Delivery:
         self._take(chunk, now_ns, now_ns)
 
     def _can_compute(self, now_ns: int) -> bool:
-        if not self._backlog:
-            return False
-        return not self.paced or self._backlog.begin_ns <= now_ns + HORIZON_NS
+        due_ns = now_ns + HORIZON_NS
+        return bool(self._backlog) and (not self.paced or self._backlog.begin_ns <= due_ns)
 
     def _compute(self, piece: AudioChunk, now_ns: int) -> None:
         assert piece.stamp_ns is not None
@@ -323,9 +314,8 @@ class Delivery:
 
     def _fill_until(self, begin_ns: int, now_ns: int) -> None:
         """The first audio: idle frames lead up to it, so that the face does not stop before."""
-        lead_ns = min(begin_ns, now_ns + to_ns(MAX_FILL_S)) - self._start_ns - to_ns(INSTANT_S)
-        if lead_ns >= 0:
-            self._queue(self.talker.advance_to(lead_ns / 1e9))
+        lead_ns = min(begin_ns, now_ns + to_ns(MAX_FILL_S)) - self._start_ns - INSTANT_NS
+        self._queue(self.talker.advance_to(lead_ns / 1e9))
 
     def _idle(self, now_ns: int) -> None:
         """Audio is missing: finish what was said, then let the mouth close and idle."""
@@ -336,17 +326,29 @@ class Delivery:
                 self._recover(error)
             self._flushed = True
         target_ns = now_ns - self._delay.ns
+        if self.paced:
+            if self._queued_ns + self._frame_ns > target_ns + INSTANT_NS:
+                return  # the next one is for later
+            target_ns += IDLE_AHEAD_NS
         time_s = self.talker.time_of(target_ns)
         if time_s is None:
             time_s = (target_ns - self._start_ns) / 1e9
-        if time_s >= 0:
-            self._queue(self.talker.advance_to(time_s))
+        self._queue(self.talker.advance_to(time_s))
+
+    def _take_back_idle(self) -> None:
+        """Audio came: idle frames that were made ahead are made again, or give way to it."""
+        time_s = None
+        while self._flushed and self._frames and self._frames[-1].frame.idle:
+            time_s = self._frames.pop().frame.time_s
+        if time_s is not None:
+            self._queued_ns = self._frames[-1].depicted_ns if self._frames else self._sent_ns
+            self._next_index = self.talker.take_back_idle(time_s)
 
     def _recover(self, error: BackendError) -> None:
         """The model failed: start it anew, and let frames go on where they were."""
         self._count("backend_errors", f"{error}; the model was started anew")
         self.talker.reset()
-        self._start_ns = self._queued_ns + to_ns(self._frame_s)
+        self._start_ns = self._queued_ns + self._frame_ns
         self._next_index = 0
         self._flushed = True
 
@@ -361,13 +363,11 @@ class Delivery:
             stamp_ns = depicted_ns - self._placement.offset_ns(depicted_ns)
             self._frames.append(TimedFrame(frame, stamp_ns, depicted_ns))
 
-    def _due_ns(self, timed: TimedFrame) -> int:
-        return timed.depicted_ns + self._delay.ns
-
     def _take_due(self, now_ns: int) -> list[TimedFrame]:
         due: list[TimedFrame] = []
         while self._frames:
-            timed, due_ns = self._frames[0], self._due_ns(self._frames[0])
+            timed = self._frames[0]
+            due_ns = timed.depicted_ns + self._delay.ns
             if self.paced and due_ns > now_ns:
                 break
             due.append(self._frames.popleft())

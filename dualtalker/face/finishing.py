@@ -227,11 +227,12 @@ class FaceFinisher:
         """From the last frame on let another life take the place of this one, in SWITCH_S."""
         self.life.switch(self._shown_s, life)
 
-    def take_back(self, time_s: float) -> None:
+    def take_back(self, time_s: float, resting: bool = False) -> None:
         """The frames from `time_s` on were not shown: go on from the one before.
 
         Their life stays theirs and is given to the frames that come in their place, because it
-        is made in order of time and once.
+        is made in order of time and once. Where all were made by `rest`, a mouth that closes goes
+        on doing so (`resting`).
         """
         while self._made and self._made[-1].time_s >= time_s:
             made = self._made.pop()
@@ -239,7 +240,9 @@ class FaceFinisher:
         silent = np.zeros_like(self._shown)
         last = self._made[-1] if self._made else _Made(time_s, silent, silent, None)
         self._shown_s, self._shown = last.time_s, last.spoken
-        self._closing, self._fade = None, (self._shown_s, self._shown)
+        self._fade = (self._shown_s, self._shown)
+        if not resting:
+            self._closing = None
 
     def _show(self, time_s: float, weights: np.ndarray) -> np.ndarray:
         self._shown_s, self._shown = time_s, weights

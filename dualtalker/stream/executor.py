@@ -18,6 +18,9 @@ from dualtalker.stream.clock import FrameClock, StampClock
 from dualtalker.stream.frames import Frame
 from dualtalker.stream.known_text import KnownText
 
+# A hole longer than this gets no idle frames: stream time stands still and the stamps jump.
+MAX_IDLE_FILL_S = 10
+
 
 @dataclass
 class FrameExecutor:
@@ -133,6 +136,12 @@ class FrameExecutor:
             frames.append(self._make_frame(self.next_index, finished, idle=True))
         return frames
 
+    def take_back_idle(self, time_s: Fraction) -> None:
+        """Make the frames from `time_s` on anew: idle ones all, which nobody has seen."""
+        self.next_index = min(self.clock.count_before(time_s), self.next_index)
+        self.finisher.take_back(self.next_s, resting=True)
+        self.text.make_again(self.next_s)
+
     def take_back(self, time_s: Fraction) -> int:
         """Make the frames from `time_s` on anew, without the audio so far.
 
@@ -145,9 +154,10 @@ class FrameExecutor:
         self.begin(self.next_time_s)
         return self.next_index
 
-    def skip_to(self, time_s: Fraction) -> int:
-        """Emit nothing before `time_s`; return how many frame indices are passed over."""
-        index = max(self.clock.count_before(time_s), self.next_index)
+    def skip_far(self, time_s: Fraction) -> int:
+        """Be within MAX_IDLE_FILL_S of `time_s`; return how many frames are passed over."""
+        most = math.ceil(MAX_IDLE_FILL_S * self.clock.fps_hz)
+        index = max(self.clock.count_before(time_s) - most, self.next_index)
         skipped, self.next_index = index - self.next_index, index
         return skipped
 

@@ -71,8 +71,12 @@ class KnownText:
 
     def take_back(self, time_s: float) -> None:
         """Forget all phones; frames are made anew from `time_s` on."""
-        self._made_s = time_s - self._frame_s
+        self.make_again(time_s)
         self._forget()
+
+    def make_again(self, time_s: float) -> None:
+        """Frames are made anew from `time_s` on."""
+        self._made_s = time_s - self._frame_s
 
     def _forget(self) -> None:
         self._waiting: list[_Told] = []  # by `begin_s`

@@ -37,9 +37,11 @@ class Segments:
             self._waiting += self.executor.run(hop, end_s)
         self._waiting += self.executor.release(end_s)
 
-    def rest_through(self, time_s: Fraction) -> None:
-        """Make idle frames through `time_s`."""
+    def rest_through(self, time_s: Fraction) -> int:
+        """Make idle frames through `time_s`; return how many are passed over, as it is far."""
+        skipped = self.executor.skip_far(time_s)
         self._waiting += self.executor.rest_through(time_s, last=True)
+        return skipped
 
     def finish(self) -> None:
         """Run out all audio as if silence followed, and start the model anew at its end."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from dualtalker.faults import Faults
 from dualtalker.stream.clock import StampClock
+from dualtalker.stream.executor import MAX_IDLE_FILL_S
 from dualtalker.stream.intake import AudioIntake
 from dualtalker.stream.segments import Segments
 from dualtalker.stream.sources import EXACT_S, MAX_LATE_S, StampSource
@@ -19,8 +20,6 @@ from dualtalker.stream.sources import EXACT_S, MAX_LATE_S, StampSource
 MAX_DRIFT = Fraction(1, 1000)
 # Stamps that go back further than this are a source that started anew, not late audio.
 MAX_OVERLAP_S = Fraction(1)
-# A hole longer than this gets no idle frames: stream time stands still and the stamps jump.
-MAX_IDLE_FILL_S = Fraction(10)
 # Where a stamp is doubted, its chunk waits for the next; a longer one is placed by its own.
 MAX_DOUBTED_S = Fraction(1)
 # Stamps of arrivals that all lie behind the samples for so long are followed: no sample moves.

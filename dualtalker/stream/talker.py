@@ -34,7 +34,7 @@ from dualtalker.stream.frames import Frame
 from dualtalker.stream.intake import AudioAccumulator, AudioIntake
 from dualtalker.stream.segments import Segments
 from dualtalker.stream.sources import StampSource
-from dualtalker.stream.stamps import MAX_IDLE_FILL_S, Timeline
+from dualtalker.stream.stamps import Timeline
 
 # Times given as floats may lie a little before the exact time of a frame that they mean.
 _FLOAT_SLACK_S = Fraction(1, 1_000_000)
@@ -204,12 +204,10 @@ class Talker:
             raise DualtalkerError(f"advance_to({time_s!r}); expected a stream time in seconds")
         self._timeline.settle()
         self._segments.run_ready()
-        target_s, executor = Fraction(time_s) + _FLOAT_SLACK_S, self._segments.executor
-        is_far = time_s > executor.next_s + 1.0  # mostly it is the next frame
-        if is_far and (skipped := executor.skip_to(target_s - MAX_IDLE_FILL_S)):
-            self._faults.count("skipped_frames", "advance_to leapt ahead", skipped)
+        executor = self._segments.executor
         before = executor.next_index
-        self._segments.rest_through(target_s)
+        if skipped := self._segments.rest_through(Fraction(time_s) + _FLOAT_SLACK_S):
+            self._faults.count("skipped_frames", "advance_to leapt ahead", skipped)
         if executor.next_index > before:
             self._timeline.idle_until(executor.next_time_s)
         return self._segments.take_frames()
@@ -233,6 +231,16 @@ class Talker:
         self._timeline.take_back()
         self._manner.settle()  # the mouth rests where a change would have begun
         return index
+
+    def take_back_idle(self, time_s: float) -> int:
+        """Make the idle frames from stream time `time_s` on anew; return the next one's index.
+
+        They are the last ones that `advance_to` gave, and nobody has seen them.
+        """
+        executor = self._segments.executor
+        executor.take_back_idle(Fraction(time_s) - _FLOAT_SLACK_S)
+        self._timeline.idle_until(executor.next_time_s)
+        return executor.next_index
 
     def set_idle_motion(self, on: bool) -> None:
         """Switch blinks, glances and brow motion on or off, as `set_life`."""
@@ -356,29 +364,18 @@ class Talker:
         )
         self._smoother = Smoother(self._smoothing_s, 1.0 / sidecar.model_rate_hz)
         self._stamps = StampClock()
+        shaping = (self._finisher, self._smoother, self._manner)
         executor = FrameExecutor(
-            self._backend,
-            sidecar,
-            self._clock,
-            self._stamps,
-            self._finisher,
-            self._smoother,
-            self._manner,
-            self._faults,
+            self._backend, sidecar, self._clock, self._stamps, *shaping, self._faults
         )
         audio = AudioAccumulator(sidecar.sample_rate_hz, sidecar.hop_samples)
         self._segments = Segments(audio, executor)
         self._manner.settle()
         self._expression.settle()
         self._intake = AudioIntake(self._faults)
+        source, limits_s = StampSource(self._stamps_of), (self._tolerance_s, self._max_gap_s)
         self._timeline = Timeline(
-            self._stamps,
-            self._segments,
-            self._intake,
-            self._faults,
-            StampSource(self._stamps_of),
-            self._tolerance_s,
-            self._max_gap_s,
+            self._stamps, self._segments, self._intake, self._faults, source, *limits_s
         )
 
     def trust_stamps(self) -> str:
