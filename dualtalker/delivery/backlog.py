@@ -38,6 +38,11 @@ class Backlog:
         return bool(self._pieces)
 
     @property
+    def share(self) -> float:
+        """How much of what may wait does."""
+        return self.waiting_s / self.max_s
+
+    @property
     def begin_ns(self) -> int:
         """When the first piece that waits begins."""
         stamp_ns = self._pieces[0].stamp_ns

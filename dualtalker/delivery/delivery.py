@@ -5,7 +5,6 @@ All times in here are of the node's clock, system or simulated; `placement` brin
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from dataclasses import replace
@@ -35,7 +34,6 @@ _KINDS = (
     *("overdue_frames", "late_phones", "early_phones"),
     *("stale_frames", "delay_growths", "delay_shrinks", "short_delays", "backend_errors"),
 )
-log = logging.getLogger("dualtalker")
 
 
 class Delivery:
@@ -70,8 +68,7 @@ class Delivery:
         self._replaces = replace_utterances
         self.interruptions, self.interrupted_s = 0, 0.0  # how often, and audio dropped by it
         self._frame_s = 1.0 / talker.fps
-        self._frame_ns = to_ns(self._frame_s)
-        self._backlog = Backlog(max_queue_s)
+        self.backlog = Backlog(max_queue_s)
         self._frames: deque[TimedFrame] = deque()
         self.follower: Follower | None = None
         self.phones = PhoneQueue(talker, self._count)
@@ -94,7 +91,7 @@ class Delivery:
             self.follower.forget()
         # With the resampler's part from the first audio on, also in pauses.
         self._delay.restart(self.talker.latency_s)
-        self._backlog.clear()
+        self.backlog.clear()
         self.phones.clear()
         self._frames.clear()
         self.first_audio_ns: int | None = None  # stamp of the first sample heard
@@ -109,7 +106,7 @@ class Delivery:
         self._segment_ns = self._computed_ns = now_ns
         self._next_index = 0
         # Instants depicted by the last frame that was made, and by the last that went out.
-        self._queued_ns = self._sent_ns = now_ns - self._frame_ns
+        self._queued_ns = self._sent_ns = now_ns - 1
         self._flushed = True
 
     @property
@@ -125,12 +122,7 @@ class Delivery:
     @property
     def queued_s(self) -> float:
         """Audio that waits to be computed."""
-        return self._backlog.waiting_s
-
-    @property
-    def max_queue_s(self) -> float:
-        """Audio that may wait."""
-        return self._backlog.max_s
+        return self.backlog.waiting_s
 
     @property
     def patience_s(self) -> float:
@@ -146,7 +138,7 @@ class Delivery:
     @property
     def starving(self) -> bool:
         """Whether idle frames take the place of speech."""
-        return self._flushed and not self._backlog
+        return self._flushed and not self.backlog
 
     def retune(
         self,
@@ -162,7 +154,7 @@ class Delivery:
         self._delay.change(playout_delay_s)
         self._starvation_s = starvation_s
         self._starved_ns += to_ns(self._arrivals.change_starvation(starvation_s))
-        self._backlog.max_s = max_queue_s
+        self.backlog.max_s = max_queue_s
         self._replaces = replace_utterances
 
     def interrupt(self, now_ns: int) -> None:
@@ -182,7 +174,7 @@ class Delivery:
         self.interruptions += 1
         self._next_index = self.talker.interrupt(time_s)
         self.phones.interrupt()
-        self._backlog.clear()
+        self.backlog.clear()
         self._doubted, self._overlapping, self._flushed = None, False, True
         self._computed_ns = self._starved_ns = now_ns
         self._placement.begin_anew(now_ns)
@@ -229,9 +221,9 @@ class Delivery:
             self.follower.take(chunk, begin_ns)
         if self.first_audio_ns is None:
             self.first_audio_ns = begin_ns - place.offset_ns(begin_ns)
-        taken = self._backlog.put(chunk, begin_ns)
+        taken = self.backlog.put(chunk, begin_ns)
         if taken < len(chunk.samples):
-            self._count("queue_drops", f"more than {self.max_queue_s:g} s of audio wait")
+            self._count("queue_drops", f"more than {self.backlog.max_s:g} s of audio wait")
         self._take_back_idle()
         if taken:
             place.end_ns = max(place.end_ns, begin_ns + taken * 10**9 // chunk.rate_hz)
@@ -243,7 +235,7 @@ class Delivery:
             self._settle(now_ns)
         deadline = time.perf_counter() + budget_s
         while self._can_compute(now_ns):
-            self._compute(self._backlog.take(), now_ns)
+            self._compute(self.backlog.take(), now_ns)
             if time.perf_counter() > deadline:
                 break
         if now_ns >= self._idle_from_ns(now_ns):
@@ -257,16 +249,20 @@ class Delivery:
         if self._frames:
             wake_ns = self._frames[0].depicted_ns + self._delay.ns
         else:
-            time_s = self._next_index * self._frame_s
-            next_ns = self._depicted_ns(time_s, self.talker.stamp_of(time_s))
-            wake_ns = max(self._idle_from_ns(now_ns), next_ns + self._delay.ns)
-        if self._backlog and self.paced:
-            wake_ns = min(wake_ns, self._backlog.begin_ns - HORIZON_NS)
+            wake_ns = max(self._idle_from_ns(now_ns), self._next_ns + self._delay.ns)
+        if self.backlog and self.paced:
+            wake_ns = min(wake_ns, self.backlog.begin_ns - HORIZON_NS)
         return max(wake_ns, now_ns)
+
+    @property
+    def _next_ns(self) -> int:
+        """The instant that the next frame depicts, which is still to be made."""
+        time_s = self._next_index * self._frame_s
+        return self._depicted_ns(time_s, self.talker.stamp_of(time_s))
 
     def _idle_from_ns(self, now_ns: int) -> int:
         """Return from when on idle frames take the place of speech, as far as is known."""
-        if not self._backlog:
+        if not self.backlog:
             return self._starved_ns
         if self._can_compute(now_ns):
             return NEVER_NS
@@ -285,7 +281,7 @@ class Delivery:
 
     def _can_compute(self, now_ns: int) -> bool:
         due_ns = now_ns + HORIZON_NS
-        return bool(self._backlog) and (not self.paced or self._backlog.begin_ns <= due_ns)
+        return bool(self.backlog) and (not self.paced or self.backlog.begin_ns <= due_ns)
 
     def _compute(self, piece: AudioChunk, now_ns: int) -> None:
         assert piece.stamp_ns is not None
@@ -300,8 +296,7 @@ class Delivery:
                 self._segment_ns, self._flushed = piece.stamp_ns, False
             self._computed_ns = max(self._computed_ns, piece.stamp_ns + to_ns(piece.duration_s))
             self._queue(self.talker.frames())
-        except AudioError as error:  # counted by the talker
-            log.debug("audio refused: %s", error)
+        except AudioError:  # counted by the talker
             return
         except BackendError as error:
             self._recover(error)
@@ -327,8 +322,8 @@ class Delivery:
             self._flushed = True
         target_ns = now_ns - self._delay.ns
         if self.paced:
-            if self._queued_ns + self._frame_ns > target_ns + INSTANT_NS:
-                return  # the next one is for later
+            if self._next_ns > target_ns + INSTANT_NS:
+                return
             target_ns += IDLE_AHEAD_NS
         time_s = self.talker.time_of(target_ns)
         if time_s is None:
@@ -337,18 +332,22 @@ class Delivery:
 
     def _take_back_idle(self) -> None:
         """Audio came: idle frames that were made ahead are made again, or give way to it."""
-        time_s = None
-        while self._flushed and self._frames and self._frames[-1].frame.idle:
-            time_s = self._frames.pop().frame.time_s
-        if time_s is not None:
+        before = self._next_index
+        while self._flushed and self._frames:
+            frame = self._frames[-1].frame
+            if not frame.idle or frame.index != self._next_index - 1:  # or of another stream
+                break
+            self._next_index = frame.index
+            self._frames.pop()
+        if self._next_index < before:
             self._queued_ns = self._frames[-1].depicted_ns if self._frames else self._sent_ns
-            self._next_index = self.talker.take_back_idle(time_s)
+            self.talker.take_back_idle(self._next_index * self._frame_s)
 
     def _recover(self, error: BackendError) -> None:
         """The model failed: start it anew, and let frames go on where they were."""
         self._count("backend_errors", f"{error}; the model was started anew")
         self.talker.reset()
-        self._start_ns = self._queued_ns + self._frame_ns
+        self._start_ns = self._queued_ns + to_ns(self._frame_s)
         self._next_index = 0
         self._flushed = True
 

@@ -232,15 +232,14 @@ class Talker:
         self._manner.settle()  # the mouth rests where a change would have begun
         return index
 
-    def take_back_idle(self, time_s: float) -> int:
-        """Make the idle frames from stream time `time_s` on anew; return the next one's index.
+    def take_back_idle(self, time_s: float) -> None:
+        """Make the idle frames from stream time `time_s` on anew, as audio comes in their place.
 
         They are the last ones that `advance_to` gave, and nobody has seen them.
         """
         executor = self._segments.executor
         executor.take_back_idle(Fraction(time_s) - _FLOAT_SLACK_S)
         self._timeline.idle_until(executor.next_time_s)
-        return executor.next_index
 
     def set_idle_motion(self, on: bool) -> None:
         """Switch blinks, glances and brow motion on or off, as `set_life`."""

@@ -159,7 +159,7 @@ def test_patience_and_bound_change_at_once(make):
     run = simulate(delivery, hole, 7.0, [order])
     spoken = (run.stamps_s >= 1.0) & (run.stamps_s < 5.0 - 1e-6)
     assert not run.idle[spoken].any(), "300 ms are waited for"
-    assert delivery.max_queue_s == 60.0
+    assert delivery.backlog.max_s == 60.0
 
 
 def test_audio_for_later_does_not_stop_the_face(make):

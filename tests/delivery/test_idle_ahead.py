@@ -56,17 +56,19 @@ def test_frames_made_ahead_are_those_made_in_time(tiny, fps, talk, stamped):
 
 def test_an_idle_face_is_computed_once_in_some_frames(tiny, monkeypatch):
     """Else nothing would be saved; and no frame goes out early by it."""
-    calls = []
-    advance = Talker.advance_to
+    calls, runs = [], []
+    advance, run = Talker.advance_to, Delivery.run
     monkeypatch.setattr(
         Talker,
         "advance_to",
         lambda talker, time_s: calls.append(time_s) or advance(talker, time_s),
     )
+    monkeypatch.setattr(Delivery, "run", lambda *given: runs.append(given) or run(*given))
     idle = Delivery(Talker(tiny, fps=60.0), paced=True)
     sent = simulate(idle, [], end_s=3.0)
     assert len(sent.indices) > 150 and sent.idle.all()
     assert len(calls) < len(sent.indices) / 3
+    assert len(runs) <= len(sent.indices) + 2, "one wake a frame"
     np.testing.assert_allclose(sent.at_s - sent.stamps_s, idle.delay_s, atol=2.1e-4)
 
 

@@ -147,7 +147,7 @@ class Diagnostician:
             real_time_factor=compute_s / audio_s if audio_s > 0 else 0.0,
             late_ms=find_percentile(late_ms, LATE_PERCENTILE) if late_ms else 0.0,
             clipping=clipping,
-            queue=delivery.queued_s / delivery.max_queue_s,
+            queue=delivery.backlog.share,
             peak_db=peak_db,
         )
         self._published = published

@@ -128,6 +128,7 @@ class _Kept:
             "client": [entity for node in nodes for entity in node.clients],
             "service": [entity for node in nodes for entity in node.services],
         }
+        self._kinds = [kind for kind, entities in self._entities.items() if entities]
         waitables = [entity for node in nodes for entity in node.waitables]
         self._events = [entity for entity in waitables if isinstance(entity, EventHandler)]
         self._others = [entity for entity in waitables if not isinstance(entity, EventHandler)]
@@ -166,14 +167,14 @@ class _Kept:
         for waitable in waitables:
             waitable.add_to_wait_set(self._set)
         self._set.wait(timeout_ns)
-        self._ready = {kind: self._set.get_ready_entities(kind) for kind in self._entities}
+        self._ready = {kind: self._set.get_ready_entities(kind) for kind in self._kinds}
         self._waitables_ready = any(waitable.is_ready(self._set) for waitable in waitables)
         return self._waitables_ready or any(self._ready.values())
 
     def ready(self, kind: str) -> list[Any]:
         """Return the entities of a kind that were ready."""
         entities = self._by_pointer[kind]
-        return [entities[pointer] for pointer in self._ready[kind]]
+        return [entities[pointer] for pointer in self._ready.get(kind, ())]
 
     def others_ready(self) -> bool:
         """Whether anything but timers and subscriptions was ready."""
@@ -181,7 +182,10 @@ class _Kept:
         for guard in guards:  # whoever waits next is to see it, too
             guard.trigger()
         return bool(
-            guards or self._waitables_ready or self._ready["client"] or self._ready["service"]
+            guards
+            or self._waitables_ready
+            or self._ready.get("client")
+            or self._ready.get("service")
         )
 
 
