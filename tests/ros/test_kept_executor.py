@@ -146,6 +146,33 @@ def test_requests_are_answered(served):
     served.executor.spin_until_future_complete(client.call_async(Trigger.Request()), TIMEOUT_S)
 
 
+@pytest.mark.parametrize("busy", [True, False])
+def test_parameters_are_answered_though_they_are_seldom_waited_for(served, busy):
+    """Whether timers wake it all the time or never."""
+    from rcl_interfaces.srv import GetParameters
+
+    if busy:
+        served.node.create_timer(0.002, served.note("timer"))
+    client = served.node.create_client(GetParameters, "served/get_parameters")
+    served.spin_until(client.service_is_ready)
+    for _ in range(3):
+        future = client.call_async(GetParameters.Request(names=["use_sim_time"]))
+        served.spin_until(future.done)
+        assert [value.bool_value for value in future.result().values] == [False]
+
+
+def test_a_service_of_the_nodes_own_is_in_each_wait(served):
+    """To interrupt a face is urgent; what every node has is not."""
+    from std_srvs.srv import Trigger
+
+    own = served.node.create_service(Trigger, "interrupt", lambda request, response: response)
+    served.spin(0.05)
+    always = [handle for _, handle in served.executor._kept._urgent]
+    services = list(served.node.services)
+    assert own.handle in always and len(services) > 6
+    assert not any(service.handle in always for service in services if service is not own)
+
+
 def test_tasks_and_guard_conditions_are_served(served):
     guard = served.node.create_guard_condition(served.note("guard"))
     for count in (1, 2):
