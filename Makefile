@@ -118,6 +118,7 @@ lint: $(VENV)/test.stamp
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(PY) -m mypy benchmarks
 
 format: $(VENV)/test.stamp
 	$(PY) -m ruff check --fix .

@@ -18,13 +18,14 @@ import sys
 import tempfile
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from stream import make_sound
+from stream import make_sound  # type: ignore[import-not-found]  # beside this file
 
 from dualtalker.files import write_output
 
@@ -48,7 +49,7 @@ def main() -> None:
         for length_s in options.lengths_s:
             wav = Path(folder) / f"{length_s}.wav"
             write_sound(wav, length_s)
-            measured = {name: [] for name in checkouts}
+            measured: dict[str, list[Any]] = {name: [] for name in checkouts}
             for _ in range(options.runs):
                 for name, checkout in checkouts.items():
                     measured[name].append(run_animate(checkout, wav, Path(folder) / name))

@@ -244,7 +244,8 @@ def measure(speaker: str, options: argparse.Namespace, folder: Path) -> dict[str
     finally:
         sink.kill()
     page_s = rows[:, 1]  # when the picture was there
-    monotonic_s = page_s + np.interp(page_s + before[1], *zip(before, after, strict=True))
+    at_s, offsets_s = zip(before, after, strict=True)
+    monotonic_s = page_s + np.interp(page_s + before[1], at_s, offsets_s)
     shown_s = find_rises(monotonic_s, -rows[:, 4])
     return describe(heard_s, shown_s, own_s, rows, statistics)
 

@@ -19,6 +19,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -103,10 +104,8 @@ def measure_all(bundle: Bundle, options: argparse.Namespace) -> list[dict]:
     add("torch on CUDA", lambda: time_torch(bundle, options.checkpoint))
     with tempfile.TemporaryDirectory() as folder:
         for precision in ("fp32", "fp16"):
-            add(
-                f"TensorRT {precision}",
-                lambda precision=precision: measure(bundle, precision, Path(folder), options),
-            )
+            built = partial(measure, bundle, precision, Path(folder), options)
+            add(f"TensorRT {precision}", built)
     return rows
 
 

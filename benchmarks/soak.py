@@ -80,7 +80,7 @@ class Run:
     status: dict[str, str]  # the last diagnostics
     counted_frames: int  # frames sent and frames heard between two diagnostics
     heard_frames: int
-    exit_status: int
+    exit_status: int | None
 
 
 def main() -> int:

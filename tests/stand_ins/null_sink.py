@@ -11,6 +11,7 @@ import subprocess
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 PACKAGES = "libportaudio2 libasound2-plugins pulseaudio"
 # Debian's place of ALSA's plug-in; elsewhere ALSA's own list of devices tells.
@@ -35,7 +36,7 @@ class NullSink:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._process = None
+        self._process: Any = None
         self.environment = {
             "HOME": str(folder),
             "XDG_RUNTIME_DIR": str(folder),

@@ -175,8 +175,8 @@ def wait_for_begin(driver: Process, listener, turn: int = 0) -> int:
     return json.loads(told()[turn])["begin_ns"]
 
 
-def interrupt_all(processes: list[Process], numbers=(signal.SIGINT,)) -> dict[str, int]:
-    """Send the signals in turn to all; return each one's exit status by its log's name."""
+def interrupt_all(processes: list[Process], numbers=(signal.SIGINT,)) -> dict[str, int | None]:
+    """Send the signals in turn to all; return exit statuses by their logs' names, None: none."""
     for index, process in enumerate(processes):
         process.send(numbers[index % len(numbers)])
     deadline_s = time.monotonic() + TIMEOUT_S
