@@ -30,12 +30,8 @@ class Backlog:
 
     def clear(self) -> None:
         """Forget what waits."""
-        self._pieces: deque[AudioChunk] = deque()
+        self.pieces: deque[AudioChunk] = deque()  # that wait, all stamped
         self.waiting_s = 0.0
-
-    def __bool__(self) -> bool:
-        """Whether anything waits."""
-        return bool(self._pieces)
 
     @property
     def share(self) -> float:
@@ -45,7 +41,7 @@ class Backlog:
     @property
     def begin_ns(self) -> int:
         """When the first piece that waits begins."""
-        stamp_ns = self._pieces[0].stamp_ns
+        stamp_ns = self.pieces[0].stamp_ns
         assert stamp_ns is not None  # `put` stamps every piece
         return stamp_ns
 
@@ -58,14 +54,14 @@ class Backlog:
             if self.waiting_s + length_s > self.max_s:
                 return start
             piece_ns = begin_ns + start * 10**9 // chunk.rate_hz
-            self._pieces.append(AudioChunk(samples, chunk.rate_hz, piece_ns))
+            self.pieces.append(AudioChunk(samples, chunk.rate_hz, piece_ns))
             self.waiting_s += length_s
         return len(chunk.samples)
 
     def take(self) -> AudioChunk:
         """Return the first piece that waits, which then waits no more."""
-        piece = self._pieces.popleft()
+        piece = self.pieces.popleft()
         self.waiting_s -= piece.duration_s
-        if not self._pieces:
+        if not self.pieces:
             self.waiting_s = 0.0  # nothing left: no rounding errors either
         return piece

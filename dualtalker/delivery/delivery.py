@@ -138,7 +138,7 @@ class Delivery:
     @property
     def starving(self) -> bool:
         """Whether idle frames take the place of speech."""
-        return self._flushed and not self.backlog
+        return self._flushed and not self.backlog.pieces
 
     def retune(
         self,
@@ -250,7 +250,7 @@ class Delivery:
             wake_ns = self._frames[0].depicted_ns + self._delay.ns
         else:
             wake_ns = max(self._idle_from_ns(now_ns), self._next_ns + self._delay.ns)
-        if self.backlog and self.paced:
+        if self.paced and self.backlog.pieces:
             wake_ns = min(wake_ns, self.backlog.begin_ns - HORIZON_NS)
         return max(wake_ns, now_ns)
 
@@ -262,7 +262,7 @@ class Delivery:
 
     def _idle_from_ns(self, now_ns: int) -> int:
         """Return from when on idle frames take the place of speech, as far as is known."""
-        if not self.backlog:
+        if not self.backlog.pieces:
             return self._starved_ns
         if self._can_compute(now_ns):
             return NEVER_NS
@@ -281,7 +281,7 @@ class Delivery:
 
     def _can_compute(self, now_ns: int) -> bool:
         due_ns = now_ns + HORIZON_NS
-        return bool(self.backlog) and (not self.paced or self.backlog.begin_ns <= due_ns)
+        return bool(self.backlog.pieces) and (not self.paced or self.backlog.begin_ns <= due_ns)
 
     def _compute(self, piece: AudioChunk, now_ns: int) -> None:
         assert piece.stamp_ns is not None

@@ -28,7 +28,7 @@ MAX_DRIFT_NS = 30_000_000
 REFORM = 3
 FITS_TO_PROVE = 8
 # Audio that may come again is remembered for so long, and through no longer pause than the other.
-REMEMBERED_S = 1.0
+REMEMBERED_S = 1
 MAX_LATE_S = Fraction(1, 4)
 
 
@@ -115,7 +115,8 @@ class StampSource:
     def forget_audio(self) -> None:
         """What was heard so far may well come again, and mean it."""
         self._heard: deque[np.ndarray] = deque()
-        self._heard_hz = self._heard_count = self._keep = 0
+        self._heard_kind: tuple[int, np.dtype, tuple[int, ...]] | None = None
+        self._heard_count = self._keep = 0
 
     def note(self, stamp_ns: int, count: int, rate_hz: int) -> None:
         """Take the stamp of a chunk of `count` samples."""
@@ -133,20 +134,15 @@ class StampSource:
 
     def hear(self, samples: np.ndarray, rate_hz: int) -> None:
         """Remember samples [n] or [n, channels] that were heard."""
-        first = self._heard[0] if self._heard else samples
-        if (
-            rate_hz != self._heard_hz
-            or first.dtype != samples.dtype
-            or first.ndim != samples.ndim
-            or first.shape[1:] != samples.shape[1:]
-        ):
-            self._heard.clear()
-            self._heard_count = 0
+        kind = (rate_hz, samples.dtype, samples.shape[1:])
+        if kind != self._heard_kind:
+            self.forget_audio()
+            self._heard_kind = kind
+        count = len(samples)
         self._heard.append(samples.copy())  # a view keeps all of a message
-        self._heard_hz = rate_hz
-        self._heard_count += len(samples)
+        self._heard_count += count
         # Joined where it is looked into, which is seldom.
-        self._keep = max(round(REMEMBERED_S * rate_hz), len(samples))
+        self._keep = max(REMEMBERED_S * rate_hz, count)
         while self._heard_count - len(self._heard[0]) >= self._keep:
             self._heard_count -= len(self._heard.popleft())
 
@@ -161,13 +157,9 @@ class StampSource:
             not repeating and self._stray.excess >= -_EXACT_NS * self._stray.rate_hz
         ) or not self._heard:
             return 0
-        heard = np.concatenate(self._heard)[-self._keep :]
-        if (
-            rate_hz != self._heard_hz
-            or heard.dtype != samples.dtype
-            or heard.shape[1:] != samples.shape[1:]
-        ):
+        if (rate_hz, samples.dtype, samples.shape[1:]) != self._heard_kind:
             return 0
+        heard = np.concatenate(self._heard)[-self._keep :]
         places = _find(heard, samples)
         if len(places) != 1:
             return 0

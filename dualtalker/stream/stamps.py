@@ -169,12 +169,12 @@ class Timeline:
 
     def _follow_idling(self, stamp_ns: int | None) -> None:
         """Audio without a usable stamp, long after the last: it begins where idling stands."""
-        behind_s = self._idle_until_s - self.segments.end_s
-        if behind_s > (self.max_gap_s if self._heard else 0) and (
-            stamp_ns is None or not self.stamps.anchored
-        ):
-            self.faults.count("gaps", f"no audio for {float(behind_s):.2f} s", int(self._heard))
-            self.segments.jump(self._idle_until_s)
+        if stamp_ns is None or not self.stamps.anchored:
+            behind_s = self._idle_until_s - self.segments.end_s
+            if behind_s > (self.max_gap_s if self._heard else 0):
+                why = f"no audio for {float(behind_s):.2f} s"
+                self.faults.count("gaps", why, int(self._heard))
+                self.segments.jump(self._idle_until_s)
         self._heard = True
 
     def _follow(self, chunk: np.ndarray, rate_hz: int, stamp_ns: int) -> None:

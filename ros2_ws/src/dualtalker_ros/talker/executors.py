@@ -88,11 +88,11 @@ class KeptExecutor(SingleThreadedExecutor):
         self._wait(kept, -1 if timeout_sec is None else max(round(timeout_sec * 1e9), 0))
         if not self.context.ok():
             raise ExternalShutdownException
-        for timer in kept.ready("timer"):
+        for timer in kept.timers_ready:
             _call_timer(timer)
-        for subscription in kept.ready("subscription"):
+        for subscription in kept.subscriptions_ready:
             _call_subscription(subscription)
-        if kept.others_ready():
+        if kept.others_ready:
             self._serve_others()
 
     def _wait(self, kept: _Kept, timeout_ns: int) -> None:
@@ -128,7 +128,7 @@ class _Kept:
             "client": [entity for node in nodes for entity in node.clients],
             "service": [entity for node in nodes for entity in node.services],
         }
-        self._kinds = [kind for kind, entities in self._entities.items() if entities]
+        self._rare_kinds = [kind for kind in ("client", "service") if self._entities[kind]]
         waitables = [entity for node in nodes for entity in node.waitables]
         self._events = [entity for entity in waitables if isinstance(entity, EventHandler)]
         self._others = [entity for entity in waitables if not isinstance(entity, EventHandler)]
@@ -167,26 +167,21 @@ class _Kept:
         for waitable in waitables:
             waitable.add_to_wait_set(self._set)
         self._set.wait(timeout_ns)
-        self._ready = {kind: self._set.get_ready_entities(kind) for kind in self._kinds}
-        self._waitables_ready = any(waitable.is_ready(self._set) for waitable in waitables)
-        return self._waitables_ready or any(self._ready.values())
-
-    def ready(self, kind: str) -> list[Any]:
-        """Return the entities of a kind that were ready."""
-        entities = self._by_pointer[kind]
-        return [entities[pointer] for pointer in self._ready.get(kind, ())]
-
-    def others_ready(self) -> bool:
-        """Whether anything but timers and subscriptions was ready."""
-        guards = self.ready("guard_condition")
+        self.timers_ready = self._find_ready("timer")
+        self.subscriptions_ready = self._find_ready("subscription")
+        guards = self._find_ready("guard_condition")
         for guard in guards:  # whoever waits next is to see it, too
             guard.trigger()
-        return bool(
-            guards
-            or self._waitables_ready
-            or self._ready.get("client")
-            or self._ready.get("service")
+        self.others_ready = bool(guards) or any(
+            self._set.get_ready_entities(kind) for kind in self._rare_kinds
         )
+        if waitables and not self.others_ready:
+            self.others_ready = any(waitable.is_ready(self._set) for waitable in waitables)
+        return self.others_ready or bool(self.timers_ready or self.subscriptions_ready)
+
+    def _find_ready(self, kind: str) -> list[Any]:
+        entities = self._by_pointer[kind]
+        return [entities[pointer] for pointer in self._set.get_ready_entities(kind)]
 
 
 def _is_patient(entity: Any) -> bool:

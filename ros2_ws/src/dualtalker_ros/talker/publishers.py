@@ -178,6 +178,8 @@ class FacePublishers:
 
     def send_audio(self, now_ns: int, delay_s: float) -> int:
         """Send the audio that is due `delay_s` after its time; return when more will be (ns)."""
+        if not self.synced_audio.waits:
+            return NEVER_NS
         self.synced_audio.send_due(now_ns, delay_s)
         due_ns = self.synced_audio.next_due_ns(delay_s)
         return NEVER_NS if due_ns is None else due_ns

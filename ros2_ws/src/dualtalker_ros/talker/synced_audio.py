@@ -24,7 +24,7 @@ class SyncedAudio:
         self.counters, self._count = faults.counters, faults.count
         self.max_queue_s = max_queue_s
         self._publisher: Any = None
-        self._waiting: deque[tuple[int, float, Any]] = deque()  # begin (ns), length (s), message
+        self.waits: deque[tuple[int, float, Any]] = deque()  # begin (ns), length (s), message
         self._waiting_s = 0.0
 
     def open(self, publisher: Any) -> None:
@@ -47,22 +47,22 @@ class SyncedAudio:
             why = f"more than {self.max_queue_s:g} s of audio wait for audio_synced"
             self._count("synced_audio_drops", why)
             return
-        self._waiting.append((begin_ns, length_s, chunk.message))
+        self.waits.append((begin_ns, length_s, chunk.message))
         self._waiting_s += length_s
 
     def forget(self) -> None:
         """What waits will not be heard: its face will not be shown either."""
-        self._waiting.clear()
+        self.waits.clear()
         self._waiting_s = 0.0
 
     def next_due_ns(self, delay_s: float) -> int | None:
         """Return when the first that waits is due, `delay_s` after its begin; None where none."""
-        return self._waiting[0][0] + round(delay_s * 1e9) if self._waiting else None
+        return self.waits[0][0] + round(delay_s * 1e9) if self.waits else None
 
     def send_due(self, now_ns: int, delay_s: float) -> None:
         """Publish what is due at `now_ns`, in the order in which it came."""
         while (due_ns := self.next_due_ns(delay_s)) is not None and due_ns <= now_ns:
-            _, length_s, message = self._waiting.popleft()
-            self._waiting_s = self._waiting_s - length_s if self._waiting else 0.0
+            _, length_s, message = self.waits.popleft()
+            self._waiting_s = self._waiting_s - length_s if self.waits else 0.0
             self._publisher.publish(message)
             self.sent += 1
