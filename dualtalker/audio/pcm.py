@@ -142,7 +142,18 @@ def scale_samples(samples: np.ndarray) -> tuple[np.ndarray, int]:
             samples = np.clip(samples, -1.0, 1.0)
         return samples.astype(np.float32, copy=False), clipped
     zero, scale = _INTEGER_SCALES[samples.dtype]
-    return ((samples.astype(np.float64) - zero) / scale).astype(np.float32), 0
+    # Exact where the samples are: float32 holds 24 bits, and scales are powers of two.
+    scaled: np.ndarray = samples.astype(np.float32 if samples.itemsize <= 2 else np.float64)
+    return ((scaled - zero) * (1.0 / scale)).astype(np.float32, copy=False), 0
+
+
+def find_peak(samples: np.ndarray) -> float:
+    """Return the largest magnitude of checked samples of any shape, not empty, in [0, 1]."""
+    low, high = samples.min().item(), samples.max().item()
+    if samples.dtype.kind == "f":
+        return min(max(-low, high), 1.0)
+    zero, scale = _INTEGER_SCALES[samples.dtype]
+    return max(zero - low, high - zero) / scale
 
 
 def channels_cancel(samples: np.ndarray, mono: np.ndarray) -> bool:

@@ -93,6 +93,7 @@ class Talker:
         self._life = (idle_motion, prosody, head_motion, check_seed(seed))
         self.bundle = model if isinstance(model, Bundle) else load_bundle(model)
         sidecar = self.bundle.sidecar
+        self._model_latency_s = sidecar.lookahead_s + sidecar.hop_s
         self._manner = Manner(sidecar, style, intensity)
         self._stamps_of = StampSource(stamps).stamps
         self._backend = open_backend(self.bundle, engine)
@@ -121,7 +122,7 @@ class Talker:
         The sum of lookahead, one hop (audio is taken by hops; interpolation waits within it) and
         the resampler's delay at the present input rate. Compute time and transport come on top.
         """
-        return self.lookahead_s + self.bundle.sidecar.hop_s + self._segments.audio.delay_s
+        return self._model_latency_s + self._segments.audio.delay_s
 
     @property
     def styles(self) -> tuple[str, ...]:

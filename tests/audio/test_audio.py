@@ -16,10 +16,12 @@ from dualtalker.audio import (
     AudioFormat,
     AudioStream,
     check_samples,
+    find_peak,
     mix_to_mono,
     open_audio,
     read_audio,
     read_message,
+    scale_samples,
 )
 from dualtalker.audio.pcm import decode_pcm
 from dualtalker.errors import AudioError
@@ -236,6 +238,29 @@ def test_rates_out_of_range_are_refused(tmp_path, rate_hz):
 def test_integer_arrays_are_scaled(dtype, silence, loudest):
     mono, clipped = mix_to_mono(check_samples(np.array([silence, loudest], dtype)))
     assert mono[0] == 0.0 and mono[1] == pytest.approx(1.0, abs=0.01) and clipped == 0
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.float32, np.float64]
+)
+def test_samples_are_scaled_exactly_and_their_peak_is_found(dtype):
+    """As if all were reckoned in double precision and rounded once."""
+    rng = np.random.default_rng(0)
+    if np.dtype(dtype).kind == "f":
+        samples = rng.uniform(-1.2, 1.2, (500, 2)).astype(dtype)
+        wanted = np.clip(samples, -1.0, 1.0).astype(np.float32)
+    else:
+        limits = np.iinfo(dtype)
+        samples = rng.integers(limits.min, limits.max, (500, 2), dtype, endpoint=True)
+        samples[0] = limits.min, limits.max
+        full = 2.0 ** (8 * samples.itemsize - 1)
+        zero = 0.0 if limits.min else full
+        wanted = ((samples.astype(np.float64) - zero) / full).astype(np.float32)
+    scaled = scale_samples(samples)[0]
+    assert scaled.dtype == np.float32
+    np.testing.assert_array_equal(scaled, wanted)
+    for part in (samples, samples[3:7], samples[samples > np.median(samples)]):
+        assert find_peak(part) == pytest.approx(np.abs(scale_samples(part)[0]).max(), rel=1e-6)
 
 
 def test_clipping_is_counted():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
-from dualtalker.audio import scale_samples
+from dualtalker.audio import find_peak, scale_samples
 from dualtalker.delivery import Delivery
 from dualtalker_ros.topics import Growth, make_diagnostics
 
@@ -73,8 +73,7 @@ class LevelMeter:
         """Take samples [n] or [n, channels], float in [-1, 1] or integer PCM."""
         if samples.size == 0:
             return
-        ends = np.array([samples.min(), samples.max()], samples.dtype)
-        peak = float(np.abs(scale_samples(ends)[0]).max())
+        peak = find_peak(samples)
         self._heard += samples.size
         self._peak = max(self._peak, peak)
         if peak >= FULL_SCALE:
