@@ -95,8 +95,7 @@ class StampClock:
         """Return the stamp in ns of a stream time; None before any stamp was seen."""
         if not self._pieces:
             return None
-        pieces = self._pieces if len(self._pieces) > 1 else ()  # one alone is for all times
-        for start, offset_ns in reversed(pieces):
+        for start, offset_ns in self._pieces[:0:-1]:  # the first is for all that was before, too
             if time_s >= start:
                 return offset_ns + _to_ns(time_s)
         return self._pieces[0][1] + _to_ns(time_s)
@@ -106,7 +105,7 @@ class StampClock:
         if not self._pieces:
             return None
         end: Fraction | None = None
-        pieces = self._pieces if len(self._pieces) > 1 else ()
+        pieces = self._pieces if len(self._pieces) > 1 else ()  # one alone is for all times
         for start, offset_ns in reversed(pieces):
             time_s = Fraction(stamp_ns - offset_ns, 10**9)
             if time_s >= start and (end is None or time_s < end):
